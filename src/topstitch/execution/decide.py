@@ -1,0 +1,123 @@
+"""Decides what the execution stage does now.
+
+``lifecycle`` calls ``decide`` over and over, folding what it returns, until it asks for no
+more records. Which way the instance goes decides first (forward, stopping, rolling back),
+then where each step stands. It never performs a call and never looks at a clock.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from topstitch.attempts import machine
+from topstitch.attempts.machine import Desk, Turn
+from topstitch.execution import approve, begin, carry, compensate, rollback
+from topstitch.execution.desk import desk_of
+from topstitch.execution.wind_down import wind_down
+from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
+from topstitch.model.record import ENGINE, Draft, Stage
+from topstitch.model.state import InstanceState
+from topstitch.plan.plan import Plan
+
+STAGE = Stage.EXECUTION
+
+
+def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
+    """Return what the execution stage wants now; nothing once it has executed."""
+    turn = Turn()
+    if state.executed_at is not None or state.paused:
+        return turn
+    desk = desk_of(plan, state, now)
+    match state.mode:
+        case Mode.FORWARD:
+            _forward(plan, state, desk, turn)
+        case Mode.STOPPING:
+            wind_down(plan, state, desk, turn)
+            if not turn.drafts and _all_settled(state):
+                turn.drafts.append(_executed(state, desk, "cancelled" if state.cancelled else "stopped"))
+        case Mode.ROLLING_BACK:
+            wind_down(plan, state, desk, turn)
+            if not turn.drafts and _all_settled(state, undoing=True):
+                rollback.undo_all(plan, state, desk, turn)
+                if not turn.drafts and rollback.is_finished(plan, state):
+                    turn.drafts.append(_executed(state, desk, _rolled_back(state)))
+        case Mode.FINISHED:
+            pass
+    return turn
+
+
+def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> list[Draft]:
+    """Return the records of what came back for a call of this stage."""
+    desk = desk_of(plan, state, now)
+    match call:
+        case WriteCall() | LookUpCall() | ReadCall():
+            act = state.acts.get(call.key.rpartition("/send/")[0] or _act_of(call.key))
+            if act is None:
+                return []
+            draft = machine.settle(rollback.plan_of(plan, act), act, call, outcome, desk)
+            return [draft] if draft else []
+        case ResolveCall():
+            return approve.resolved(plan, state, call, outcome, desk)
+        case InboxCall() | StartCall():
+            return carry.answered(plan, state, call, outcome, desk)
+        case _:
+            return []
+
+
+def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
+    """Return what a new activation records of writes the last one left without an answer."""
+    desk = desk_of(plan, state, now)
+    drafts = (
+        machine.recover(rollback.plan_of(plan, act), act, desk)
+        for act in state.acts.values()
+        if not act.id.startswith("reconcile/")
+    )
+    return [draft for draft in drafts if draft is not None]
+
+
+def _act_of(key: str) -> str:
+    for mark in ("/look/", "/back/"):
+        if mark in key:
+            return key[: key.rindex(mark)]
+    return key
+
+
+def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
+    for name, step_plan in plan.steps.items():
+        step = state.steps[name]
+        match step.status:
+            case StepStatus.WAITING:
+                begin.begin(plan, step_plan, state, desk, turn)
+            case StepStatus.ASKING:
+                approve.chase(plan, step_plan, state, desk, turn)
+            case StepStatus.RUNNING | StepStatus.UNKNOWN:
+                carry.carry(plan, step_plan, state, desk, turn)
+            case StepStatus.COMPENSATING:
+                compensate.compensate(plan, step_plan, state, desk, turn)
+            case _:
+                pass
+    if not turn.drafts and _all_settled(state):
+        turn.drafts.append(_executed(state, desk, _completed(state)))
+
+
+def _all_settled(state: InstanceState, *, undoing: bool = False) -> bool:
+    return all(
+        step.status in SETTLED or (undoing and step.status is StepStatus.UNDOING) for step in state.steps.values()
+    )
+
+
+def _completed(state: InstanceState) -> str:
+    clean = all(step.status in IN_ORDER for step in state.steps.values()) and not any(state.cases.values())
+    return "completed" if clean else "completed_with_exceptions"
+
+
+def _rolled_back(state: InstanceState) -> str:
+    left = any(step.status is StepStatus.UNDO_OPEN for step in state.steps.values())
+    kept = any(step.status is StepStatus.KEPT and not step.found for step in state.steps.values())
+    return "rolled_back_with_exceptions" if left or kept else "rolled_back"
+
+
+def _executed(state: InstanceState, desk: Desk, outcome: str) -> Draft:
+    return Draft(kind=Kind.EXECUTED, at=desk.now, actor=ENGINE, stage=STAGE, body={"outcome": outcome})

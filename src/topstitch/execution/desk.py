@@ -1,0 +1,68 @@
+"""The small change of the execution stage: drafts of its kind, facts of its steps, the seam of a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from topstitch.attempts.machine import Desk
+from topstitch.language.expressions import Facts
+from topstitch.model.kinds import Kind
+from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
+from topstitch.model.state import ActState, InstanceState, StepState
+from topstitch.plan.plan import Plan, StepPlan
+from topstitch.plan.scope import facts, step_values
+
+
+def desk_of(plan: Plan, state: InstanceState, now: datetime) -> Desk:
+    """Return the desk at which this stage's acts are carried out."""
+
+    def facts_of(act: ActState, found: Any) -> Facts:  # noqa: ANN401
+        step = {"input": act.payload, "status": "running"}
+        if act.output is not None:
+            step["output"] = act.output
+        if act.step and act.purpose == "undo":
+            step = step_values(state.steps[act.step]) | item_values(state, act)
+        return facts(plan, state, step=step, found=found)
+
+    return Desk(instance=state.id, stage=Stage.EXECUTION, now=now, facts=facts_of)
+
+
+def item_values(state: InstanceState, undo: ActState) -> dict[str, Any]:
+    """Return the input and output of the one act an undo takes back (a step may have many)."""
+    done = state.acts.get(undo.id.removesuffix("/undo"))
+    if done is None:
+        return {}
+    known: dict[str, Any] = {"input": done.payload}
+    found = state.acts.get(f"{done.id}/find")
+    output = found.output if found is not None and found.output is not None else done.output
+    if output is not None:
+        known["output"] = output
+    elif done.step and state.steps[done.step].output is not None:
+        known["output"] = state.steps[done.step].output
+    return known
+
+
+def step_facts(plan: Plan, state: InstanceState, step: StepState, **local: Any) -> Facts:  # noqa: ANN401
+    """Return the facts an expression of ``step`` sees."""
+    return facts(plan, state, step=step_values(step), **local)
+
+
+def draft(
+    kind: Kind,
+    desk: Desk,
+    step: str | None,
+    body: Mapping[str, Any],
+    *,
+    personal: tuple[Path, ...] = (),
+    actor: Actor = ENGINE,
+) -> Draft:
+    """Return a draft of this stage."""
+    return Draft(kind=kind, at=desk.now, actor=actor, stage=desk.stage, step=step, body=body, personal=personal)
+
+
+def seam_of(plan: Plan, step_plan: StepPlan) -> dict[str, str]:
+    """Return the seam a step stands at: from the system of what it needs last (or the trigger's) to its own."""
+    before = plan.steps[step_plan.needs[-1]].system if step_plan.needs else plan.trigger.system
+    return {"from_system": plan.connector_of(before), "to_system": plan.connector_of(step_plan.system)}

@@ -1,0 +1,251 @@
+"""Decides how an instance is taken back: in reverse dependency order, each undo read back.
+
+Runs once everything in flight has come to rest (``wind_down``). What was only found is left
+alone; what may or may not be there is looked up first; an undo that fails becomes an owned
+task and a case, and never holds the others back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from topstitch.attempts import machine
+from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.execution.compensate import tend_task
+from topstitch.execution.desk import draft, item_values, seam_of
+from topstitch.foundation.canonical import digest
+from topstitch.governance import tasks
+from topstitch.governance.cases import open_case
+from topstitch.language.expressions import ExpressionError
+from topstitch.model.instance import StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Draft
+from topstitch.model.state import ActStatus, ActState, Failure, InstanceState, StepState
+from topstitch.plan.personal import paths_in
+from topstitch.plan.plan import OWNER_TASK_DUE_SECONDS, OWNER_TASK_GIVE_UP_SECONDS, ActPlan, Plan, StepPlan
+from topstitch.plan.scope import facts, step_values
+
+LIVE = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.GIVEN_UP, StepStatus.UNDOING})
+
+
+def plan_of(plan: Plan, act: ActState) -> ActPlan:
+    """Return the plan an act of this stage is carried out by."""
+    step = plan.steps[act.step or ""]
+    match act.purpose:
+        case "undo" if step.undo is not None:
+            return step.undo
+        case "compensate" if step.compensate is not None:
+            item = step.compensate.items[int(act.id.rpartition("/")[2])]
+            assert isinstance(item, ActPlan)  # noqa: S101 -- only actions become acts
+            return item
+        case _:
+            assert step.act is not None  # noqa: S101 -- only a write has acts
+            return step.act
+
+
+def undo_all(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
+    """Add to ``turn`` what the rollback wants now."""
+    blocking = {name for name, step in state.steps.items() if _blocks(plan.steps[name], state, step)}
+    for name in plan.undo_order:
+        step, step_plan = state.steps[name], plan.steps[name]
+        if step.undo_failed:
+            _tend(plan, step_plan, state, step, desk, turn)
+        elif name in blocking and not blocking.intersection(step_plan.dependents):
+            _undo(plan, step_plan, state, step, desk, turn)
+
+
+def is_finished(plan: Plan, state: InstanceState) -> bool:
+    """Whether nothing is left that is to be undone."""
+    return not any(
+        step.status is StepStatus.UNDOING or _blocks(plan.steps[name], state, step) for name, step in state.steps.items()
+    )
+
+
+def _blocks(step_plan: StepPlan, state: InstanceState, step: StepState) -> bool:
+    """Whether the step's effect is, or may be, still there and is still being dealt with."""
+    if step.status not in LIVE or step.undo_failed or step_plan.act is None:
+        return False
+    if step.status is StepStatus.GIVEN_UP:
+        return step.effect != "none" or any(
+            a.status is ActStatus.DONE and not a.found for a in _own_acts(state, step)
+        )
+    return True
+
+
+def _own_acts(state: InstanceState, step: StepState) -> list[ActState]:
+    return [state.acts[name] for name in step.acts]
+
+
+def _undo(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
+    if step.found:
+        turn.drafts.append(_kept(desk, step, "it was there before us"))
+    elif step_plan.undo is None:
+        turn.drafts.append(_kept(desk, step, step_plan.no_undo or "nothing was declared to undo it"))
+    else:
+        _undo_acts(plan, step_plan, step_plan.undo, state, step, desk, turn)
+
+
+def _undo_acts(
+    plan: Plan, step_plan: StepPlan, undo: ActPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn
+) -> None:
+    """Undo each of the step's writes, the last one first; then say how it went."""
+    targets = [a for a in reversed(_own_acts(state, step)) if _may_be_there(a, step)]
+    outcomes: list[ActState | None] = []
+    for target in targets:
+        outcome, open_ = _undo_one(plan, undo, state, step, target, desk, turn)
+        if open_:
+            return
+        outcomes.append(outcome)
+    failed = [o for o in outcomes if o is not None and o.status is not ActStatus.DONE]
+    if failed:
+        turn.drafts += _undo_failed(plan, step_plan, state, step, failed[0], desk)
+    elif any(outcomes):
+        turn.drafts.append(draft(Kind.STEP_UNDONE, desk, step.id, {"system": step_plan.system}))
+    else:
+        turn.drafts.append(draft(Kind.STEP_UNDONE, desk, step.id, {"system": step_plan.system, "absent": True}))
+
+
+def _may_be_there(act: ActState, step: StepState) -> bool:
+    if act.found or act.status is ActStatus.CALLED_OFF:
+        return False
+    if act.status is ActStatus.DONE or step.status is StepStatus.DONE_BY_HAND:
+        return True
+    return act.failure is not None and act.failure.effect != "none"
+
+
+def _undo_one(
+    plan: Plan, undo: ActPlan, state: InstanceState, step: StepState, target: ActState, desk: Desk, turn: Turn
+) -> tuple[ActState | None, bool]:
+    """Return the ended undo of one write (nothing when it was not there), and whether it is still under way."""
+    forward = plan.steps[step.id].act
+    if target.failure is Failure.UNKNOWN and step.status is not StepStatus.DONE_BY_HAND and forward and forward.can_look_up:
+        find = state.acts.get(f"{target.id}/find")
+        if find is None:
+            turn.drafts.append(_find(target, step, desk))
+            return None, True
+        if find.status not in TERMINAL:
+            machine.advance(forward, find, desk, turn)
+            return None, True
+        if find.failure is not None and find.failure is not Failure.UNKNOWN and find.failure.effect == "none":
+            return None, False
+    taken_back = state.acts.get(f"{target.id}/undo")
+    if taken_back is None:
+        turn.drafts.append(_proposed(plan, undo, state, step, target, desk))
+        return None, True
+    if taken_back.status not in TERMINAL:
+        machine.advance(undo, taken_back, desk, turn)
+        return None, True
+    return taken_back, False
+
+
+def _find(target: ActState, step: StepState, desk: Desk) -> Draft:
+    body = {
+        "act": f"{target.id}/find",
+        "purpose": "find",
+        "system": target.system,
+        "action": target.action,
+        "payload": target.payload,
+        "payload_digest": target.payload_digest,
+        "key": target.key,
+        "grant": {"decision": "declared", "by": "definition"},
+        "next": ActStatus.DOUBT,
+        "failure": Failure.REFUSED,
+    }
+    return draft(Kind.ACT_PROPOSED, desk, step.id, body, personal=(("payload",),))
+
+
+def _proposed(
+    plan: Plan, undo: ActPlan, state: InstanceState, step: StepState, target: ActState, desk: Desk
+) -> Draft:
+    act_id = f"{target.id}/undo"
+    shape = ActState(
+        id=act_id,
+        step=step.id,
+        purpose="undo",
+        system=undo.system,
+        action=undo.action.name,
+        payload=None,
+        payload_digest="",
+        key="",
+        granted="declared",
+        granted_by="definition",
+        status=ActStatus.READY,
+    )
+    scope = facts(plan, state, step=step_values(step) | item_values(state, shape))
+    try:
+        payload = undo.params.render(scope)
+    except ExpressionError as error:
+        body = {
+            "act": act_id,
+            "purpose": "undo",
+            "system": undo.system,
+            "action": undo.action.name,
+            "payload": {},
+            "payload_digest": digest({}),
+            "key": f"{desk.instance}:{act_id}",
+            "grant": {"decision": "declared", "by": "definition"},
+            "next": ActStatus.FAILED,
+            "failure": Failure.EXPRESSION,
+            "problem": {"code": error.code, "message": error.message},
+        }
+        return draft(Kind.ACT_PROPOSED, desk, step.id, body)
+    return machine.propose(undo, act_id, payload, desk, purpose="undo", step=step.id, granted_by="definition")
+
+
+def _kept(desk: Desk, step: StepState, because: str) -> Draft:
+    return draft(Kind.STEP_KEPT, desk, step.id, {"because": because, "found": step.found})
+
+
+def _undo_failed(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, undo: ActState, desk: Desk
+) -> list[Draft]:
+    failure = undo.failure or Failure.REFUSED
+    body: dict[str, Any] = {"failure": failure}
+    if undo.problem is not None:
+        body["problem"] = undo.problem
+    title = f"Take back by hand: {step_plan.title} for {state.title}"
+    task = tasks.open_task(
+        state,
+        desk.now,
+        desk.stage,
+        about=f"{step.id}/undo",
+        index=0,
+        purpose="undo",
+        step=step.id,
+        system=step_plan.system,
+        title=title,
+        to="owner",
+        due_seconds=OWNER_TASK_DUE_SECONDS,
+        give_up_seconds=OWNER_TASK_GIVE_UP_SECONDS,
+        check_first=failure is Failure.UNKNOWN,
+        facts=undo.payload if isinstance(undo.payload, dict) else None,
+    )
+    case = open_case(
+        plan,
+        state,
+        desk.now,
+        desk.stage,
+        about=f"{step.id}/undo",
+        cause="undo-failed",
+        step=step.id,
+        seam=seam_of(plan, step_plan),
+        summary=f"{step_plan.title} could not be taken back",
+        remedy="Take it back by hand and complete the task",
+        problem=undo.problem,
+        request=undo.request,
+        attempt=undo.attempt,
+    )
+    return [draft(Kind.STEP_UNDO_FAILED, desk, step.id, body), task, *([case] if case else [])]
+
+
+def _tend(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
+    del plan
+    mine = [t for t in state.tasks.values() if t.step == step.id and t.purpose == "undo"]
+    for task in mine:
+        if task.ending is None:
+            tend_task(state, task, desk, turn, None, None)
+        elif step.status is StepStatus.UNDOING and task.ending == "accepted":
+            body = {"by": task.by, "task": task.id, "system": step_plan.system}
+            turn.drafts.append(draft(Kind.STEP_UNDONE_BY_HAND, desk, step.id, body))
+        elif step.status is StepStatus.UNDOING:
+            turn.drafts.append(draft(Kind.STEP_UNDO_OPEN, desk, step.id, {"failure": step.failure or "refused"}))

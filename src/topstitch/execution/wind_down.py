@@ -1,0 +1,89 @@
+"""Decides how an instance comes to rest before it stops or rolls back (``language.md`` 6.2.5).
+
+Nothing new begins; attempts in flight settle; writes in doubt are looked up; approvals and
+tasks are withdrawn. Only when every step has come to rest does anything else happen.
+"""
+
+from __future__ import annotations
+
+from topstitch.attempts import machine
+from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.execution import approve
+from topstitch.execution.compensate import open_tasks
+from topstitch.execution.desk import draft
+from topstitch.execution.rollback import plan_of
+from topstitch.governance import tasks
+from topstitch.model.instance import Mode, StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.state import ActStatus, ActState, Failure, InstanceState, StepState
+from topstitch.plan.plan import Plan, StepPlan
+
+
+def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
+    """Add to ``turn`` what brings each step to rest."""
+    for name, step_plan in plan.steps.items():
+        step = state.steps[name]
+        match step.status:
+            case StepStatus.WAITING:
+                _not_run(desk, step, turn)
+            case StepStatus.ASKING:
+                turn.drafts += approve.withdrawn(step, desk)
+                _not_run(desk, step, turn)
+            case StepStatus.RUNNING | StepStatus.UNKNOWN:
+                _settle_acts(plan, step_plan, state, step, desk, turn)
+            case StepStatus.COMPENSATING:
+                _withdraw(plan, state, step, desk, turn)
+            case _:
+                pass
+
+
+def _not_run(desk: Desk, step: StepState, turn: Turn) -> None:
+    turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []}))
+
+
+def _settle_acts(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
+    acts = [state.acts[name] for name in step.acts]
+    if not acts:
+        _not_run(desk, step, turn)
+        return
+    if _advance_quietly(plan, state, acts, desk, turn):
+        return
+    if all(act.status is ActStatus.CALLED_OFF for act in acts):
+        _not_run(desk, step, turn)
+    elif all(act.status is ActStatus.DONE for act in acts):
+        found = all(act.found for act in acts)
+        body = {"system": step_plan.system, "found": found, "started_at": None, "duration_ms": None}
+        if acts[0].record is not None:
+            body["record"] = acts[0].record
+        turn.drafts.append(draft(Kind.STEP_DONE, desk, step.id, body))
+    else:
+        failure = next((a.failure for a in acts if a.failure and a.failure.effect != "none"), None)
+        failure = failure or next((a.failure for a in acts if a.failure), None) or Failure.REFUSED
+        if len(acts) > 1 and any(a.status is ActStatus.DONE for a in acts):
+            failure = Failure.SOME_FAILED
+        body = {"failure": failure, "effect": failure.effect}
+        turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, body))
+
+
+def _advance_quietly(plan: Plan, state: InstanceState, acts: list[ActState], desk: Desk, turn: Turn) -> bool:
+    """Bring acts to rest; return whether one of them is still on its way."""
+    under_way = False
+    for act in acts:
+        if act.status in TERMINAL:
+            continue
+        under_way = True
+        act_plan = plan_of(plan, act)
+        quiet = machine.quiesce(act_plan, act, desk, confirm=state.mode is Mode.STOPPING)
+        if quiet is not None:
+            turn.drafts.append(quiet)
+        else:
+            machine.advance(act_plan, act, desk, turn)
+    return under_way
+
+
+def _withdraw(plan: Plan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
+    acts = [a for a in state.acts.values() if a.step == step.id and a.purpose in ("compensate", "by_hand")]
+    if _advance_quietly(plan, state, acts, desk, turn):
+        return
+    turn.drafts += [tasks.close_task(task, desk.now, desk.stage, "withdrawn") for task in open_tasks(state, step.id)]
+    turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, {"failure": step.failure, "effect": step.effect}))

@@ -1,0 +1,324 @@
+"""Decides what an expression and a payload template are worth, given the facts.
+
+The port over CEL. ``plan`` compiles with ``runtime_expression`` and ``compile_template``,
+the stages evaluate against one ``Facts`` per decision, governance does the same for its
+policies. Results are plain JSON values with sorted keys. Nothing here touches the world,
+and no error ever repeats what the facts hold.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from topstitch.foundation.money import NO_RATES
+from topstitch.foundation.timetext import rfc3339
+from topstitch.language.cel import ExpressionError, Type, compile_source, environment, explain
+from topstitch.language.cel_ast import Syntax
+from topstitch.language.functions import MONEY_FUNCTIONS, RATES
+
+__all__ = ["ABSENT", "Expression", "ExpressionError", "Facts", "Template", "compile_template", "runtime_expression"]
+
+_MAP: Final = Type.Map(Type.STRING, Type.DYN)
+SCOPE: Final[Mapping[str, Type]] = {
+    **dict.fromkeys(("trigger", "context", "steps", "step", "flags", "process", "difference", "actor", "row"), _MAP),
+    **dict.fromkeys(("found", "item", "event", "env", "calendar", "decided_by"), Type.DYN),
+}
+"""Every name an expression may use somewhere; which of them a field has is checked before anything runs."""
+TEXT_LENGTH_MAX: Final = 1_000_000
+"""Characters of one rendered text."""
+
+
+class _Absent:
+    """The value of an optional that holds nothing."""
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = _Absent()
+
+
+class Facts:
+    """What expressions read: one activation, shared by as many evaluations as you like.
+
+    ``values`` maps scope names to JSON-shaped dicts and lists, which must not change while
+    the facts are in use. ``rates`` maps ``EUR/USD`` to how many USD one EUR is worth.
+    """
+
+    __slots__ = ("activation", "rates")
+
+    def __init__(self, values: Mapping[str, Any], rates: Mapping[str, str] = NO_RATES) -> None:
+        self.activation = _RUNTIME.Activation(values if type(values) is dict else dict(values))
+        self.rates = rates
+
+
+class Expression:
+    """A compiled expression. Immutable; safe to share between threads."""
+
+    __slots__ = ("_asks_money", "_program", "_unwraps", "paths", "source", "syntax", "type")
+
+    source: str
+    type: str
+    paths: frozenset[str]
+    syntax: Syntax
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._program, self.syntax = compile_source(_RUNTIME, source)
+        self.type = self._program.return_type().name()
+        self.paths = self.syntax.paths
+        self._unwraps = self.type.startswith("optional")
+        if self._unwraps:  # the runtime cannot hand an optional out: carry it in a list of none or one
+            self._program = _RUNTIME.compile(f"[?({source}\n)]")
+        self._asks_money = any(name in MONEY_FUNCTIONS for name, _ in self.syntax.calls)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.source!r})"
+
+    def evaluate(self, facts: Facts) -> Any:  # noqa: ANN401 -- an expression's value is any JSON value
+        """Return the value; an optional that holds nothing gives ``None``."""
+        value = self.evaluate_or_absent(facts)
+        return None if value is ABSENT else value
+
+    def evaluate_or_absent(self, facts: Facts) -> Any:  # noqa: ANN401
+        """Return the value, or ``ABSENT`` for an optional that holds nothing."""
+        if self._asks_money and facts.rates:
+            token = RATES.set(facts.rates)
+            try:
+                return self._evaluate(facts)
+            finally:
+                RATES.reset(token)
+        return self._evaluate(facts)
+
+    def holds(self, facts: Facts) -> bool:
+        """Return the value of a condition; raise when it is neither true nor false."""
+        value = self.evaluate_or_absent(facts)
+        if value is True or value is False:
+            return value
+        raise ExpressionError(f"'{self.source}' is neither true nor false", source=self.source, help="write a comparison")
+
+    def _evaluate(self, facts: Facts) -> Any:  # noqa: ANN401
+        try:
+            value = self._program.eval(facts.activation)
+            plain: Any = value.plain_value()
+        except (RuntimeError, TypeError, OverflowError, UnicodeError) as failure:
+            raise explain(self.source, str(failure)) from None
+        kind = type(plain)
+        if kind is bool or kind is int or plain is None:
+            return plain
+        if kind is str:
+            if value.type() == _ERROR:
+                raise explain(self.source, plain)
+            return plain
+        if self._unwraps:
+            return self._json(plain[0]) if plain else ABSENT
+        return self._json(plain)
+
+    def _json(self, value: Any) -> Any:  # noqa: ANN401, PLR0911 -- one return for each kind of value
+        kind = type(value)
+        if kind is str or kind is bool or kind is int or value is None:
+            return value
+        if kind is list:
+            return [self._json(item) for item in value]
+        if kind is dict:
+            if not all(type(key) is str for key in value):
+                raise ExpressionError(f"'{self.source}' gives a map whose keys are not text", source=self.source, help="use text as keys")
+            return {key: self._json(value[key]) for key in sorted(value)}
+        if kind is float and math.isfinite(value):
+            return value
+        if kind is datetime:
+            return rfc3339(value)
+        raise ExpressionError(
+            f"'{self.source}' gives a value that JSON cannot hold", source=self.source, help="convert it with string(...)"
+        )
+
+
+@lru_cache(maxsize=16_384)
+def runtime_expression(source: str) -> Expression:
+    """Return the compiled expression for the run-time environment; raise ``ExpressionError`` if it is none."""
+    return Expression(source)
+
+
+class Part:
+    """A piece of a payload text: literal, or an expression with its place in the text."""
+
+    __slots__ = ("offset", "source", "text")
+
+    def __init__(self, *, text: str | None = None, source: str | None = None, offset: int = 0) -> None:
+        self.text, self.source, self.offset = text, source, offset
+
+
+def parse_text(text: str) -> Part | list[Part]:
+    """Read a payload text by the rules of templates.
+
+    A ``Part`` alone is a typed expression or a literal; a list is text with ``${...}``.
+    """
+    if text.startswith("= ") or text == "=":
+        source = text[1:].lstrip()
+        return Part(source=source, offset=len(text) - len(source))
+    base = 1 if text.startswith("==") else 0
+    if "${" not in text:
+        return Part(text=text[base:])
+    parts = _interpolations(text, base)
+    if len(parts) == 1 and parts[0].text is not None:
+        return parts[0]
+    return parts
+
+
+def _interpolations(text: str, start: int) -> list[Part]:
+    parts: list[Part] = []
+    literal, position = "", start
+    for mark in re.finditer(r"\$\$\{|\$\{", text):
+        if mark.start() < position:
+            continue
+        literal += text[position : mark.start()]
+        if mark[0] == "$${":
+            literal, position = literal + "${", mark.end()
+            continue
+        end = _closing(text, mark.end())
+        if literal:
+            parts.append(Part(text=literal))
+        parts.append(Part(source=text[mark.end() : end], offset=mark.end()))
+        literal, position = "", end + 1
+    literal += text[position:]
+    return [*parts, Part(text=literal)] if literal or not parts else parts
+
+
+def _closing(text: str, start: int) -> int:
+    """Return where the brace closes that was opened before ``start``; quotes and inner braces are skipped."""
+    depth, quote, position = 0, "", start
+    while position < len(text):
+        character = text[position]
+        if quote:
+            if character == "\\":
+                position += 1
+            elif character == quote:
+                quote = ""
+        elif character in "\"'":
+            quote = character
+        elif character == "{":
+            depth += 1
+        elif character == "}":
+            if depth == 0:
+                return position
+            depth -= 1
+        position += 1
+    raise ExpressionError("'${' is never closed", source=text, column=max(1, start - 1), length=2, help="close it with '}', or write '$${' for the characters themselves")
+
+
+Render = Callable[[Facts], Any]
+
+
+class Template:
+    """A payload compiled: literals, typed expressions and texts with expressions in them."""
+
+    __slots__ = ("_render", "expressions", "paths", "value")
+
+    value: Any
+    expressions: tuple[Expression, ...]
+    paths: frozenset[str]
+
+    def __init__(self, value: Any) -> None:  # noqa: ANN401
+        found: list[Expression] = []
+        self.value = value
+        self._render = _renderer(value, found)
+        self.expressions = tuple(found)
+        self.paths = frozenset().union(*(expression.paths for expression in found))
+
+    def render(self, facts: Facts) -> Any:  # noqa: ANN401
+        """Return the payload; a field whose value is an absent optional is left out."""
+        value = self._render(facts)
+        return None if value is ABSENT else value
+
+
+def compile_template(value: Any) -> Template:  # noqa: ANN401 -- a payload is any JSON value
+    """Compile a payload; raise ``ExpressionError`` for an expression that is none."""
+    return Template(value)
+
+
+def _renderer(value: Any, found: list[Expression]) -> Render:  # noqa: ANN401
+    if type(value) is dict:
+        return _map_renderer(value, found)
+    if type(value) is list:
+        return _list_renderer(value, found)
+    if type(value) is not str:
+        return _constant(value)
+    parsed = parse_text(value)
+    if isinstance(parsed, list):
+        return _text_renderer(parsed, found)
+    if parsed.source is None:
+        return _constant(parsed.text)
+    expression = runtime_expression(parsed.source)
+    found.append(expression)
+    return expression.evaluate_or_absent
+
+
+def _constant(value: Any) -> Render:  # noqa: ANN401
+    def render(_: Facts) -> Any:  # noqa: ANN401
+        return value
+
+    return render
+
+
+def _map_renderer(value: dict[str, Any], found: list[Expression]) -> Render:
+    fields = [(key, _renderer(value[key], found)) for key in sorted(value)]
+
+    def render(facts: Facts) -> Any:  # noqa: ANN401
+        rendered = {}
+        for key, field in fields:
+            item = field(facts)
+            if item is not ABSENT:
+                rendered[key] = item
+        return rendered
+
+    return render
+
+
+def _list_renderer(value: list[Any], found: list[Expression]) -> Render:
+    items = [_renderer(item, found) for item in value]
+
+    def render(facts: Facts) -> Any:  # noqa: ANN401
+        return [rendered for item in items if (rendered := item(facts)) is not ABSENT]
+
+    return render
+
+
+def _text_renderer(parts: list[Part], found: list[Expression]) -> Render:
+    pieces: list[str | Expression] = []
+    for part in parts:
+        if part.source is None:
+            pieces.append(part.text or "")
+        else:
+            pieces.append(runtime_expression(part.source))
+    found.extend(piece for piece in pieces if isinstance(piece, Expression))
+
+    def render(facts: Facts) -> Any:  # noqa: ANN401
+        text = "".join([piece if type(piece) is str else _as_text(piece, facts) for piece in pieces])
+        if len(text) > TEXT_LENGTH_MAX:
+            raise ExpressionError(f"a text has more than {TEXT_LENGTH_MAX} characters", help="build less text")
+        return text
+
+    return render
+
+
+def _as_text(expression: Any, facts: Facts) -> str:  # noqa: ANN401
+    value = expression.evaluate_or_absent(facts)
+    if type(value) is str:
+        return value
+    if type(value) is bool:
+        return "true" if value else "false"
+    if type(value) in (int, float):
+        return str(value)
+    state = "has no value" if value is ABSENT or value is None else "is a list or a record"
+    raise ExpressionError(
+        f"'{expression.source}' {state} and cannot stand in a text", source=expression.source, help="give it a text with orValue(...) or join(...)"
+    )
+
+
+_ERROR: Final = Type.ERROR
+_RUNTIME: Final = environment(SCOPE)

@@ -1,0 +1,304 @@
+"""Decides the order of the five stages. Read this file first.
+
+An instance is carried by one loop: look at where it stands, ask the stage it is in what to
+do, record the answer, make the calls, and look again.
+
+    trigger         accepts one business event and writes the first record
+    context         reads everything that must be known; nothing can be written here
+    execution       carries the steps out, asks people, compensates, rolls back
+    reconciliation  compares every system with what should be, at the declared times
+    audit           is no step of its own: every record above is chained as it is written
+
+Everything here is pure: ``decide`` sees a plan, a state and a time, and returns orders;
+``fold`` sees a state and a record, and returns the next state. The engine, which knows no
+stage, appends the records, makes the calls and asks again. Reconciliation does not wait for
+the last step: at T+2h it looks, and says *pending* of what still waits for a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from topstitch.attempts.fold import FOLDS as ACT_FOLDS
+from topstitch.attempts.machine import Turn
+from topstitch.context import decide as context
+from topstitch.context.fold import FOLDS as CONTEXT_FOLDS
+from topstitch.execution import decide as execution
+from topstitch.execution.fold import FOLDS as EXECUTION_FOLDS
+from topstitch.execution.fold import PLANNED
+from topstitch.foundation.canonical import digest
+from topstitch.foundation.errors import RequestError
+from topstitch.foundation.timetext import parse_time, rfc3339
+from topstitch.governance import notify
+from topstitch.language.expressions import Facts
+from topstitch.model.event import TriggerEvent
+from topstitch.model.instance import InstanceEnd, Mode, StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.orders import Call, Orders, Outcome, ReadCall, ReportCall, Result, TellCall
+from topstitch.model.record import ENGINE, Actor, Draft, Path, Record, Stage
+from topstitch.model.state import InstanceState, StepState
+from topstitch.plan.personal import paths_in
+from topstitch.plan.plan import Plan
+from topstitch.reconciliation import decide as reconciliation
+from topstitch.reconciliation import tickets
+from topstitch.reconciliation.fold import FOLDS as RECONCILIATION_FOLDS
+
+TURNS_MAX: Final = 500
+"""How often one activation may find something new to record before anything is sent: a bound, never reached."""
+
+
+def begin(
+    plan: Plan,
+    event: TriggerEvent,
+    instance: str,
+    now: datetime,
+    *,
+    rates: Mapping[str, str] | None = None,
+    environment: str = "prod",
+    parent: tuple[str, str] | None = None,
+) -> Draft | None:
+    """Return the first record of the instance that ``event`` starts; nothing when the definition's ``when`` is false.
+
+    Raises ``ExpressionError`` when the event lacks what ``one_per`` reads.
+    """
+    scope = Facts({"trigger": event.data, "env": environment}, rates=rates or {})
+    trigger = plan.trigger
+    if trigger.when is not None and trigger.when.evaluate(scope) is not True:
+        return None
+    requester = trigger.requester.render(scope) if trigger.requester else None
+    body: dict[str, Any] = {
+        "event": _event_body(event),
+        "data": event.data,
+        "workflow": plan.workflow,
+        "version": plan.version,
+        "digest": plan.digest,
+        "title": str(trigger.about.render(scope)),
+        "correlation": str(trigger.one_per.render(scope)),
+        "requester": str(requester) if requester else None,
+        "rates": dict(rates or {}),
+        "environment": environment,
+    }
+    if not body["correlation"]:
+        raise RequestError("empty-key", "the event has no value for one_per; send it with that field filled in")
+    if parent is not None:
+        body["parent"], body["parent_step"] = parent
+    personal: tuple[Path, ...] = (("title",), *paths_in(body, tuple(("data", *p) for p in trigger.personal)))
+    del instance
+    return Draft(kind=Kind.STARTED, at=now, actor=Actor(ENGINE.kind, "trigger"), stage=Stage.TRIGGER, body=body, personal=personal)
+
+
+def decide(plan: Plan, state: InstanceState, now: datetime) -> Orders:
+    """Return everything the instance wants now: records to append, then calls to make, else when to come back."""
+    records: list[Draft] = []
+    for _ in range(TURNS_MAX):
+        if state.ended is not None:
+            return Orders(records=tuple(records), ended=True, state=state)
+        turn = _turn(plan, state, now)
+        if not turn.drafts:
+            return Orders(records=tuple(records), calls=tuple(turn.calls), wake_at=turn.wake_at, state=state)
+        for draft in turn.drafts:
+            state = fold(plan, state, draft)
+        records += turn.drafts
+    raise AssertionError(f"{state.id} found something to record {TURNS_MAX} times in a row; report this definition")
+
+
+def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> list[Draft]:
+    """Return the records of what came back for a call."""
+    match call:
+        case TellCall():
+            told = notify.settle(state, call, outcome, now, state.stage)
+            return [told] if told else []
+        case ReportCall():
+            return _reported(state, call, outcome, now)
+        case ReadCall() if call.key.startswith("context/"):
+            return context.settle(plan, state, call, outcome, now)
+        case ReadCall() if call.key.startswith("reconcile/") and tickets.act_of(call.key) not in state.acts:
+            return reconciliation.settle(plan, state, call, outcome, now)
+        case _ if call.key.startswith("reconcile/"):
+            return tickets.settle(plan, state, call, outcome, now)
+        case _:
+            return execution.settle(plan, state, call, outcome, now)
+
+
+def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
+    """Return what a new activation must record of writes whose answer the last one did not live to see."""
+    return [*execution.recover(plan, state, now), *tickets.recover(plan, state, now)]
+
+
+def initial(plan: Plan, instance: str) -> InstanceState:
+    """Return the state of an instance before its first record."""
+    return InstanceState(id=instance, steps={name: StepState(id=name) for name in plan.steps})
+
+
+def fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceState:
+    """Return the state after one record. Kinds that carry evidence only change nothing."""
+    kind = entry.kind
+    plain = FOLDS.get(kind)
+    if plain is not None:
+        return plain(state, entry)
+    planned = PLANNED.get(kind)
+    after: InstanceState = planned(plan, state, entry) if planned is not None else state
+    return after
+
+
+def _turn(plan: Plan, state: InstanceState, now: datetime) -> Turn:
+    if state.stage is Stage.TRIGGER:
+        return Turn(drafts=[_entered(Stage.CONTEXT, now)])
+    if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
+        return context.decide(plan, state, now)
+    turn = execution.decide(plan, state, now)
+    if turn.drafts:
+        return turn
+    checks = reconciliation.decide(plan, state, now)
+    _join(turn, checks)
+    if turn.drafts:
+        return turn
+    calls, wake = notify.calls(plan, state, now)
+    turn.calls += calls
+    turn.wake(wake)
+    if _is_over(plan, state, turn):
+        _finish(plan, state, now, turn)
+    return turn
+
+
+def _join(turn: Turn, other: Turn) -> None:
+    turn.drafts += other.drafts
+    turn.calls += other.calls
+    turn.wake(other.wake_at)
+
+
+def _is_over(plan: Plan, state: InstanceState, turn: Turn) -> bool:
+    return (
+        state.executed_at is not None
+        and not turn.calls
+        and not state.tells
+        and not state.paused
+        and reconciliation.next_check(plan, state) is None
+        and tickets.is_at_rest(plan, state)
+    )
+
+
+def _finish(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None:
+    if state.parent is not None and not state.reported:
+        body = {"instance": state.id, "end": _end(state)}
+        turn.calls.append(ReportCall(key="report", parent=state.parent, parent_step=state.parent_step or "", body=body))
+        return
+    turn.drafts.append(_ended(plan, state, now))
+
+
+def _end(state: InstanceState) -> str:
+    outcome = state.outcome or InstanceEnd.STOPPED
+    unresolved = any(not d.resolved for d in state.discrepancies.values()) or any(state.cases.values())
+    if outcome == InstanceEnd.COMPLETED and unresolved:
+        return InstanceEnd.COMPLETED_WITH_EXCEPTIONS
+    if outcome == InstanceEnd.ROLLED_BACK and unresolved:
+        return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS
+    return outcome
+
+
+RESIDUE: Final = {
+    StepStatus.KEPT: "cannot be undone, as declared",
+    StepStatus.UNDO_OPEN: "could not be undone",
+}
+
+
+def _ended(plan: Plan, state: InstanceState, now: datetime) -> Draft:
+    residue = [
+        {"step": name, "system": plan.steps[name].system, "why": RESIDUE[step.status]}
+        for name, step in state.steps.items()
+        if step.status in RESIDUE and not step.found
+    ]
+    undone = [n for n, s in state.steps.items() if s.status in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)]
+    compensated = [n for n, s in state.steps.items() if s.carried]
+    body = {
+        "end": _end(state),
+        "residue": residue,
+        "undone": undone,
+        "compensated": compensated,
+        "open_cases": [case for case, is_open in state.cases.items() if is_open],
+        "open_discrepancies": [d.id for d in state.discrepancies.values() if not d.resolved],
+    }
+    return Draft(kind=Kind.ENDED, at=now, actor=ENGINE, stage=Stage.AUDIT, body=body)
+
+
+def _entered(stage: Stage, now: datetime) -> Draft:
+    return Draft(kind=Kind.STAGE_ENTERED, at=now, actor=ENGINE, stage=stage, body={"stage": stage})
+
+
+def _reported(state: InstanceState, call: ReportCall, outcome: Outcome, now: datetime) -> list[Draft]:
+    if outcome.result not in (Result.OK, Result.REFUSED):
+        return []
+    body = {"parent": call.parent, "step": call.parent_step, "ok": outcome.result is Result.OK}
+    return [Draft(kind=Kind.REPORTED, at=now, actor=ENGINE, stage=state.stage, body=body)]
+
+
+def _event_body(event: TriggerEvent) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "received_at": rfc3339(event.received_at),
+        "signature": event.signature,
+        "digest": digest(event.data),
+    }
+    if event.time is not None:
+        body["time"] = rfc3339(event.time)
+    if event.trace is not None:
+        body["trace"] = event.trace
+    return body
+
+
+def _fold_started(state: InstanceState, entry: Draft | Record) -> InstanceState:
+    body = entry.body
+    return replace(
+        state,
+        workflow=body["workflow"],
+        version=body["version"],
+        digest=body["digest"],
+        title=body["title"] if isinstance(body["title"], str) else "(erased)",
+        correlation=body["correlation"],
+        requester=body["requester"],
+        started_at=parse_time(body["event"]["received_at"]),
+        event=body["event"],
+        trigger=body["data"],
+        rates=body["rates"],
+        environment=body["environment"],
+        parent=body.get("parent"),
+        parent_step=body.get("parent_step"),
+    )
+
+
+def _fold_stage(state: InstanceState, entry: Draft | Record) -> InstanceState:
+    stage = Stage(entry.body["stage"])
+    done_at = entry.at if stage is Stage.EXECUTION else state.context_done_at
+    return replace(state, stage=stage, context_done_at=done_at)
+
+
+def _fold_executed(state: InstanceState, entry: Draft | Record) -> InstanceState:
+    return replace(EXECUTION_FOLDS[Kind.EXECUTED](state, entry), stage=Stage.RECONCILIATION)
+
+
+def _fold_reported(state: InstanceState, _entry: Draft | Record) -> InstanceState:
+    return replace(state, reported=True)
+
+
+def _fold_ended(state: InstanceState, entry: Draft | Record) -> InstanceState:
+    return replace(state, ended=entry.body["end"], stage=Stage.AUDIT, mode=Mode.FINISHED)
+
+
+FOLDS: Final[Mapping[str, Callable[[InstanceState, Any], InstanceState]]] = {
+    **ACT_FOLDS,
+    **EXECUTION_FOLDS,
+    **CONTEXT_FOLDS,
+    **RECONCILIATION_FOLDS,
+    Kind.STARTED: _fold_started,
+    Kind.STAGE_ENTERED: _fold_stage,
+    Kind.TOLD: notify.told,
+    Kind.EXECUTED: _fold_executed,
+    Kind.REPORTED: _fold_reported,
+    Kind.ENDED: _fold_ended,
+}

@@ -1,0 +1,282 @@
+"""Where an instance stands: the fold of its journal.
+
+Every value here follows from the records alone. The stages read it to decide; nothing but
+a fold makes a new one. Structs are frozen: a fold replaces what changed and shares the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from topstitch.model.instance import Mode, StepStatus
+from topstitch.model.record import Stage
+
+NOTHING: Mapping[str, Any] = {}
+
+
+class ActStatus(StrEnum):
+    """Where one write stands."""
+
+    GUARD = "guard"
+    """Looking before the first write, so that *found* can be told from *changed*."""
+    READY = "ready"
+    """May be sent."""
+    SENT = "sent"
+    """Its intent is committed; an answer is awaited."""
+    WAITING = "waiting"
+    """A try had no effect; the next one is not due yet."""
+    DOUBT = "doubt"
+    """Sent, outcome not known; the system is being asked."""
+    CONFIRMING = "confirming"
+    """The system says done; being read back."""
+    DONE = "done"
+    """Confirmed."""
+    FAILED = "failed"
+    """Will not be done by us."""
+    CALLED_OFF = "called_off"
+    """Never sent, and no longer wanted."""
+
+
+class Failure(StrEnum):
+    """Why a write could not be completed: the classes that a definition must answer for."""
+
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+    DISAGREES = "disagrees"
+    SOME_FAILED = "some_failed"
+    EXPRESSION = "expression"
+    CALLED_OFF = "called_off"
+
+    @property
+    def effect(self) -> str:
+        """What may be there: ``none``, ``applied`` or ``unknown``."""
+        match self:
+            case Failure.UNKNOWN:
+                return "unknown"
+            case Failure.DISAGREES | Failure.SOME_FAILED:
+                return "applied"
+            case _:
+                return "none"
+
+
+class ActState(msgspec.Struct, frozen=True, kw_only=True):
+    """One write being carried out."""
+
+    id: str
+    step: str | None
+    purpose: str
+    system: str
+    action: str
+    payload: Any
+    payload_digest: str
+    key: str
+    granted: str
+    """The decision that releases it: ``auto``, ``declared`` or an approval's id."""
+    granted_by: str
+    status: ActStatus
+    attempt: int = 0
+    doubtful: bool = False
+    """Whether some attempt's outcome is not known and no look-up has cleared it since."""
+    lookups: int = 0
+    unanswered: int = 0
+    """Look-ups in a row that gave no answer."""
+    polls: int = 0
+    expect: int = 0
+    next_at: datetime | None = None
+    intent_at: datetime | None = None
+    first_intent_at: datetime | None = None
+    doubt_since: datetime | None = None
+    confirming_since: datetime | None = None
+    output: Any = None
+    observed: Any = None
+    """What the last read-back that agreed has seen."""
+    found: bool = False
+    record: str | None = None
+    url: str | None = None
+    failure: Failure | None = None
+    problem: Mapping[str, Any] | None = None
+    request: Mapping[str, Any] | None = None
+    handed_over: bool = False
+    """Whether the failure has been dealt with by whoever asked for the act."""
+
+
+class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
+    """One request for a decision."""
+
+    id: str
+    step: str
+    payload_digest: str
+    people: tuple[Mapping[str, Any], ...]
+    quorum: int
+    asked_at: datetime
+    give_up_at: datetime
+    next_reminder_at: datetime | None = None
+    reminders: int = 0
+    escalations: tuple[tuple[datetime, str], ...] = ()
+    escalated: int = 0
+    answers: tuple[tuple[str, str], ...] = ()
+    """``(actor, approve | refuse)`` in order."""
+    ending: str | None = None
+
+
+class TaskState(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that a person does by hand."""
+
+    id: str
+    step: str | None
+    purpose: str
+    index: int
+    title: str
+    to: str
+    people: tuple[Mapping[str, Any], ...]
+    opened_at: datetime
+    due_at: datetime
+    give_up_at: datetime
+    escalations: tuple[tuple[datetime, str], ...] = ()
+    escalated: int = 0
+    said: str | None = None
+    """``done`` or ``failed``, once a person said so."""
+    output: Any = None
+    by: str | None = None
+    ending: str | None = None
+
+
+class StepState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one step stands."""
+
+    id: str
+    status: StepStatus = StepStatus.WAITING
+    decided: str | None = None
+    """``auto``, ``approve`` or ``deny``: what the last decision on its payload said."""
+    input: Any = None
+    payload_digest: str | None = None
+    asks: int = 0
+    approval: ApprovalState | None = None
+    approval_ms: int = 0
+    released_by: str | None = None
+    acts: tuple[str, ...] = ()
+    output: Any = None
+    found: bool = False
+    decided_at: datetime | None = None
+    started_at: datetime | None = None
+    settled_at: datetime | None = None
+    failure: Failure | None = None
+    effect: str = "none"
+    problem: Mapping[str, Any] | None = None
+    carried: int = 0
+    """How many items of the compensation have been begun."""
+    undo_failed: bool = False
+    wait_until: datetime | None = None
+    signals: tuple[Mapping[str, Any], ...] = ()
+    looked: bool = False
+    child: str | None = None
+    child_end: Mapping[str, Any] | None = None
+    resolves: int = 0
+
+
+class ContextState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one context read stands."""
+
+    attempt: int = 0
+    again_at: datetime | None = None
+    settled: bool = False
+    failed: bool = False
+    problem: Mapping[str, Any] | None = None
+
+
+class Tell(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice that is still to be sent."""
+
+    key: str
+    about: str
+    who: tuple[str, ...]
+    people: tuple[Mapping[str, Any], ...]
+    notice: Mapping[str, Any]
+    tries: int = 0
+    next_at: datetime | None = None
+
+
+class CheckState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one reconciliation check stands: ``T+2h``."""
+
+    name: str
+    due_at: datetime
+    late: bool = False
+    reads: Mapping[str, CheckRead] = msgspec.field(default_factory=dict)
+    done: bool = False
+
+
+class CheckRead(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the reading of one record within a check stands."""
+
+    read: int = 0
+    verdict: str | None = None
+    again_at: datetime | None = None
+    unread_since: datetime | None = None
+    fields: tuple[Mapping[str, Any], ...] = ()
+    settled: bool = False
+
+
+class DiscrepancyState(msgspec.Struct, frozen=True, kw_only=True):
+    """A disagreement of one system's record that outlived its settle time."""
+
+    id: str
+    record: str
+    system: str
+    check: str
+    severity: str
+    fields: tuple[Mapping[str, Any], ...]
+    revision: int = 1
+    """Raised by every change that its ticket must hear of."""
+    ticketed: int = 0
+    """The revision the ticket last heard of."""
+    ticket: Mapping[str, Any] | None = None
+    resolved: bool = False
+
+
+class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one instance stands."""
+
+    id: str
+    workflow: str = ""
+    version: str = ""
+    digest: str = ""
+    title: str = ""
+    correlation: str = ""
+    requester: str | None = None
+    started_at: datetime | None = None
+    event: Mapping[str, Any] = NOTHING
+    trigger: Mapping[str, Any] = NOTHING
+    rates: Mapping[str, str] = NOTHING
+    environment: str = "prod"
+    parent: str | None = None
+    parent_step: str | None = None
+    stage: Stage = Stage.TRIGGER
+    mode: Mode = Mode.FORWARD
+    because: str | None = None
+    """Why it left the forward way."""
+    cancelled: bool = False
+    paused: bool = False
+    context: Mapping[str, Any] = NOTHING
+    context_reads: Mapping[str, ContextState] = NOTHING
+    steps: Mapping[str, StepState] = NOTHING
+    acts: Mapping[str, ActState] = NOTHING
+    tasks: Mapping[str, TaskState] = NOTHING
+    flags: Mapping[str, bool] = NOTHING
+    tells: Mapping[str, Tell] = NOTHING
+    cases: Mapping[str, bool] = NOTHING
+    """Case id -> still open."""
+    context_done_at: datetime | None = None
+    executed_at: datetime | None = None
+    outcome: str | None = None
+    checks: Mapping[str, CheckState] = NOTHING
+    discrepancies: Mapping[str, DiscrepancyState] = NOTHING
+    reported: bool = False
+    ended: str | None = None
+    seq: int = 0

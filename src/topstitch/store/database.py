@@ -1,0 +1,341 @@
+"""Decides how the writer speaks to SQLite and PostgreSQL, and what each failure means.
+
+A ``Backend`` is one connection with explicit transactions, used by one thread at a time:
+the writer's. ``open_backend`` makes one from a URL, brings the schema up to date, or says
+why it cannot. Every error of a driver becomes an ``OperatorError`` with its remedy here and
+nowhere else. It knows no table but ``alembic_version`` and never retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from topstitch.foundation.errors import OperatorError
+from topstitch.store.statements import Row, RowsStatement, for_dialect
+
+if TYPE_CHECKING:
+    import psycopg
+
+MEMORY_URL: Final = "sqlite::memory:"
+BUSY_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 10
+
+
+class RetryBatch(Exception):  # noqa: N818 -- a signal inside this room, never an error of the product
+    """PostgreSQL chose this transaction to break a deadlock; nothing was done."""
+
+
+class RowRefused(Exception):  # noqa: N818 -- a signal inside this room
+    """One row of a batch breaks a constraint; the batch was rolled back."""
+
+
+class Backend(Protocol):
+    """One connection with explicit transactions."""
+
+    dialect: str
+    place: str
+    """What the operator calls it: a path, or the server and the database."""
+
+    def begin(self) -> None:
+        """Start a transaction that will write."""
+
+    def commit(self) -> None:
+        """Make it durable."""
+
+    def rollback(self) -> None:
+        """Forget it; harmless when there is none."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Carry out one statement written with ``?`` and return its rows."""
+        ...
+
+    def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
+        """Carry a statement out over rows; what it returns is not read."""
+
+    def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        """Carry a statement out over rows and return what it gives back."""
+        ...
+
+    def together(self) -> contextlib.AbstractContextManager[object]:
+        """Send what is applied inside without waiting for each answer, where that is possible."""
+        ...
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another connection has committed since this was last asked."""
+        ...
+
+    def script(self, statements: Sequence[str]) -> None:
+        """Carry out schema statements, inside the present transaction."""
+
+    def close(self) -> None:
+        """Give the connection back."""
+
+
+class Sqlite:
+    """A SQLite file, or a database in memory: WAL, ``synchronous=FULL``."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path | None) -> None:
+        self.place = str(path) if path else "memory"
+        self._path = path
+        with self._errors():
+            self.connection = sqlite3.connect(
+                path or ":memory:",
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=512,
+            )
+            if path:
+                self._settle()
+        self._seen = self._data_version() if path else 0
+
+    def _settle(self) -> None:
+        mode = self.connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal":
+            raise _operator("database-no-wal", f"{self.place} cannot use SQLite's write-ahead log (it says {mode!r})", "move the data folder to a local disk")
+        for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=2000"):
+            self.connection.execute(f"PRAGMA {pragma}")
+
+    def begin(self) -> None:
+        with self._errors():
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        with self._errors():
+            self.connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self.connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.execute("ROLLBACK")
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self.connection.execute(for_sqlite(sql), parameters).fetchall()
+
+    def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
+        with self._errors():
+            for sql, values in statement.for_sqlite(rows):
+                self.connection.execute(sql, values)
+
+    def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        found: list[Sequence[Any]] = []
+        with self._errors():
+            for sql, values in statement.for_sqlite(rows):
+                found += orjson.loads(self.connection.execute(sql, values).fetchone()[0])
+        return found
+
+    def together(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def changed_elsewhere(self) -> bool:
+        if self._path is None:
+            return False
+        before, self._seen = self._seen, self._data_version()
+        return before != self._seen
+
+    def script(self, statements: Sequence[str]) -> None:
+        with self._errors():
+            for statement in statements:
+                self.connection.execute(statement)
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.close()
+
+    def _data_version(self) -> int:
+        with self._errors():
+            version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError as error:
+            raise RowRefused(str(error)) from error
+        except sqlite3.Error as error:
+            raise sqlite_error(error, self.place) from error
+
+
+class Postgres:
+    """A PostgreSQL database, through one psycopg connection."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str) -> None:
+        import psycopg  # noqa: PLC0415 -- 40 ms of start that SQLite installations do without
+
+        self._psycopg = psycopg
+        self.url = plain_url(url)
+        self.place = _without_password(self.url)
+        self.connection: psycopg.Connection[tuple[Any, ...]]
+        with self._errors():
+            self.connection = psycopg.connect(
+                self.url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch", prepare_threshold=2
+            )
+        self.connection.prepared_max = 400
+
+    def begin(self) -> None:
+        self._run("BEGIN")
+
+    def commit(self) -> None:
+        self._run("COMMIT")
+
+    def rollback(self) -> None:
+        if not self.connection.closed:
+            with contextlib.suppress(self._psycopg.Error):
+                self.connection.execute("ROLLBACK")
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._errors():
+            cursor = self.connection.execute(for_postgres(sql), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
+        sql, values = statement.for_postgres(rows)
+        with self._errors():
+            self.connection.execute(sql, values)
+
+    def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        sql, values = statement.for_postgres(rows)
+        with self._errors():
+            return list(self.connection.execute(sql, values).fetchall())
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        with self._errors(), self.connection.pipeline():
+            yield
+
+    def changed_elsewhere(self) -> bool:
+        return False  # a listener tells (``store.watch``)
+
+    def script(self, statements: Sequence[str]) -> None:
+        with self._errors():
+            for statement in statements:
+                self.connection.execute(statement)
+
+    def close(self) -> None:
+        with contextlib.suppress(self._psycopg.Error):
+            self.connection.close()
+
+    def _run(self, sql: str) -> None:
+        with self._errors():
+            self.connection.execute(sql)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._psycopg.Error as error:
+            raise _postgres_error(error, self.place, self._psycopg) from error
+
+
+def for_sqlite(sql: str) -> str:
+    """Return the text for SQLite, written once."""
+    return _SQLITE_TEXTS.get(sql) or _SQLITE_TEXTS.setdefault(sql, for_dialect(sql, "sqlite"))
+
+
+def for_postgres(sql: str) -> str:
+    """Return the text for PostgreSQL, written once."""
+    return _POSTGRES_TEXTS.get(sql) or _POSTGRES_TEXTS.setdefault(sql, for_dialect(sql, "postgresql"))
+
+
+_SQLITE_TEXTS: Final[dict[str, str]] = {}
+_POSTGRES_TEXTS: Final[dict[str, str]] = {}
+
+
+def open_backend(url: str) -> Backend:
+    """Connect to ``sqlite::memory:``, ``sqlite:///path``, a bare path, or ``postgresql://...``."""
+    if url == MEMORY_URL:
+        return Sqlite(None)
+    if is_postgres(url):
+        return Postgres(url)
+    path = sqlite_path(url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _operator("database-unopened", f"the folder {path.parent} cannot be made: {error.strerror}", "choose another with --data, or give yourself the right to write there") from error
+    return Sqlite(path)
+
+
+def is_postgres(url: str) -> bool:
+    """Tell a PostgreSQL URL from a SQLite one."""
+    return url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://"))
+
+
+def plain_url(url: str) -> str:
+    """Return a PostgreSQL URL as libpq reads it."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file a SQLite URL names."""
+    return Path(url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else url)
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    login, at, place = rest.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}{at}{place.partition('?')[0]}"
+
+
+def _operator(code: str, happened: str, remedy: str) -> OperatorError:
+    return OperatorError(code, f"{happened}; {remedy}")
+
+
+_SQLITE_FAILURES: Final = (
+    (("SQLITE_FULL",), "disk-full", "the disk that holds {place} is full", "free some space and start again; nothing that was confirmed is lost"),
+    (
+        ("SQLITE_READONLY", "SQLITE_PERM"),
+        "database-read-only",
+        "{place} cannot be written to",
+        "give the user that runs topstitch the right to write to the file and its folder, or choose another folder with --data",
+    ),
+    (("SQLITE_BUSY", "SQLITE_LOCKED"), "database-busy", "another process held {place} for more than ten seconds", "find and end it, then try again"),
+    (("SQLITE_CANTOPEN",), "database-unopened", "{place} cannot be opened", "see that the folder exists and may be written to, or choose another with --data"),
+    (("SQLITE_NOTADB",), "database-foreign", "{place} is not a Topstitch database", "move the file away, or choose another folder with --data"),
+    (("SQLITE_CORRUPT",), "database-damaged", "{place} is damaged", "stop, copy the file, and restore the newest backup"),
+    (("SQLITE_IOERR",), "database-io", "reading or writing {place} failed", "look at the disk; start again once it answers; nothing that was confirmed is lost"),
+)
+
+
+def sqlite_error(error: sqlite3.Error, place: str) -> OperatorError:
+    """Say what a failure of SQLite means and what to do about it."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    for names, code, happened, remedy in _SQLITE_FAILURES:
+        if name.startswith(names):
+            return _operator(code, f"{happened.format(place=place)} ({error})", remedy)
+    return _operator("database-failed", f"the database {place} answered: {error}", "see the detail in the log and report it if it persists")
+
+
+def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:  # noqa: ANN401 -- the module itself
+    state = getattr(error, "sqlstate", None) or ""
+    said = " ".join(str(error).split())
+    if state in ("40P01", "40001"):
+        return RetryBatch(said)
+    if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)):
+        return RowRefused(said)
+    if state == "53100":
+        return _operator("disk-full", f"the disk of {place} is full ({said})", "free some space there and start again; nothing that was confirmed is lost")
+    if state == "25006":
+        return _operator("database-read-only", f"{place} is read-only ({said})", "point topstitch at the primary server")
+    if state in ("28P01", "28000"):
+        return _operator("database-refused", f"{place} refuses the login ({said})", "correct the user or the password in the database URL")
+    if state == "3D000":
+        return _operator("database-missing", f"{place} does not exist ({said})", "create it, or correct the name in the database URL")
+    if state == "42501":
+        return _operator("database-read-only", f"{place} does not let this user do that ({said})", "make the user the owner of the database")
+    if isinstance(error, psycopg.OperationalError):
+        return _operator(
+            "database-unreachable", f"{place} does not answer ({said})", "see that the server is up and the URL is right, then start again; nothing that was confirmed is lost"
+        )
+    return _operator("database-failed", f"the database {place} answered: {said}", "see the detail in the log and report it if it persists")

@@ -1,0 +1,71 @@
+"""Decides how one constant statement takes many rows on either database.
+
+A ``RowsStatement`` is written once, with ``{rows}`` where its rows stand. On SQLite they
+become ``VALUES (?,?),(?,?)`` in chunks of a power of two (one prepared text per size, one
+step each, so that the interpreter lock is handed over once and not per row); on PostgreSQL
+one JSON parameter read by ``json_to_recordset``. Measured on batches of 160 rows of eight
+columns: 6.5 us a row against 12-17 us for ``json_each`` on SQLite, 3.5 us of client CPU
+against 18-30 us for arrays and ``executemany`` on PostgreSQL.
+
+Single statements are written with ``?`` and hold no other question mark or per cent sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+Row = Sequence[Any]
+CHUNK_MAX: Final = 32
+
+_LOCKS: Final = {"sqlite": ("", "", ""), "postgresql": ("FOR UPDATE", "FOR UPDATE SKIP LOCKED", "FOR UPDATE OF i")}
+
+
+def for_dialect(sql: str, dialect: str) -> str:
+    """Write a single statement for a database: its parameter marks and its row locks."""
+    lock, skip, lock_i = _LOCKS[dialect]
+    sql = sql.replace("{lock_i}", lock_i).replace("{lock}", lock).replace("{skip_locked}", skip)
+    return sql.replace("?", "%s") if dialect == "postgresql" else sql
+
+
+class RowsStatement:
+    """One constant statement over many rows; ``columns`` are ``name`` (text) or ``name:type``."""
+
+    __slots__ = ("_chunks", "_json", "_lock_i", "_names", "_template", "fetches")
+
+    def __init__(self, template: str, columns: Sequence[str], *, fetches: int = 0) -> None:
+        split = [column.partition(":") for column in columns]
+        self._names = tuple(name for name, _, _ in split)
+        self._template = template
+        self.fetches = fetches
+        """How many columns it gives back; 0 when none."""
+        declared = ", ".join(f"{name} {kind or 'text'}" for name, _, kind in split)
+        rows = f"SELECT {', '.join(self._names)} FROM json_to_recordset(?) AS given({declared})"
+        self._json = for_dialect(template.replace("{rows}", rows), "postgresql")
+        self._chunks = [self._values(1 << power) for power in range(CHUNK_MAX.bit_length())]
+
+    def for_sqlite(self, rows: Sequence[Row]) -> list[tuple[str, list[Any]]]:
+        """Return the prepared texts with their parameters, largest chunk first."""
+        done, pieces, count = 0, [], len(rows)
+        while done < count:
+            power = min((count - done).bit_length() - 1, CHUNK_MAX.bit_length() - 1)
+            size = 1 << power
+            values = [value for row in rows[done : done + size] for value in row]
+            pieces.append((self._chunks[power], values))
+            done += size
+        return pieces
+
+    def for_postgres(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+        """Return the one text with its one JSON parameter."""
+        names = self._names
+        return self._json, [orjson.dumps([dict(zip(names, row, strict=True)) for row in rows]).decode()]
+
+    def _values(self, size: int) -> str:
+        one = f"({','.join('?' * len(self._names))})"
+        text = for_dialect(self._template.replace("{rows}", "VALUES " + ",".join([one] * size)), "sqlite")
+        if not self.fetches:
+            return text
+        # one row of JSON, so that reading many rows hands the interpreter lock over once
+        return f"SELECT json_group_array(json_array({','.join(f'c{i}' for i in range(self.fetches))})) FROM ({text})"

@@ -1,0 +1,479 @@
+"""Decides what the database holds: every table, column and index, in one readable file.
+
+A fresh database is made from it; migrations lead an older one here and a test holds both
+equal. Times are whole milliseconds since 1970 in UTC (``BIGINT``); what is list- or
+map-shaped is JSON text. The tables are of three sorts:
+
+* **truth**: ``journal`` with ``blobs``, ``subject_keys`` and ``personal``; ``events`` and
+  ``deliveries``; ``rejected_events``; ``definitions`` and ``channels``; the lease, wake
+  time and head in ``instances``;
+* **projections**, derived from the records in the same transaction and rebuildable:
+  everything under "Projections" below, and the summary columns of ``instances``;
+* **meta**, what the database knows of itself.
+
+It holds no SQL that reads or writes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import UserDefinedType
+
+SCHEMA_VERSION: Final = "0001"
+"""The newest migration; a database that names a later one was made by a newer Topstitch."""
+
+
+class TransactionId(UserDefinedType[str]):
+    """Which transaction wrote a row: what a sequencer needs on PostgreSQL, and nothing on SQLite."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+        """Name the column type."""
+        return "XID8"
+
+
+class current_transaction(FunctionElement[str]):  # noqa: N801 -- reads as the SQL function it is
+    """The writing transaction's id."""
+
+    inherit_cache = True
+
+
+@compiles(current_transaction)
+def _no_transaction_id(*_: Any, **__: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+    return "(NULL)"
+
+
+@compiles(current_transaction, "postgresql")
+def _postgres_transaction_id(*_: Any, **__: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+    return "pg_current_xact_id()"
+
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+)
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _text(name: str, **options: Any) -> Column[str]:  # noqa: ANN401 -- SQLAlchemy's options
+    return Column(name, Text, **options)
+
+
+def _must(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False)
+
+
+def _number(name: str, *, must: bool = False) -> Column[int]:
+    return Column(name, BigInteger, nullable=not must)
+
+
+meta = Table("meta", metadata, _text("key", primary_key=True), _must("value"))
+
+# --- Truth ------------------------------------------------------------------------------------
+
+instances = Table(
+    "instances",
+    metadata,
+    _text("id", primary_key=True),
+    _must("workflow"),
+    _must("version"),
+    _must("digest"),
+    _text("correlation"),
+    _text("parent"),
+    _text("parent_step"),
+    _number("started_at", must=True),
+    _number("changed_at", must=True),
+    _number("ended_at"),
+    # the head of its chain, and who may append to it
+    _number("head_seq", must=True),
+    _must("head_hash"),
+    _number("wake_at"),
+    _text("lease_owner"),
+    _number("lease_until"),
+    _number("epoch", must=True),
+    # summary, derived from the records
+    _text("title"),
+    _must("stage"),
+    _must("status"),
+    _text("waiting_on"),
+)
+Index("ix_instances_due", instances.c.wake_at, postgresql_where=instances.c.wake_at.isnot(None), sqlite_where=instances.c.wake_at.isnot(None))
+Index("ix_instances_started", instances.c.started_at, instances.c.id)
+Index("ix_instances_workflow", instances.c.workflow, instances.c.started_at, instances.c.id)
+Index("ix_instances_status", instances.c.status, instances.c.started_at, instances.c.id)
+Index("ix_instances_correlation", instances.c.correlation)
+Index("ix_instances_digest", instances.c.digest)
+Index("ix_instances_open", instances.c.started_at, postgresql_where=instances.c.ended_at.is_(None), sqlite_where=instances.c.ended_at.is_(None))
+Index("ix_instances_parent", instances.c.parent, postgresql_where=instances.c.parent.isnot(None), sqlite_where=instances.c.parent.isnot(None))
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", _SERIAL, Identity(always=True), primary_key=True),
+    _must("instance"),
+    _number("seq", must=True),
+    _must("kind"),
+    _number("at", must=True),
+    _must("stage"),
+    _text("step"),
+    _text("body"),  # exactly what is hashed; or null, and then it is the blob
+    _text("blob"),
+    _must("hash"),
+    Column("xid", TransactionId, server_default=current_transaction()),
+    UniqueConstraint("instance", "seq"),
+)
+
+blobs = Table("blobs", metadata, _text("digest", primary_key=True), _must("data"))
+
+subject_keys = Table("subject_keys", metadata, _text("instance", primary_key=True), _must("subject"), _must("wrapped_key"))
+Index("ix_subject_keys_subject", subject_keys.c.subject)
+
+personal = Table(
+    "personal",
+    metadata,
+    _must("instance"),
+    _number("seq", must=True),
+    _must("ciphertext"),
+    PrimaryKeyConstraint("instance", "seq"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("position", _SERIAL, Identity(always=True), primary_key=True),
+    _must("source"),
+    _must("id"),
+    _must("receipt"),
+    _must("type"),
+    _text("data"),
+    _text("raw"),
+    _text("headers"),
+    _must("digest"),
+    _number("time"),
+    _number("received_at", must=True),
+    _must("signature"),
+    _text("trace"),
+    _must("outcome"),
+    UniqueConstraint("source", "id"),
+)
+Index("ix_events_type", events.c.type, events.c.received_at)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    _text("receipt", primary_key=True),
+    _must("source"),
+    _must("event"),
+    _number("received_at", must=True),
+    _must("digest"),
+)
+Index("ix_deliveries_event", deliveries.c.source, deliveries.c.event)
+
+rejected_events = Table(
+    "rejected_events",
+    metadata,
+    _text("id", primary_key=True),
+    _number("received_at", must=True),
+    _must("door"),
+    _must("raw"),
+    _must("headers"),
+    _must("digest"),
+    _must("problem"),
+)
+Index("ix_rejected_events_received", rejected_events.c.received_at)
+
+definitions = Table(
+    "definitions",
+    metadata,
+    _text("digest", primary_key=True),
+    _must("workflow"),
+    _must("version"),
+    _must("text"),
+    _must("normal"),
+    _number("published_at", must=True),
+    _must("published_by"),
+    UniqueConstraint("workflow", "version"),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    _text("workflow", primary_key=True),
+    _must("digest"),
+    _number("moved_at", must=True),
+    _must("moved_by"),
+)
+
+# --- Projections ------------------------------------------------------------------------------
+
+steps = Table(
+    "steps",
+    metadata,
+    _must("instance"),
+    _must("step"),
+    _text("system"),
+    _must("status"),
+    _number("attempts"),
+    _number("started_at"),
+    _number("done_at"),
+    _number("duration_ms"),
+    _text("failure"),
+    _number("failed_at"),
+    _text("from_system"),
+    _text("to_system"),
+    PrimaryKeyConstraint("instance", "step"),
+)
+Index("ix_steps_done", steps.c.step, steps.c.done_at)
+
+handoffs = Table(
+    "handoffs",
+    metadata,
+    _must("instance"),
+    _must("from_step"),
+    _must("to_step"),
+    _text("from_system"),
+    _text("to_system"),
+    _number("ready_at"),
+    _number("started_at"),
+    _number("net_ms"),
+    _number("gross_ms"),
+    PrimaryKeyConstraint("instance", "from_step", "to_step"),
+)
+Index("ix_handoffs_seam", handoffs.c.from_system, handoffs.c.to_system, handoffs.c.started_at)
+
+effects = Table(
+    "effects",
+    metadata,
+    _must("instance"),
+    _must("act"),
+    _text("step"),
+    _text("system"),
+    _text("action"),
+    _text("key"),
+    _number("attempts"),
+    _number("sent_at"),
+    _number("applied_at"),
+    _number("found"),
+    _text("record"),
+    _text("url"),
+    _number("undone_at"),
+    PrimaryKeyConstraint("instance", "act"),
+)
+Index("ix_effects_record", effects.c.system, effects.c.record)
+
+context_reads = Table(
+    "context_reads",
+    metadata,
+    _must("instance"),
+    _must("name"),
+    _text("system"),
+    _text("action"),
+    _must("status"),
+    _number("at"),
+    _text("record"),
+    _text("url"),
+    _text("digest"),
+    _number("attempts"),
+    _number("duration_ms"),
+    PrimaryKeyConstraint("instance", "name"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    _text("id", primary_key=True),
+    _must("instance"),
+    _text("step"),
+    _text("title"),
+    _text("asked"),
+    _text("people"),
+    _text("excluded"),
+    _number("quorum"),
+    _text("because"),
+    _text("payload_digest"),
+    _text("escalations"),
+    _number("asked_at"),
+    _number("next_reminder_at"),
+    _number("reminders"),
+    _number("give_up_at"),
+    _must("status"),
+    _number("closed_at"),
+    _text("closed_by"),
+    _number("waited_ms"),
+    _text("if_approved"),
+    _text("if_refused"),
+    _text("if_unanswered"),
+)
+Index("ix_approvals_status", approvals.c.status, approvals.c.asked_at)
+Index("ix_approvals_instance", approvals.c.instance)
+
+answers = Table(
+    "answers",
+    metadata,
+    _must("approval"),
+    _must("actor"),
+    _must("instance"),
+    _text("answer"),
+    _text("comment"),
+    _text("answered_for"),
+    _text("payload_digest"),
+    _text("via"),
+    _number("at"),
+    PrimaryKeyConstraint("approval", "actor"),
+)
+Index("ix_answers_instance", answers.c.instance)
+
+asked_people = Table(
+    "asked_people",
+    metadata,
+    _must("item"),  # an approval's or a task's id
+    _must("person"),
+    _must("instance"),
+    _text("name"),
+    _text("email"),
+    _text("asked_as"),
+    _number("since"),
+    PrimaryKeyConstraint("item", "person"),
+)
+Index("ix_asked_people_person", asked_people.c.person)
+Index("ix_asked_people_instance", asked_people.c.instance)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _text("id", primary_key=True),
+    _must("instance"),
+    _text("step"),
+    _text("act"),
+    _text("purpose"),
+    _text("title"),
+    _text("assignee"),
+    _text("form"),
+    _text("check_first"),
+    _text("system"),
+    _number("opened_at"),
+    _number("due_at"),
+    _number("give_up_at"),
+    _text("escalations"),
+    _must("status"),
+    _number("done_at"),
+    _text("done_by"),
+    _text("output"),
+    _text("comment"),
+    _number("closed_at"),
+    _text("ending"),
+)
+Index("ix_tasks_status", tasks.c.status, tasks.c.due_at)
+Index("ix_tasks_instance", tasks.c.instance)
+
+cases = Table(
+    "cases",
+    metadata,
+    _text("id", primary_key=True),
+    _must("instance"),
+    _text("step"),
+    _text("cause"),
+    _text("from_system"),
+    _text("to_system"),
+    _text("owner"),
+    _text("summary"),
+    _text("remedy"),
+    _text("problem"),
+    _number("attempt"),
+    _number("opened_at"),
+    _must("status"),
+    _text("how"),
+    _text("because"),
+    _number("closed_at"),
+    _text("closed_by"),
+)
+Index("ix_cases_status", cases.c.status, cases.c.opened_at)
+Index("ix_cases_instance", cases.c.instance)
+
+discrepancies = Table(
+    "discrepancies",
+    metadata,
+    _text("id", primary_key=True),
+    _must("instance"),
+    _text("record"),
+    _text("system"),
+    _text("check_name"),
+    _text("last_check"),
+    _text("severity"),
+    _text("fields"),
+    _text("url"),
+    _number("opened_at"),
+    _number("changed_at"),
+    _text("ticket"),
+    _text("ticket_url"),
+    _must("status"),
+    _number("resolved_at"),
+    _text("because"),
+)
+Index("ix_discrepancies_status", discrepancies.c.status, discrepancies.c.opened_at)
+Index("ix_discrepancies_instance", discrepancies.c.instance)
+
+checks = Table(
+    "checks",
+    metadata,
+    _must("instance"),
+    _must("check_name"),
+    _number("due_at"),
+    _number("began_at"),
+    _number("late"),
+    _number("done_at"),
+    _number("matched"),
+    _number("differing"),
+    _number("unverified"),
+    _number("pending"),
+    PrimaryKeyConstraint("instance", "check_name"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _must("instance"),
+    _number("seq", must=True),
+    _text("step"),
+    _text("about"),
+    _text("who"),
+    _text("people"),
+    _text("notice"),
+    _number("ok"),
+    _number("at"),
+    PrimaryKeyConstraint("instance", "seq"),
+)
+
+waits = Table(
+    "waits",
+    metadata,
+    _must("instance"),
+    _must("step"),
+    _must("event"),
+    _number("since"),
+    _number("give_up_at"),
+    _must("status"),
+    PrimaryKeyConstraint("instance", "step"),
+)
+Index("ix_waits_open", waits.c.event, postgresql_where=text("status = 'open'"), sqlite_where=text("status = 'open'"))
+
+PROJECTIONS: Final = (
+    steps, handoffs, effects, context_reads, approvals, answers, asked_people, tasks, cases, discrepancies, checks, notices, waits,
+)  # fmt: skip
+"""What ``rebuild`` empties and derives again; the summary of ``instances`` is the other projection."""

@@ -6,6 +6,7 @@ told to answer fails the test. Used by unit tests of the stages.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ Answer = Callable[[Mapping[str, Any]], Outcome]
 
 
 def ok(value: Any = None, **rest: Any) -> Outcome:
-    return Outcome(result=Result.OK, value=value, **rest)
+    return Outcome(result=Result.OK, value=copy.deepcopy(value), **rest)
 
 
 def transient(code: str = "http-503", retry_after: float | None = None) -> Outcome:

@@ -32,10 +32,12 @@ ENGINE: Final = "cel-expr 0.1.3"
 class ExpressionError(AuthorError):
     """An expression cannot be compiled or evaluated. ``line`` and ``column`` are places in its source."""
 
-    def __init__(self, message: str, *, source: str = "", line: int = 1, column: int = 1, length: int = 1, help: str | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, *, source: str = "", line: int = 1, column: int = 1, length: int = 1, help: str | None = None, absent: tuple[str, str] | None = None) -> None:  # noqa: A002, PLR0913 -- a place has these parts
         super().__init__("expression", message if help is None else f"{message}; {help}", detail={"expression": source})
         self.sentence, self.help = message, help
         self.line, self.column, self.length = line, column, length
+        self.absent = absent
+        """The record type and the field it lacks, when that is the error."""
 
 
 def environment(variables: Mapping[str, Type], *, pool: Any = None, typed_money: bool = False) -> runtime.Env:  # noqa: ANN401
@@ -119,7 +121,9 @@ def _compile_error(source: str, text: str) -> ExpressionError:
     rows = source.split("\n")
     row = rows[line - 1] if line <= len(rows) else ""
     column, length, sentence, remedy = _translate(row, column, said)
-    return ExpressionError(sentence, source=source, line=line, column=column, length=length, help=remedy)
+    lacks = re.match(r"undefined field '([^']*)' not found in struct '([^']*)'", said)
+    absent = (lacks[2], lacks[1]) if lacks else None
+    return ExpressionError(sentence, source=source, line=line, column=column, length=length, help=remedy, absent=absent)
 
 
 def _translate(row: str, column: int, said: str) -> tuple[int, int, str, str | None]:
@@ -130,6 +134,10 @@ def _translate(row: str, column: int, said: str) -> tuple[int, int, str, str | N
     if found := re.match(r"found no matching overload for '([^']*)' applied to '([^']*)'", said):
         sentence, remedy = _overload(found[1], found[2])
         return column, max(1, len(_operator(found[1])) if found[1].startswith(("_", "!", "-", "@")) else 1), sentence, remedy
+    if found := re.match(r"expression of type '([^']*)' cannot be the operand of a select", said):
+        return column, 1, f"{plain_type(found[1])} has no fields", None
+    if found := re.match(r"expression of type '([^']*)' cannot be the range", said):
+        return column, 1, f"{plain_type(found[1])} is no list to go over", None
     if said.startswith("Syntax error"):
         return _syntax_error(row, column, said)
     if found := re.match(r"expected type '([^']*)' but found '([^']*)'", said):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 
 def _condition_text(value: object) -> object:
@@ -34,6 +34,27 @@ Severity = Literal["low", "medium", "high"]
 Disp = Literal["continue", "rollback", "stop"]
 
 
+def _by_key(key: str, present: str, absent: str) -> Discriminator:
+    """Choose between two forms by one key, so that an author is told about one form only.
+
+    The tags stand in angle brackets: they turn up in the paths of errors and are dropped there.
+    """
+
+    def choose(value: object) -> str:
+        return present if (isinstance(value, dict) and key in value) or type(value).__name__ == present.strip("<>") else absent
+
+    return Discriminator(choose)
+
+
+def _by_type(kind: type, then: str, otherwise: str) -> Discriminator:
+    """Choose between two forms by the type of what is written."""
+    return Discriminator(lambda value: then if isinstance(value, kind) else otherwise)
+
+
+Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+"""What a person reads; never empty."""
+
+
 class Closed(BaseModel):
     """A mapping in which an unknown key is an error."""
 
@@ -43,8 +64,8 @@ class Closed(BaseModel):
 class Owner(Closed):
     """The team that answers for the process end to end (V-11)."""
 
-    team: str
-    page: str | None = None
+    team: Text
+    page: Text | None = None
 
 
 class Trigger(Closed):
@@ -73,7 +94,7 @@ class Check(Closed):
     """A precondition. False is a decision, not a failure."""
 
     check: Condition
-    because: str
+    because: Text
     otherwise: Disp = "stop"
 
 
@@ -89,7 +110,7 @@ class Expect(Closed):
 class NoExpect(Closed):
     """The waiver of a read-back (E-05); the reason is shown in the audit."""
 
-    none: str
+    none: Text
 
 
 class Escalation(Closed):
@@ -102,7 +123,9 @@ class Escalation(Closed):
 class Gate(Closed):
     """Who is asked, and until when. A gate without an end would be a silent stall."""
 
-    from_: Who | list[Who] = Field(alias="from")
+    from_: Annotated[
+        Annotated[Who, Tag("<one>")] | Annotated[list[Who], Field(min_length=1), Tag("<list>")], _by_type(list, "<list>", "<one>")
+    ] = Field(alias="from")
     quorum: int = Field(default=1, ge=1, le=5)
     remind: Duration | None = None
     escalate: list[Escalation] = Field(default_factory=list)
@@ -139,7 +162,7 @@ class Task(Closed):
     """Work a person does by hand in a step's stead."""
 
     to: Who
-    title: str
+    title: Text
     due: Duration
     escalate: list[Escalation] = Field(default_factory=list)
     give_up: Duration
@@ -165,6 +188,18 @@ class ActionItem(Closed):
     retry: Retry | None = None
 
 
+def _item_form(value: object) -> str:
+    keys = set(value) if isinstance(value, dict) else {{"TaskItem": "task", "FlagItem": "flag"}.get(type(value).__name__, "do")}
+    return "<TaskItem>" if "task" in keys else "<FlagItem>" if "flag" in keys else "<ActionItem>"
+
+
+Item = Annotated[
+    Annotated[TaskItem, Tag("<TaskItem>")] | Annotated[FlagItem, Tag("<FlagItem>")] | Annotated[ActionItem, Tag("<ActionItem>")],
+    Discriminator(_item_form),
+]
+"""One line of a compensation: a task, a flag, or a further action."""
+
+
 class Then(Closed):
     """The disposition once the tasks have ended: done by hand, or never done."""
 
@@ -175,8 +210,10 @@ class Then(Closed):
 class Compensate(Closed):
     """What is done about the consequences when the step cannot be completed."""
 
-    do: list[TaskItem | FlagItem | ActionItem] = Field(default_factory=list)
-    then: Disp | Then
+    do: list[Item] = Field(default_factory=list)
+    then: Annotated[
+        Annotated[Disp, Tag("<one>")] | Annotated[Then, Tag("<Then>")], Discriminator(lambda value: "<one>" if isinstance(value, str) else "<Then>")
+    ]
 
 
 class Undo(Closed):
@@ -191,7 +228,7 @@ class Undo(Closed):
 class NoUndo(Closed):
     """Why nothing is to be undone, or can be."""
 
-    none: str
+    none: Text
 
 
 class WaitFor(Closed):
@@ -221,7 +258,7 @@ class CallWorkflow(Closed):
 class Step(Closed):
     """One step: exactly one of ``do``, ``wait_for`` and ``call``."""
 
-    title: str
+    title: Text
     do: ActionRef | None = None
     wait_for: WaitFor | None = None
     call: CallWorkflow | None = None
@@ -236,11 +273,15 @@ class Step(Closed):
     retry: Retry = Retry(attempts=1)
     timeout: Duration = "30s"
     pivot: bool = False
-    expect: list[Expect] | NoExpect = Field(default_factory=list)
+    expect: Annotated[
+        Annotated[list[Expect], Tag("<list>")] | Annotated[NoExpect, Tag("<NoExpect>")], _by_type(list, "<list>", "<NoExpect>")
+    ] = Field(default_factory=list)
     tell: list[Who] = Field(default_factory=list)
     """Who is told once the step is done. A notice is no gate (A-11)."""
     importance: Literal["low", "normal"] = "normal"
-    rollback: Undo | NoUndo | None = None
+    rollback: (
+        Annotated[Annotated[Undo, Tag("<Undo>")] | Annotated[NoUndo, Tag("<NoUndo>")], _by_key("none", "<NoUndo>", "<Undo>")] | None
+    ) = None
     compensate: Compensate | None = None
 
 
@@ -250,7 +291,9 @@ class FieldRule(Closed):
     field: str
     equals: Any | None = None
     includes: Any | None = None
-    one_of: list[Any] | str | None = None
+    one_of: (
+        Annotated[Annotated[list[Any], Tag("<list>")] | Annotated[str, Tag("<one>")], _by_type(list, "<list>", "<one>")] | None
+    ) = None
     matches: str | None = None
     absent: bool | None = None
     within: str | None = None
@@ -360,13 +403,13 @@ class Workflow(Closed):
 
     workflow: Slug
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
-    title: str
-    purpose: str
+    title: Text
+    purpose: Text
     owner: Owner
     systems: dict[Ident, Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*@[0-9]+$")]]
     trigger: Trigger
     context: dict[Ident, Read] = Field(default_factory=dict)
     steps: dict[Ident, Step] = Field(min_length=1)
     reconcile: Reconcile
-    sla: dict[Ident, Sla]
+    sla: dict[Ident, Sla] = Field(min_length=1)
     monitor: Monitor = Monitor()

@@ -84,9 +84,15 @@ def _p(worker_id: str, name: str, title: str, department: str, profile: str, man
     first, last = name.split(" ", 1)
     center = {"Sales": "CC-7300", "People": "CC-2100", "IT": "CC-4400", "Design": "CC-4200"}.get(department, "CC-4100")
     return Person(
-        worker_id=worker_id, first=first, last=last, title=title, department=department, profile=profile, manager=manager,
+        worker_id=worker_id,
+        first=first,
+        last=last,
+        title=title,
+        department=department,
+        profile=profile,
+        manager=manager,
         cost_center=center,
-    )  # fmt: skip
+    )
 
 
 PEOPLE: Final = (
@@ -132,22 +138,42 @@ PROFILES: Final = (
     JobProfile(id="ENG-DATA", name="Data Engineer", groups=_ENG, tier="plus", channel="team-platform"),
     JobProfile(id="ENG-ML", name="Machine Learning Engineer", groups=_ENG, tier="workstation", channel="team-platform"),
     JobProfile(
-        id="SEC-ADMIN", name="Identity Administrator", groups=("all-staff", "vpn-users", "privileged-access"),
-        licenses=("E5",), channel="team-it", elevated=True,
+        id="SEC-ADMIN",
+        name="Identity Administrator",
+        groups=("all-staff", "vpn-users", "privileged-access"),
+        licenses=("E5",),
+        channel="team-it",
+        elevated=True,
     ),
     JobProfile(
-        id="SAL-AE", name="Account Executive", groups=("all-staff", "sales"), licenses=("E3", "CRM"),
-        channel="team-sales", territory="EMEA-Central", crm_role="Account Executive", quota_carrying=True, quota="1200000",
+        id="SAL-AE",
+        name="Account Executive",
+        groups=("all-staff", "sales"),
+        licenses=("E3", "CRM"),
+        channel="team-sales",
+        territory="EMEA-Central",
+        crm_role="Account Executive",
+        quota_carrying=True,
+        quota="1200000",
     ),
     JobProfile(
-        id="SAL-SDR", name="Sales Development Representative", groups=("all-staff", "sales"), licenses=("E3", "CRM"),
-        channel="team-sales", territory="EMEA-North", crm_role="Sales Development Rep",
+        id="SAL-SDR",
+        name="Sales Development Representative",
+        groups=("all-staff", "sales"),
+        licenses=("E3", "CRM"),
+        channel="team-sales",
+        territory="EMEA-North",
+        crm_role="Sales Development Rep",
     ),
-    JobProfile(id="DES-PROD", name="Product Designer", groups=("all-staff", "design"), tier="design", channel="team-design"),
-    JobProfile(id="IT-OPS", name="IT Operations Engineer", groups=("all-staff", "vpn-users", "it-ops"), channel="team-it"),
+    JobProfile(
+        id="DES-PROD", name="Product Designer", groups=("all-staff", "design"), tier="design", channel="team-design"
+    ),
+    JobProfile(
+        id="IT-OPS", name="IT Operations Engineer", groups=("all-staff", "vpn-users", "it-ops"), channel="team-it"
+    ),
     JobProfile(id="PPL-PARTNER", name="HR Partner", groups=("all-staff", "people-operations"), channel="team-people"),
     JobProfile(id="ENG-WEBMASTER", name="Webmaster (retired)", groups=("all-staff",), channel="general", active=False),
-)  # fmt: skip
+)
 
 LICENSES: Final = {
     "E3": ("05e9a617-0261-4cee-bb44-138d3ef5d965", "SPE_E3", 500),

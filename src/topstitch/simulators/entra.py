@@ -20,7 +20,10 @@ _CODES: Final = {
     400: ("Request_BadRequest", "The request is malformed or incorrect."),
     401: ("InvalidAuthenticationToken", "Access token is empty."),
     403: ("Authorization_RequestDenied", "Insufficient privileges to complete the operation."),
-    404: ("Request_ResourceNotFound", "Resource does not exist or one of its queried reference-property objects are not present."),
+    404: (
+        "Request_ResourceNotFound",
+        "Resource does not exist or one of its queried reference-property objects are not present.",
+    ),
     409: ("Request_Conflict", "The request conflicts with the current state of the resource."),
     412: ("Request_PreconditionFailed", "A precondition specified for this request failed."),
     429: ("TooManyRequests", "Too many requests."),
@@ -29,9 +32,18 @@ _CODES: Final = {
     504: ("GatewayTimeout", "The service did not answer in time."),
 }
 _SHOWN_BY_DEFAULT: Final = (
-    "id", "businessPhones", "displayName", "givenName", "jobTitle", "mail", "mobilePhone", "officeLocation",
-    "preferredLanguage", "surname", "userPrincipalName",
-)  # fmt: skip
+    "id",
+    "businessPhones",
+    "displayName",
+    "givenName",
+    "jobTitle",
+    "mail",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "surname",
+    "userPrincipalName",
+)
 _REQUIRED: Final = ("accountEnabled", "displayName", "mailNickname", "userPrincipalName", "passwordProfile")
 _NOT_SHOWN: Final = ("passwordProfile", "manager", "_members")
 USER: Final = "/v1.0/users/{user}"
@@ -50,6 +62,7 @@ class EntraSimulator(Simulator):
         "token_seconds": 3599,
         "reference_lag_seconds": 0,
     }
+    published: ClassVar[tuple[str, ...]] = ("tenant", "client_id", "client_secret")
 
     def endpoints(self) -> list[Endpoint]:
         """Return the addresses of sign-in and Graph."""
@@ -112,7 +125,9 @@ class EntraSimulator(Simulator):
             )
         for name, members in company.GROUPS.items():
             ids = [company.stable_id("user", company.BY_ID[worker].email) for worker in members]
-            self._store_group(company.stable_id("group", name), {"displayName": name, "uniqueName": name, "_members": ids})
+            self._store_group(
+                company.stable_id("group", name), {"displayName": name, "uniqueName": name, "_members": ids}
+            )
 
     # The vendor's manners
 
@@ -121,12 +136,16 @@ class EntraSimulator(Simulator):
         usual_code, usual_message = _CODES.get(status, ("UnknownError", ""))
         request_id = str(uuid.UUID(bytes=random_bytes(16)))
         inner = {"date": self.now_text()[:19], "request-id": request_id, "client-request-id": request_id}
-        return Answer(status, {"error": {"code": code or usual_code, "message": message or usual_message, "innerError": inner}})
+        return Answer(
+            status, {"error": {"code": code or usual_code, "message": message or usual_message, "innerError": inner}}
+        )
 
     def decorate(self, call: Call, answer: Answer) -> None:
         """Add Graph's diagnostic headers."""
         answer.headers.setdefault("request-id", str(uuid.UUID(bytes=random_bytes(16))))
-        answer.headers.setdefault("client-request-id", call.headers.get("client-request-id", answer.headers["request-id"]))
+        answer.headers.setdefault(
+            "client-request-id", call.headers.get("client-request-id", answer.headers["request-id"])
+        )
         limit = self.settings.get("throttle")
         left = self.throttle.left(limit, call.bearer())
         if limit and left is not None and left <= 0.2 * limit["requests"]:
@@ -144,7 +163,9 @@ class EntraSimulator(Simulator):
         if call.params["tenant"] not in tenants:
             return self._sign_in_error(400, 90002, "invalid_request", f"Tenant '{call.params['tenant']}' not found.")
         if form.get("grant_type") != "client_credentials":
-            return self._sign_in_error(400, 70003, "unsupported_grant_type", "The app requested an unsupported grant type.")
+            return self._sign_in_error(
+                400, 70003, "unsupported_grant_type", "The app requested an unsupported grant type."
+            )
         if client != self.settings["client_id"]:
             text = f"Application with identifier '{client}' was not found in the directory '{company.TENANT}'."
             return self._sign_in_error(400, 700016, "unauthorized_client", text)
@@ -155,7 +176,9 @@ class EntraSimulator(Simulator):
             return self._sign_in_error(400, 1002012, "invalid_scope", text)
         seconds = self.settings["token_seconds"]
         token = issue(self.records, self.clock, client=client, seconds=seconds)
-        return Answer(200, {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token})
+        return Answer(
+            200, {"token_type": "Bearer", "expires_in": seconds, "ext_expires_in": seconds, "access_token": token}
+        )
 
     def _sign_in_error(self, status: int, number: int, error: str, text: str) -> Answer:
         trace = str(uuid.UUID(bytes=random_bytes(16)))
@@ -192,7 +215,9 @@ class EntraSimulator(Simulator):
         id_ = str(uuid.UUID(bytes=random_bytes(16), version=4))
         user = self._store_user(id_, {"createdDateTime": self.now_text(), "mail": None, **fields})
         where = f"{call.base_url}/v1.0/$metadata#users/$entity"
-        return Answer(201, {"@odata.context": where, **_shown(user, None)}, {"Location": f"{call.base_url}/v1.0/users/{id_}"})
+        return Answer(
+            201, {"@odata.context": where, **_shown(user, None)}, {"Location": f"{call.base_url}/v1.0/users/{id_}"}
+        )
 
     def get_user(self, call: Call) -> Answer:
         """Return one user by id or principal name."""
@@ -243,7 +268,11 @@ class EntraSimulator(Simulator):
         user = self._user(call.params["user"])
         manager = self.records.get("users", user.get("manager") or "")
         if manager is None:
-            raise Refusal(self.error(404, "Request_ResourceNotFound", f"Resource 'manager' does not exist for user '{user['id']}'."))
+            raise Refusal(
+                self.error(
+                    404, "Request_ResourceNotFound", f"Resource 'manager' does not exist for user '{user['id']}'."
+                )
+            )
         return Answer(200, {"@odata.type": "#microsoft.graph.user", **_shown(manager, list(_SHOWN_BY_DEFAULT))})
 
     def set_manager(self, call: Call) -> Answer:
@@ -260,7 +289,9 @@ class EntraSimulator(Simulator):
     def direct_reports(self, call: Call) -> Answer:
         """List those whose manager the user is."""
         user = self._user(call.params["user"])
-        return self._page(call, self.records.find("users", manager=user["id"]), _SHOWN_BY_DEFAULT, call.base_url + call.path)
+        return self._page(
+            call, self.records.find("users", manager=user["id"]), _SHOWN_BY_DEFAULT, call.base_url + call.path
+        )
 
     def revoke_sessions(self, call: Call) -> Answer:
         """Sign a user out everywhere."""
@@ -313,8 +344,12 @@ class EntraSimulator(Simulator):
     def _refuse_without_seat(self, sku: str, *, already: bool) -> None:
         seats = {known: count for known, _, count in company.LICENSES.values()}
         if sku not in seats:
-            raise Refusal(self.error(400, "Request_BadRequest", f"License {sku} does not correspond to a valid company License."))
-        used = sum(1 for user in self.records.all("users") for one in user.get("assignedLicenses", []) if one["skuId"] == sku)
+            raise Refusal(
+                self.error(400, "Request_BadRequest", f"License {sku} does not correspond to a valid company License.")
+            )
+        used = sum(
+            1 for user in self.records.all("users") for one in user.get("assignedLicenses", []) if one["skuId"] == sku
+        )
         if not already and used >= self.settings.get("seats", {}).get(sku, seats[sku]):
             text = f"Subscription with SKU {sku} does not have any available licenses."
             raise Refusal(self.error(400, "Request_BadRequest", text))
@@ -322,7 +357,9 @@ class EntraSimulator(Simulator):
     def organization(self, _call: Call) -> Answer:
         """Return the tenant."""
         domains = [{"name": company.DOMAIN, "isDefault": True}]
-        return Answer(200, {"value": [{"id": self.settings["tenant"], "displayName": "Acme", "verifiedDomains": domains}]})
+        return Answer(
+            200, {"value": [{"id": self.settings["tenant"], "displayName": "Acme", "verifiedDomains": domains}]}
+        )
 
     # Groups
 
@@ -339,7 +376,11 @@ class EntraSimulator(Simulator):
         fields = call.json()
         for name in ("displayName", "mailEnabled", "mailNickname", "securityEnabled"):
             if name not in fields:
-                raise Refusal(self.error(400, "Request_BadRequest", f"A value is required for property '{name}' of resource 'Group'."))
+                raise Refusal(
+                    self.error(
+                        400, "Request_BadRequest", f"A value is required for property '{name}' of resource 'Group'."
+                    )
+                )
         if fields.get("uniqueName") and self.records.first("groups", uniqueName=fields["uniqueName"]):
             raise Refusal(self._taken("uniqueName"))
         id_ = str(uuid.UUID(bytes=random_bytes(16), version=4))
@@ -405,7 +446,8 @@ class EntraSimulator(Simulator):
             raise Refusal(self.error(400, error.code, str(error))) from error
         names = call.query["$select"].split(",") if call.query.get("$select") else (list(shown) or None)
         tagged: dict[str, Any] = {"@odata.type": kind} if kind else {}
-        body = {"@odata.context": f"{call.base_url}/v1.0/$metadata", "value": [{**tagged, **_shown(row, names)} for row in page.rows]}
+        value = [{**tagged, **_shown(row, names)} for row in page.rows]
+        body: dict[str, Any] = {"@odata.context": f"{call.base_url}/v1.0/$metadata", "value": value}
         if page.count is not None:
             body["@odata.count"] = page.count
         if page.next_link:
@@ -417,8 +459,7 @@ class EntraSimulator(Simulator):
             (one for one in self.records.all("users") if one["userPrincipalName"].lower() == key.lower()), None
         )
         if user is None:
-            text = f"Resource '{key}' does not exist or one of its queried reference-property objects are not present."
-            raise Refusal(self.error(404, "Request_ResourceNotFound", text))
+            raise Refusal(self._missing(key))
         return user
 
     def _group(self, call: Call) -> Json:
@@ -428,8 +469,7 @@ class EntraSimulator(Simulator):
             else self.records.get("groups", call.params["group"])
         )
         if found is None:
-            text = f"Resource '{call.params.get('group', '')}' does not exist or one of its queried reference-property objects are not present."
-            raise Refusal(self.error(404, "Request_ResourceNotFound", text))
+            raise Refusal(self._missing(call.params.get("group", "")))
         return found
 
     def _deleted(self, call: Call) -> Json:
@@ -445,8 +485,7 @@ class EntraSimulator(Simulator):
         user = self._user(reference.rstrip("/").rsplit("/", 1)[-1])
         created = user.get("createdDateTime")
         if created and odata.seconds_since(created, self.clock.now()) < float(self.settings["reference_lag_seconds"]):
-            text = f"Resource '{user['id']}' does not exist or one of its queried reference-property objects are not present."
-            raise Refusal(self.error(404, "Request_ResourceNotFound", text))
+            raise Refusal(self._missing(user["id"]))
         return user
 
     def _checked_user(self, fields: Any, required: tuple[str, ...], me: str = "") -> dict[str, Any]:
@@ -461,7 +500,11 @@ class EntraSimulator(Simulator):
                 text = f"Invalid value specified for property '{name}' of resource 'User'."
                 raise Refusal(self.error(400, "Request_BadRequest", text))
         if "accountEnabled" in fields and not isinstance(fields["accountEnabled"], bool):
-            raise Refusal(self.error(400, "BadRequest", "A value without a type name was found and no expected type is available."))
+            raise Refusal(
+                self.error(
+                    400, "BadRequest", "A value without a type name was found and no expected type is available."
+                )
+            )
         if "userPrincipalName" in fields:
             self._refuse_foreign_domain(fields["userPrincipalName"])
             self._refuse_taken(fields["userPrincipalName"], me)
@@ -469,12 +512,19 @@ class EntraSimulator(Simulator):
 
     def _refuse_foreign_domain(self, name: str) -> None:
         if not name.lower().endswith(f"@{company.DOMAIN}"):
-            text = "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization."
+            text = (
+                "The domain portion of the userPrincipalName property is invalid."
+                " You must use one of the verified domain names in your organization."
+            )
             raise Refusal(self.error(400, "Request_BadRequest", text))
 
     def _refuse_taken(self, name: str, me: str) -> None:
         if any(u["userPrincipalName"].lower() == name.lower() and u["id"] != me for u in self.records.all("users")):
             raise Refusal(self._taken("userPrincipalName"))
+
+    def _missing(self, key: str) -> Answer:
+        text = f"Resource '{key}' does not exist or one of its queried reference-property objects are not present."
+        return self.error(404, "Request_ResourceNotFound", text)
 
     def _taken(self, what: str) -> Answer:
         text = f"Another object with the same value for property {what} already exists."
@@ -486,7 +536,8 @@ class EntraSimulator(Simulator):
         return self.records.put("users", id_, {"assignedLicenses": [], "manager": None, **fields, "id": id_})
 
     def _store_group(self, id_: str, fields: Json) -> Json:
-        usual = {"mailEnabled": False, "securityEnabled": True, "mailNickname": fields.get("uniqueName"), "groupTypes": []}
+        usual: dict[str, Any] = {"mailEnabled": False, "securityEnabled": True, "groupTypes": [], "_members": []}
+        usual["mailNickname"] = fields.get("uniqueName")
         return self.records.put("groups", id_, {**usual, **fields, "id": id_})
 
     def _set_members(self, group: Json, members: list[str]) -> None:

@@ -15,12 +15,16 @@ from typing import Any, Final
 from topstitch.simulators.state import Json
 
 _CONDITION: Final = re.compile(
-    r"(?P<field>[A-Za-z0-9_.]+?)(?P<operator>ISNOTEMPTY|ISEMPTY|STARTSWITH|ENDSWITH|NOT IN|LIKE|IN|!=|>=|<=|=|>|<)(?P<value>.*)", re.DOTALL
+    r"(?P<field>[A-Za-z0-9_.]+?)"
+    r"(?P<operator>ISNOTEMPTY|ISEMPTY|STARTSWITH|ENDSWITH|NOT IN|LIKE|IN|!=|>=|<=|=|>|<)(?P<value>.*)",
+    re.DOTALL,
 )
 Reach = Callable[[Json, str], Any]
 
 
-def select(rows: list[Json], query: str, fields: Collection[str], reach: Reach, *, no_rows_if_invalid: bool) -> list[Json]:
+def select(
+    rows: list[Json], query: str, fields: Collection[str], reach: Reach, *, no_rows_if_invalid: bool
+) -> list[Json]:
     """Return the rows that an encoded query selects, in its order.
 
     ``fields`` are the table's columns; ``reach`` reads a column, dot-walked ones too.

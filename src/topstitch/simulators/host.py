@@ -34,7 +34,14 @@ START_SECONDS_MAX: Final = 10.0
 STOP_SECONDS_MAX: Final = 5.0
 KINDS: Final[Mapping[str, type[Simulator]]] = {
     kind.system: kind
-    for kind in (WorkdaySimulator, EntraSimulator, ServiceNowSimulator, SalesforceSimulator, SlackSimulator, MailSimulator)
+    for kind in (
+        WorkdaySimulator,
+        EntraSimulator,
+        ServiceNowSimulator,
+        SalesforceSimulator,
+        SlackSimulator,
+        MailSimulator,
+    )
 }
 """The simulated systems by the name of the connector that speaks to them."""
 
@@ -66,7 +73,9 @@ class Simulators:
         self.clock = clock or SystemClock()
         asked = settings or {}
         self._simulators = {
-            name: KINDS[name](store=self._store, clock=self.clock, settings=asked.get(name)) for name in KINDS if name in systems
+            name: KINDS[name](store=self._store, clock=self.clock, settings=asked.get(name))
+            for name in KINDS
+            if name in systems
         }
         self._hosts: dict[str, _Host] = {}
 
@@ -102,7 +111,7 @@ class Simulators:
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """Return, per system, what a connection to it needs: URL, client, secrets, ports."""
-        return {name: {"base_url": self.url(name), **_facts(simulator)} for name, simulator in self._simulators.items()}
+        return {name: simulator.facts() for name, simulator in self._simulators.items()}
 
     async def refuse_connections(self, system: str) -> None:
         """Stop listening for a system, so that connections to it are refused; its state stays."""
@@ -119,12 +128,9 @@ class Simulators:
 
     def _give_mail_ports(self, simulator: Simulator) -> None:
         if isinstance(simulator, MailSimulator):
-            simulator.listen_on(self._address, smtp=self._ports.get("email.smtp", 0), imap=self._ports.get("email.imap", 0))
-
-
-def _facts(simulator: Simulator) -> dict[str, Any]:
-    hidden = {"consistency_seconds", "throttle"}
-    return {name: value for name, value in simulator.settings.items() if name not in hidden} | simulator.extra_facts()
+            simulator.listen_on(
+                self._address, smtp=self._ports.get("email.smtp", 0), imap=self._ports.get("email.imap", 0)
+            )
 
 
 class _Protocol(HttpToolsProtocol):
@@ -132,7 +138,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self._abort}  # type: ignore[typeddict-unknown-key]
+        self.scope["extensions"] = {ABORT: {"abort": self._abort}}
 
     def _abort(self) -> None:
         self.transport.abort()
@@ -191,18 +197,29 @@ class _Host:
 
     def _serve(self, listening: socket.socket) -> tuple[_Server, asyncio.Task[None]]:
         config = uvicorn.Config(
-            self._simulator.app, http=_Protocol, ws="websockets-sansio", lifespan="on", log_config=None, log_level="critical",
-            access_log=False, timeout_graceful_shutdown=1, server_header=False,
-        )  # fmt: skip
+            self._simulator.app,
+            http=_Protocol,
+            ws="websockets-sansio",
+            lifespan="on",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            server_header=False,
+        )
         server = _Server(config)
-        return server, asyncio.create_task(server.serve(sockets=[listening]), name=f"simulator {self._simulator.system}")
+        return server, asyncio.create_task(
+            server.serve(sockets=[listening]), name=f"simulator {self._simulator.system}"
+        )
 
     async def _until_started(self) -> None:
         async with asyncio.timeout(START_SECONDS_MAX):
             while not self._server.started:
                 if self._task.done():
                     self._task.result()
-                    raise RuntimeError(f"the simulator {self._simulator.system} ended while starting; see the log above")
+                    raise RuntimeError(
+                        f"the simulator {self._simulator.system} ended while starting; see the log above"
+                    )
                 await asyncio.sleep(0.002)
 
 
@@ -217,5 +234,5 @@ def _bound(address: str, port: int, system: str) -> socket.socket:
             f"port {port}, wanted for the simulated {system}, is in use; choose another or stop what listens there"
         ) from error
     listening.listen(512)
-    listening.setblocking(False)
+    listening.setblocking(False)  # noqa: FBT003 (the standard library's own)
     return listening

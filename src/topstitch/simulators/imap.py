@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import email
+import email.header
+import operator
 import re
 from asyncio import BaseTransport, StreamReader, StreamWriter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from email.header import decode_header, make_header
 from email.utils import format_datetime
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -49,13 +50,24 @@ class Served(Protocol):
     """What a session needs of the mail system."""
 
     @property
-    def settings(self) -> Json: ...
+    def settings(self) -> Json:
+        """The mail system's settings."""
+        ...
+
     @property
-    def mailbox(self) -> Mailbox: ...
+    def mailbox(self) -> Mailbox:
+        """What it keeps."""
+        ...
+
     async def meet(
         self, verb: str, address: str, transport: BaseTransport | None, content: bytes = b""
-    ) -> tuple[str, Fault | None]: ...
-    def note(self, verb: str, address: str, status: int) -> None: ...
+    ) -> tuple[str, Fault | None]:
+        """Ask the fault list about a command."""
+        ...
+
+    def note(self, verb: str, address: str, status: int) -> None:
+        """Write a command into the journal."""
+        ...
 
 
 class ImapSession:
@@ -76,7 +88,7 @@ class ImapSession:
             return
         await self._send(f"* OK [CAPABILITY {_CAPABILITIES}] simulated IMAP4rev1 ready")
         while words := await self._command():
-            if len(words) < 2:  # noqa: PLR2004 (a tag and a command)
+            if len(words) < 2:
                 await self._send("* BAD a command is a tag and a name")
                 continue
             tag, name, *arguments = words
@@ -96,14 +108,14 @@ class ImapSession:
             await self._send("* BYE logging out", f"{tag} OK LOGOUT completed")
             return False
         try:
-            result = await self._perform(tag, name, arguments)
+            result = await self._perform(name, arguments)
         except (ProtocolError, IndexError) as error:
             result = f"BAD {error}"
         self._simulator.note("IMAP", shown, 200 if result.startswith("OK") else 400)
         await self._send(f"{tag} {result}")
         return True
 
-    async def _perform(self, tag: str, name: str, arguments: list[str]) -> str:
+    async def _perform(self, name: str, arguments: list[str]) -> str:
         match name:
             case "CAPABILITY":
                 await self._send(f"* CAPABILITY {_CAPABILITIES}")
@@ -291,7 +303,7 @@ def _conjunction(words: list[str], highest: int) -> Test:
     return lambda index, message: all(test(index, message) for test in tests)
 
 
-def _criterion(words: list[str], highest: int) -> Test:  # noqa: PLR0911 (one return per kind of criterion)
+def _criterion(words: list[str], highest: int) -> Test:
     name = words.pop(0)
     upper = name.upper()
     if name == "(":
@@ -325,10 +337,15 @@ def _criterion(words: list[str], highest: int) -> Test:  # noqa: PLR0911 (one re
 
 
 _FLAGS: Final = {
-    "SEEN": ("\\Seen", True), "UNSEEN": ("\\Seen", False), "FLAGGED": ("\\Flagged", True), "UNFLAGGED": ("\\Flagged", False),
-    "DELETED": ("\\Deleted", True), "UNDELETED": ("\\Deleted", False), "ANSWERED": ("\\Answered", True),
+    "SEEN": ("\\Seen", True),
+    "UNSEEN": ("\\Seen", False),
+    "FLAGGED": ("\\Flagged", True),
+    "UNFLAGGED": ("\\Flagged", False),
+    "DELETED": ("\\Deleted", True),
+    "UNDELETED": ("\\Deleted", False),
+    "ANSWERED": ("\\Answered", True),
     "UNANSWERED": ("\\Answered", False),
-}  # fmt: skip
+}
 
 
 def _by_date(name: str, text: str) -> Test:
@@ -336,14 +353,19 @@ def _by_date(name: str, text: str) -> Test:
         day = datetime.strptime(text, "%d-%b-%Y").replace(tzinfo=UTC).date()
     except ValueError as error:
         raise ProtocolError(f"{text!r} is no date") from error
-    compare = {"SINCE": lambda at: at >= day, "BEFORE": lambda at: at < day, "ON": lambda at: at == day}[name]
-    return lambda _index, message: compare(parse_time(message["at"]).date())
+    compare = {"SINCE": operator.ge, "BEFORE": operator.lt, "ON": operator.eq}[name]
+    return lambda _index, message: bool(compare(parse_time(message["at"]).date(), day))
 
 
 def _header(message: Json, field: str) -> list[str]:
     """Return a header's values, decoded."""
     headers = email.message_from_bytes(message["raw"].encode("latin-1"))
-    return [str(make_header(decode_header(str(value)))) for value in headers.get_all(field, [])]
+    return [_decoded(str(value)) for value in headers.get_all(field, [])]
+
+
+def _decoded(value: str) -> str:
+    """Return a header's value without its transfer encoding."""
+    return str(email.header.make_header(email.header.decode_header(value)))
 
 
 def _fetched(message: Json, asked: list[str], *, by_uid: bool) -> bytes:
@@ -405,9 +427,11 @@ def _envelope(message: Json) -> bytes:
 
     def addresses(texts: list[str]) -> str:
         pairs = (text.strip("<> ").partition("@") for text in texts)
-        return "(" + "".join(f"(NIL NIL {quoted(box)} {quoted(host)})" for box, _, host in pairs) + ")" if texts else "NIL"
+        return (
+            "(" + "".join(f"(NIL NIL {quoted(box)} {quoted(host)})" for box, _, host in pairs) + ")" if texts else "NIL"
+        )
 
-    sender = addresses([message["from"]])
+    sender = " ".join([addresses([message["from"]])] * 3)
     date = quoted(format_datetime(parse_time(message["at"])))
     to, message_id = addresses(message["to"]), quoted(message["message_id"])
-    return f"ENVELOPE ({date} {quoted(message['subject'])} {sender} {sender} {sender} {to} NIL NIL NIL {message_id})".encode()
+    return f"ENVELOPE ({date} {quoted(message['subject'])} {sender} {to} NIL NIL NIL {message_id})".encode()

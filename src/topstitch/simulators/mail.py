@@ -60,6 +60,7 @@ class MailSimulator(Simulator):
         "delivery_seconds": 0,
         "unknown_recipients": [],
     }
+    published: ClassVar[tuple[str, ...]] = ("username", "password", "from")
 
     smtp_port = 0
     imap_port = 0
@@ -82,14 +83,10 @@ class MailSimulator(Simulator):
             Route("/_sim/mailbox/{uid:int}/html", self._show_html, methods=["GET"]),
         ]
 
-    def extra_facts(self) -> dict[str, object]:
-        """Return where the servers listen."""
-        return {
-            "smtp_host": self._address,
-            "smtp_port": self.smtp_port,
-            "imap_host": self._address,
-            "imap_port": self.imap_port,
-        }
+    def facts(self) -> dict[str, Any]:
+        """Return URL, credentials, and where the two servers listen."""
+        smtp = {"smtp_host": self._address, "smtp_port": self.smtp_port}
+        return {**super().facts(), **smtp, "imap_host": self._address, "imap_port": self.imap_port}
 
     async def start(self) -> None:
         """Start both servers."""
@@ -139,17 +136,36 @@ class MailSimulator(Simulator):
             },
         )
 
-    def note(self, verb: str, address: str, status: int, *, committed: bool = False, fault: Fault | None = None, key: str = "") -> None:
+    def note(
+        self,
+        verb: str,
+        address: str,
+        status: int,
+        *,
+        committed: bool = False,
+        fault: Fault | None = None,
+        key: str = "",
+    ) -> None:
         """Write one SMTP or IMAP command into the journal."""
         self.records.store.append_call(
             self.system,
             {
-                "at": self.now_text(), "method": verb, "path": address, "query": "", "status": status, "key": key,
-                "write": verb == "DATA", "committed": committed, "fault": fault.kind.value if fault else None, "body": "",
+                "at": self.now_text(),
+                "method": verb,
+                "path": address,
+                "query": "",
+                "status": status,
+                "key": key,
+                "write": verb == "DATA",
+                "committed": committed,
+                "fault": fault.kind.value if fault else None,
+                "body": "",
             },
-        )  # fmt: skip
+        )
 
-    async def meet(self, verb: str, address: str, transport: asyncio.BaseTransport | None, content: bytes = b"") -> tuple[str, Fault | None]:
+    async def meet(
+        self, verb: str, address: str, transport: asyncio.BaseTransport | None, content: bytes = b""
+    ) -> tuple[str, Fault | None]:
         """Return the refusal that a fault puts in place of a command, or an empty text and what is to happen later."""
         fault = self.faults.take(verb, address, content, is_write=verb == "DATA")
         match fault.kind if fault else None:
@@ -160,7 +176,7 @@ class MailSimulator(Simulator):
                 return "421 4.3.2 closing", fault
             case FaultKind.TIMEOUT_BEFORE:
                 self.note(verb, address, 0, fault=fault)
-                await self.hold(transport)
+                await self.hold()
                 return "421 4.4.2 timeout", fault
             case FaultKind.SLOW if fault:
                 await self.clock.sleep_until(self.clock.now() + timedelta(seconds=fault.number("seconds", 1)))
@@ -170,12 +186,10 @@ class MailSimulator(Simulator):
                 return str(fault.with_.get("message") or _REPLIES.get(status, f"{status} Refused")), fault
         return "", fault
 
-    async def hold(self, transport: asyncio.BaseTransport | None) -> None:
+    async def hold(self) -> None:
         """Keep a caller waiting until it gives up, the simulator stops, or the bound is reached."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(HOLD_SECONDS_MAX):
-                while not self.stopping.is_set() and transport is not None and not transport.is_closing():
-                    await asyncio.sleep(0.02)
+            await asyncio.wait_for(self.stopping.wait(), HOLD_SECONDS_MAX)
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """Remember a connection, so that stopping closes it."""
@@ -193,7 +207,9 @@ class MailSimulator(Simulator):
     async def _list_messages(self, request: Request) -> Response:
         wanted = {name: value.lower() for name, value in request.query_params.items()}
         shown = [summary(message) for message in self.visible()]
-        return control.reply([one for one in shown if all(value in str(one.get(name, "")).lower() for name, value in wanted.items())])
+        return control.reply(
+            [one for one in shown if all(value in str(one.get(name, "")).lower() for name, value in wanted.items())]
+        )
 
     async def _show_message(self, request: Request) -> Response:
         message = self.records.get("messages", str(request.path_params["uid"]))
@@ -212,12 +228,14 @@ class MailSimulator(Simulator):
 
     def error(self, status: int, code: str = "", message: str = "") -> Answer:
         """Return a plain error; this system has no HTTP interface of its own."""
-        return Answer(status, {"error": code or "this is a mail server; use SMTP, IMAP, or GET /_sim/mailbox", "message": message})
+        return Answer(
+            status, {"error": code or "this is a mail server; use SMTP, IMAP, or GET /_sim/mailbox", "message": message}
+        )
 
 
 def parse(content: bytes) -> EmailMessage:
     """Read a message."""
-    return email.message_from_bytes(content, _class=EmailMessage, policy=email.policy.default)  # type: ignore[call-overload, no-any-return]
+    return email.message_from_bytes(content, _class=EmailMessage, policy=email.policy.default)
 
 
 def summary(message: Json) -> dict[str, Any]:
@@ -243,10 +261,16 @@ class _Smtp(SMTP):
     def __init__(self, simulator: MailSimulator) -> None:
         self.simulator = simulator
         super().__init__(
-            _Handler(simulator), hostname="mail.simulated", ident="ESMTP simulated", authenticator=_Authenticator(simulator),
-            auth_require_tls=False, auth_required=True, data_size_limit=SIZE_MAX, enable_SMTPUTF8=True,
+            _Handler(simulator),
+            hostname="mail.simulated",
+            ident="ESMTP simulated",
+            authenticator=_Authenticator(simulator),
+            auth_require_tls=False,
+            auth_required=True,
+            data_size_limit=SIZE_MAX,
+            enable_SMTPUTF8=True,
             loop=asyncio.get_running_loop(),
-        )  # fmt: skip
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         fault = self.simulator.faults.take("CONNECT", "")
@@ -268,7 +292,9 @@ class _Authenticator:
     def __init__(self, simulator: MailSimulator) -> None:
         self._simulator = simulator
 
-    def __call__(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object) -> AuthResult:
+    def __call__(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: object
+    ) -> AuthResult:
         settings = self._simulator.settings
         wanted = (settings["username"].encode(), settings["password"].encode())
         refused = self._simulator.faults.take("AUTH", "")
@@ -317,9 +343,11 @@ class _Handler:
             with self._simulator.records.store.transaction():
                 self._simulator.store(envelope.mail_from or "", list(envelope.rcpt_tos), content)
         key = str(parse(content)["X-Topstitch-Key"] or "")
-        self._simulator.note("DATA", to, 250, committed=kind is not FaultKind.ACCEPT_STORE_NOTHING, fault=fault, key=key)
+        self._simulator.note(
+            "DATA", to, 250, committed=kind is not FaultKind.ACCEPT_STORE_NOTHING, fault=fault, key=key
+        )
         if kind is FaultKind.DROP_AFTER_COMMIT and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         if kind is FaultKind.TIMEOUT_AFTER_COMMIT:
-            await self._simulator.hold(server.transport)
+            await self._simulator.hold()
         return "250 2.0.0 OK: queued"

@@ -25,8 +25,13 @@ _TYPES: Final[Mapping[str, Callable[[Any], Any]]] = {
 class Vendor(Protocol):
     """What a vendor says when something is wrong."""
 
-    def error(self, status: int, code: str = "", message: str = "") -> Answer: ...
-    def throttled(self, retry_after: int) -> Answer: ...
+    def error(self, status: int, code: str = "", message: str = "") -> Answer:
+        """Return its error for a status."""
+        ...
+
+    def throttled(self, retry_after: int) -> Answer:
+        """Return its refusal of too many calls."""
+        ...
 
 
 def instead(vendor: Vendor, fault: Fault | None) -> Answer | None:

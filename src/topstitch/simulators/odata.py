@@ -45,9 +45,12 @@ def page(rows: list[Json], query: Json, url: str, *, top_max: int, top_default: 
         found = sorted(found, key=lambda row: str(row.get(name, "")), reverse=direction == "desc")
     top = _number(query.get("$top"), top_default)
     if not 1 <= top <= top_max:
-        raise QueryError(f"Invalid page size specified: '{top}'. Must be between 1 and {top_max} inclusive.", "Request_UnsupportedQuery")
+        raise QueryError(
+            f"Invalid page size specified: '{top}'. Must be between 1 and {top_max} inclusive.",
+            "Request_UnsupportedQuery",
+        )
     start = _number(query.get("$skiptoken"), 0)
-    options = "".join(f"&{name}={quote(value)}" for name, value in query.items() if name not in {"$skiptoken"})
+    options = "".join(f"&{name}={quote(value)}" for name, value in query.items() if name != "$skiptoken")
     more = f"{url}?$skiptoken={start + top}{options}" if start + top < len(found) else ""
     return Page(found[start : start + top], more, len(found) if query.get("$count") == "true" else None)
 

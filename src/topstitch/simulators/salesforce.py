@@ -10,13 +10,11 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qsl, unquote
-
-import orjson
 
 from topstitch.foundation.timetext import parse_time
 from topstitch.simulators import company, soql
 from topstitch.simulators.oauth import Standing, credentials, issue, standing
+from topstitch.simulators.salesforce_composite import Composite
 from topstitch.simulators.salesforce_objects import ENDS, KEY, OBJECTS, SYSTEM_FIELDS, SObject
 from topstitch.simulators.simulator import Simulator
 from topstitch.simulators.state import Json
@@ -25,7 +23,6 @@ from topstitch.simulators.wire import Answer, Call, Endpoint, Refusal
 DATA: Final = "/services/data/{version}"
 ROW: Final = DATA + "/sobjects/{object}"
 BATCH: Final = 2000
-PARTS_MAX: Final = 25
 _USUAL: Final = {
     400: ("BAD_REQUEST", "The request could not be understood"),
     401: ("INVALID_SESSION_ID", "Session expired or invalid"),
@@ -53,17 +50,17 @@ class SalesforceSimulator(Simulator):
         "limit_since": "",
         "fields": {},
     }
+    published: ClassVar[tuple[str, ...]] = ("client_id", "client_secret")
 
     def endpoints(self) -> list[Endpoint]:
         """Return the addresses of the org."""
         by_key = ROW + "/{field}/{key}"
-        return [
+        plain = [
             Endpoint("POST", "/services/oauth2/token", self.token, open=True),
             Endpoint("GET", "/services/data", self.versions, open=True),
             Endpoint("GET", DATA + "/limits", self.limits),
             Endpoint("GET", DATA + "/query", self.query),
             Endpoint("GET", DATA + "/query/{cursor}", self.query_more),
-            Endpoint("POST", DATA + "/composite", self.composite),
             Endpoint("GET", DATA + "/sobjects", self.describe_all),
             Endpoint("GET", ROW + "/describe", self.describe),
             Endpoint("POST", ROW, self.create),
@@ -74,6 +71,8 @@ class SalesforceSimulator(Simulator):
             Endpoint("PATCH", by_key, self.upsert),
             Endpoint("DELETE", by_key, self.delete_by_key),
         ]
+        composite = Composite(self.records.store, plain, self.error)
+        return [*plain, Endpoint("POST", DATA + "/composite", composite.answer)]
 
     def seed(self) -> None:
         """Fill profiles, sales people as users, accounts, territories."""
@@ -86,10 +85,16 @@ class SalesforceSimulator(Simulator):
             if person.department in {"Sales", "Executive"}:
                 self._put_new("User", _seeded_user(person, sales_user))
         for name in company.TERRITORIES:
-            self._put_new("Territory2", {"Name": name, "DeveloperName": name.replace("-", "_"), "Territory2ModelId": "0MA000000000001AAA"})
+            self._put_new(
+                "Territory2",
+                {"Name": name, "DeveloperName": name.replace("-", "_"), "Territory2ModelId": "0MA000000000001AAA"},
+            )
         for name, territory in company.ACCOUNTS:
             self._put_new("Account", {"Name": name, "Territory__c": territory})
-        self._put_new("ForecastingType", {"DeveloperName": "OpportunityRevenue", "MasterLabel": "Opportunity Revenue", "IsActive": True})
+        self._put_new(
+            "ForecastingType",
+            {"DeveloperName": "OpportunityRevenue", "MasterLabel": "Opportunity Revenue", "IsActive": True},
+        )
 
     # The vendor's manners
 
@@ -124,7 +129,11 @@ class SalesforceSimulator(Simulator):
         path, _, key = call.path.partition(f"/{KEY}/")
         if key:
             return key
-        return ",".join(dict.fromkeys(re.findall(KEY + r'/([^"/?]+)', call.body.decode("utf-8", "replace")))) if path else ""
+        return (
+            ",".join(dict.fromkeys(re.findall(KEY + r'/([^"/?]+)', call.body.decode("utf-8", "replace"))))
+            if path
+            else ""
+        )
 
     def token(self, call: Call) -> Answer:
         """Give out a session for the client credentials flow."""
@@ -153,7 +162,9 @@ class SalesforceSimulator(Simulator):
         """Count 24 hours from the first call counted."""
         since = self.settings["limit_since"]
         if not since or self.clock.now() >= parse_time(since) + timedelta(hours=24):
-            self.configure({"calls_today": 0 if since else self.settings["calls_today"], "limit_since": self.now_text()})
+            self.configure(
+                {"calls_today": 0 if since else self.settings["calls_today"], "limit_since": self.now_text()}
+            )
 
     def versions(self, _call: Call) -> Answer:
         """List API versions."""
@@ -243,7 +254,11 @@ class SalesforceSimulator(Simulator):
     def _batch(self, call: Call, rows: list[Any], start: int, cursor: str = "") -> Answer:
         asked = re.search(r"batchSize=(\d+)", call.headers.get("sforce-query-options", ""))
         size = min(BATCH, max(200, int(asked[1]))) if asked else BATCH
-        body: dict[str, Any] = {"totalSize": len(rows), "done": start + size >= len(rows), "records": rows[start : start + size]}
+        body: dict[str, Any] = {
+            "totalSize": len(rows),
+            "done": start + size >= len(rows),
+            "records": rows[start : start + size],
+        }
         if not body["done"]:
             cursor = cursor or f"01g{self.records.number('cursor'):012d}"
             self.records.put("_cursors", cursor, {"rows": rows})
@@ -290,51 +305,13 @@ class SalesforceSimulator(Simulator):
         referred = self.records.get(target, str(row.get(own)))
         return self._reach(target, referred, rest) if referred else None
 
-    # Composite
-
-    def composite(self, call: Call) -> Answer:
-        """Carry out several calls; with allOrNone as one transaction."""
-        document = self._document(call)
-        parts = document.get("compositeRequest", [])
-        if len(parts) > PARTS_MAX:
-            raise Refusal(self.error(400, "LIMIT_EXCEEDED", f"The request can't contain more than {PARTS_MAX} subrequests."))
-        together = bool(document.get("allOrNone"))
-        results: list[dict[str, Any]] = []
-        try:
-            with self.records.store.transaction():
-                self._parts(call, parts, results, together=together)
-        except _StoppedError:
-            results = [_halted(part, results, index) for index, part in enumerate(parts)]
-        return Answer(200, {"compositeResponse": results})
-
-    def _parts(self, call: Call, parts: list[Json], results: list[dict[str, Any]], *, together: bool) -> None:
-        for part in parts:
-            answer = self._part(call, part, results)
-            shown = {"body": answer.body, "httpHeaders": {}, "httpStatusCode": answer.status, "referenceId": part["referenceId"]}
-            results.append(shown)
-            if together and answer.status >= 400:  # noqa: PLR2004 (HTTP's own line)
-                raise _StoppedError
-
-    def _part(self, call: Call, part: Json, results: list[dict[str, Any]]) -> Answer:
-        filled = orjson.loads(_fill(orjson.dumps(dict(part)).decode(), results))
-        path, _, query = filled["url"].partition("?")
-        body = orjson.dumps(filled.get("body", {}))
-        for endpoint in self._endpoints:
-            params = _match(endpoint.path, path)
-            if endpoint.method == filled["method"] and params is not None and endpoint.handler != self.composite:
-                inner = Call(method=endpoint.method, path=path, params=params, query=dict(parse_qsl(query)), body=body, base_url=call.base_url)
-                try:
-                    with self.records.store.transaction():
-                        return endpoint.handler(inner)
-                except Refusal as refused:
-                    return refused.answer
-        return self.error(404)
-
     # Describe
 
     def describe_all(self, _call: Call) -> Answer:
         """List the objects."""
-        shown = [{"name": name, "keyPrefix": known.prefix, "deletable": known.can_delete} for name, known in OBJECTS.items()]
+        shown = [
+            {"name": name, "keyPrefix": known.prefix, "deletable": known.can_delete} for name, known in OBJECTS.items()
+        ]
         return Answer(200, {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": shown})
 
     def describe(self, call: Call) -> Answer:
@@ -345,7 +322,13 @@ class SalesforceSimulator(Simulator):
         fields = [
             {
                 "name": field,
-                "type": "boolean" if field in known.booleans else "reference" if field in references else "id" if field == "Id" else "string",
+                "type": "boolean"
+                if field in known.booleans
+                else "reference"
+                if field in references
+                else "id"
+                if field == "Id"
+                else "string",
                 "nillable": field not in known.required,
                 "externalId": field == KEY,
                 "unique": field == KEY or (field,) in known.unique,
@@ -362,7 +345,11 @@ class SalesforceSimulator(Simulator):
         self._refuse_bad(name, fields, me="")
         missing = [field for field in known.required if fields.get(field) in (None, "")]
         if missing:
-            raise Refusal(self._field_error("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing))
+            raise Refusal(
+                self._field_error(
+                    "REQUIRED_FIELD_MISSING", f"Required fields are missing: [{', '.join(missing)}]", missing
+                )
+            )
         return self._put_new(name, fields)
 
     def _change(self, name: str, row: Json, fields: Mapping[str, Any]) -> None:
@@ -373,7 +360,11 @@ class SalesforceSimulator(Simulator):
 
     def _delete(self, name: str, row: Json) -> Answer:
         if not self._object(name).can_delete:
-            raise Refusal(self.error(405, "METHOD_NOT_ALLOWED", f"HTTP Method 'DELETE' not allowed on {name}. Set IsActive to false."))
+            raise Refusal(
+                self.error(
+                    405, "METHOD_NOT_ALLOWED", f"HTTP Method 'DELETE' not allowed on {name}. Set IsActive to false."
+                )
+            )
         self.records.delete(name, row["Id"])
         self.records.put("_recycle_bin", row["Id"], {**row, "IsDeleted": True})
         return Answer(204)
@@ -387,7 +378,9 @@ class SalesforceSimulator(Simulator):
                 text = f"Cannot deserialize instance of boolean from VALUE_STRING value {value}"
                 raise Refusal(self.error(400, "JSON_PARSER_ERROR", text))
             if field in known.required and value in (None, "") and me:
-                raise Refusal(self._field_error("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{field}]", [field]))
+                raise Refusal(
+                    self._field_error("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{field}]", [field])
+                )
         self._refuse_dangling(known, fields)
         self._refuse_taken(name, known, fields, me)
 
@@ -420,8 +413,8 @@ class SalesforceSimulator(Simulator):
         id_ = _id(known.prefix, self.records.number(name))
         stamp = self._stamp()
         made = {"Id": id_, "CreatedDate": stamp, "LastModifiedDate": stamp, "SystemModstamp": stamp, "IsDeleted": False}
-        usual: dict[str, Any] = {field: None for field in known.fields}
-        usual |= {field: False for field in known.booleans}
+        usual: dict[str, Any] = dict.fromkeys(known.fields)
+        usual |= dict.fromkeys(known.booleans, False)
         if "IsActive" in known.booleans:
             usual["IsActive"] = True
         more = ENDS.get(str(fields.get("StageName")), {}) if name == "Opportunity" else {}
@@ -442,13 +435,17 @@ class SalesforceSimulator(Simulator):
         self._object(call.params["object"])
         row = self.records.get(call.params["object"], call.params["id"])
         if row is None:
-            raise Refusal(self.error(404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible"))
+            raise Refusal(
+                self.error(404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible")
+            )
         return row
 
     def _by_key(self, call: Call) -> list[Json]:
         name, field = call.params["object"], call.params["field"]
         if field not in self._fields(name):
-            raise Refusal(self.error(404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {field}"))
+            raise Refusal(
+                self.error(404, "NOT_FOUND", f"Provided external ID field does not exist or is not accessible: {field}")
+            )
         return self.records.find(name, **{field: call.params["key"]})
 
     def _several(self, call: Call, rows: list[Json]) -> Answer:
@@ -465,43 +462,12 @@ class SalesforceSimulator(Simulator):
 
     def _document(self, call: Call) -> dict[str, Any]:
         document = call.json()
-        if not isinstance(document, dict) or (call.body and not document and call.body.strip() not in (b"{}",)):
+        if not isinstance(document, dict) or (call.body and not document and call.body.strip() != b"{}"):
             raise Refusal(self.error(400, "JSON_PARSER_ERROR", "Unexpected character in the request body"))
         return {name: value for name, value in document.items() if name != "attributes"}
 
     def _stamp(self) -> str:
         return f"{self.clock.now():%Y-%m-%dT%H:%M:%S.000+0000}"
-
-
-class _StoppedError(Exception):
-    """A part of a composite failed and nothing of it may stay."""
-
-
-def _halted(part: Json, results: list[dict[str, Any]], index: int) -> dict[str, Any]:
-    """Return a part's result after an allOrNone composite was taken back."""
-    if index == len(results) - 1:
-        return results[index]
-    text = "The transaction was rolled back since another operation in the same transaction failed."
-    body = [{"errorCode": "PROCESSING_HALTED", "message": text}]
-    return {"body": body, "httpHeaders": {}, "httpStatusCode": 400, "referenceId": part["referenceId"]}
-
-
-def _fill(text: str, results: list[dict[str, Any]]) -> str:
-    """Replace ``@{referenceId.field}`` by what an earlier part returned."""
-
-    def value(match: re.Match[str]) -> str:
-        for result in results:
-            if result["referenceId"] == match[1] and isinstance(result["body"], dict):
-                return str(result["body"].get(match[2], ""))
-        return match[0]
-
-    return re.sub(r"@\{([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)\}", value, text)
-
-
-def _match(template: str, path: str) -> dict[str, str] | None:
-    pattern = "".join(f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", template))
-    found = re.fullmatch(pattern, path)
-    return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
 
 
 def _relations(name: str) -> dict[str, tuple[str, str]]:
@@ -529,9 +495,19 @@ def _id(prefix: str, number: int) -> str:
 
 def _seeded_user(person: company.Person, profile: str) -> dict[str, Any]:
     return {
-        "Username": person.email, "FirstName": person.first, "LastName": person.last, "Email": person.email,
-        "Alias": (person.first[:1] + person.last)[:8].lower(), "ProfileId": profile, "TimeZoneSidKey": "Europe/Berlin",
-        "LocaleSidKey": "en_GB", "EmailEncodingKey": "UTF-8", "LanguageLocaleKey": "en_US", "Title": person.title,
-        "FederationIdentifier": person.email, "EmployeeNumber": person.worker_id, "Department": person.department,
+        "Username": person.email,
+        "FirstName": person.first,
+        "LastName": person.last,
+        "Email": person.email,
+        "Alias": (person.first[:1] + person.last)[:8].lower(),
+        "ProfileId": profile,
+        "TimeZoneSidKey": "Europe/Berlin",
+        "LocaleSidKey": "en_GB",
+        "EmailEncodingKey": "UTF-8",
+        "LanguageLocaleKey": "en_US",
+        "Title": person.title,
+        "FederationIdentifier": person.email,
+        "EmployeeNumber": person.worker_id,
+        "Department": person.department,
         "ForecastEnabled": True,
-    }  # fmt: skip
+    }

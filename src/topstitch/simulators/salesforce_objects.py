@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Final
 
 KEY: Final = "Topstitch_Key__c"
-SYSTEM_FIELDS: Final = ("Id", "CreatedDate", "LastModifiedDate", "SystemModstamp", "IsDeleted", "CreatedById", "OwnerId")
+SYSTEM_FIELDS: Final = (
+    "Id",
+    "CreatedDate",
+    "LastModifiedDate",
+    "SystemModstamp",
+    "IsDeleted",
+    "CreatedById",
+    "OwnerId",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +39,36 @@ OBJECTS: Final[Mapping[str, SObject]] = {
     "User": SObject(
         prefix="005",
         fields=(
-            "Username", "FirstName", "LastName", "Name", "Email", "Alias", "IsActive", "ProfileId", "UserRoleId", "ManagerId",
-            "TimeZoneSidKey", "LocaleSidKey", "EmailEncodingKey", "LanguageLocaleKey", "FederationIdentifier", "EmployeeNumber",
-            "Title", "Department", "ForecastEnabled", KEY,
+            "Username",
+            "FirstName",
+            "LastName",
+            "Name",
+            "Email",
+            "Alias",
+            "IsActive",
+            "ProfileId",
+            "UserRoleId",
+            "ManagerId",
+            "TimeZoneSidKey",
+            "LocaleSidKey",
+            "EmailEncodingKey",
+            "LanguageLocaleKey",
+            "FederationIdentifier",
+            "EmployeeNumber",
+            "Title",
+            "Department",
+            "ForecastEnabled",
+            KEY,
         ),
         required=(
-            "Username", "LastName", "Email", "Alias", "ProfileId", "TimeZoneSidKey", "LocaleSidKey", "EmailEncodingKey",
+            "Username",
+            "LastName",
+            "Email",
+            "Alias",
+            "ProfileId",
+            "TimeZoneSidKey",
+            "LocaleSidKey",
+            "EmailEncodingKey",
             "LanguageLocaleKey",
         ),
         unique=(("Username",), ("FederationIdentifier",)),
@@ -46,7 +78,9 @@ OBJECTS: Final[Mapping[str, SObject]] = {
     ),
     "Profile": SObject(prefix="00e", fields=("Name",), required=("Name",)),
     "UserRole": SObject(prefix="00E", fields=("Name",), required=("Name",)),
-    "Account": SObject(prefix="001", fields=("Name", "Industry", "BillingCountry", "Territory__c", KEY), required=("Name",)),
+    "Account": SObject(
+        prefix="001", fields=("Name", "Industry", "BillingCountry", "Territory__c", KEY), required=("Name",)
+    ),
     "Opportunity": SObject(
         prefix="006",
         fields=("Name", "AccountId", "StageName", "CloseDate", "Amount", "CurrencyIsoCode", "IsWon", "IsClosed", KEY),
@@ -54,17 +88,31 @@ OBJECTS: Final[Mapping[str, SObject]] = {
         references=(("AccountId", "Account"),),
         booleans=("IsWon", "IsClosed"),
     ),
-    "Contact": SObject(prefix="003", fields=("FirstName", "LastName", "Email", "AccountId", KEY), required=("LastName",)),
-    "Task": SObject(prefix="00T", fields=("Subject", "Status", "Priority", "WhatId", "WhoId", "ActivityDate", "Description", KEY)),
+    "Contact": SObject(
+        prefix="003", fields=("FirstName", "LastName", "Email", "AccountId", KEY), required=("LastName",)
+    ),
+    "Task": SObject(
+        prefix="00T", fields=("Subject", "Status", "Priority", "WhatId", "WhoId", "ActivityDate", "Description", KEY)
+    ),
     "AccountTeamMember": SObject(
         prefix="01M",
-        fields=("AccountId", "UserId", "TeamMemberRole", "AccountAccessLevel", "OpportunityAccessLevel", "CaseAccessLevel", KEY),
+        fields=(
+            "AccountId",
+            "UserId",
+            "TeamMemberRole",
+            "AccountAccessLevel",
+            "OpportunityAccessLevel",
+            "CaseAccessLevel",
+            KEY,
+        ),
         required=("AccountId", "UserId"),
         unique=(("AccountId", "UserId"),),
         references=(("AccountId", "Account"), ("UserId", "User")),
     ),
     "Territory2": SObject(
-        prefix="0MI", fields=("Name", "DeveloperName", "Territory2ModelId", "ParentTerritory2Id", "Description"), required=("Name",),
+        prefix="0MI",
+        fields=("Name", "DeveloperName", "Territory2ModelId", "ParentTerritory2Id", "Description"),
+        required=("Name",),
     ),
     "UserTerritory2Association": SObject(
         prefix="0MJ",
@@ -77,11 +125,20 @@ OBJECTS: Final[Mapping[str, SObject]] = {
     "ForecastingType": SObject(prefix="0Db", fields=("DeveloperName", "MasterLabel", "IsActive")),
     "ForecastingQuota": SObject(
         prefix="0J9",
-        fields=("QuotaOwnerId", "QuotaAmount", "StartDate", "CurrencyIsoCode", "ForecastingTypeId", "IsAmount", "PeriodId", KEY),
+        fields=(
+            "QuotaOwnerId",
+            "QuotaAmount",
+            "StartDate",
+            "CurrencyIsoCode",
+            "ForecastingTypeId",
+            "IsAmount",
+            "PeriodId",
+            KEY,
+        ),
         required=("QuotaOwnerId", "StartDate"),
         unique=(("QuotaOwnerId", "StartDate", "ForecastingTypeId"),),
         references=(("QuotaOwnerId", "User"), ("ForecastingTypeId", "ForecastingType")),
         booleans=("IsAmount",),
     ),
-}  # fmt: skip
+}
 ENDS: Final = {"Closed Won": {"IsWon": True, "IsClosed": True}, "Closed Lost": {"IsWon": False, "IsClosed": True}}

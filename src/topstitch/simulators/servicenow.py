@@ -7,15 +7,15 @@ is not faithful. The life of an ordered request is in ``servicenow_catalog``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from topstitch.foundation.ids import random_bytes
-from topstitch.simulators import company, glide
+from topstitch.simulators import company
 from topstitch.simulators.oauth import Standing, credentials, issue, standing
 from topstitch.simulators.servicenow_catalog import Catalog
-from topstitch.simulators.servicenow_tables import COLUMNS, NUMBERS, REFERENCES, STATE_LABELS
+from topstitch.simulators.servicenow_rows import Rows
+from topstitch.simulators.servicenow_tables import COLUMNS
 from topstitch.simulators.simulator import Simulator
 from topstitch.simulators.state import Json
 from topstitch.simulators.wire import Answer, Call, Endpoint, Refusal
@@ -52,6 +52,7 @@ class ServiceNowSimulator(Simulator):
         "in_process_after_seconds": 300,
         "closed_after_seconds": 259_200,
     }
+    published: ClassVar[tuple[str, ...]] = ("client_id", "client_secret", "username", "password")
 
     def endpoints(self) -> list[Endpoint]:
         """Return the addresses of the instance."""
@@ -72,26 +73,41 @@ class ServiceNowSimulator(Simulator):
         self.catalog.forget()
         for person in company.PEOPLE:
             fields = {
-                "user_name": person.email.partition("@")[0], "first_name": person.first, "last_name": person.last,
-                "name": person.name, "email": person.email, "employee_number": person.worker_id, "active": "true",
-                "department": person.department, "title": person.title,
-                "manager": _user_id(person.manager) if person.manager else "", "location": person.location,
-            }  # fmt: skip
-            self._put("sys_user", _user_id(person.worker_id), fields)
+                "user_name": person.email.partition("@")[0],
+                "first_name": person.first,
+                "last_name": person.last,
+                "name": person.name,
+                "email": person.email,
+                "employee_number": person.worker_id,
+                "active": "true",
+                "department": person.department,
+                "title": person.title,
+                "manager": _user_id(person.manager) if person.manager else "",
+                "location": person.location,
+            }
+            self.rows.put("sys_user", _user_id(person.worker_id), fields)
         for name, members in company.GROUPS.items():
             group = company.hex_id("sys_user_group", name)
-            self._put("sys_user_group", group, {"name": name, "active": "true", "email": f"{name}@{company.DOMAIN}"})
+            self.rows.put(
+                "sys_user_group", group, {"name": name, "active": "true", "email": f"{name}@{company.DOMAIN}"}
+            )
             for worker in members:
                 row = company.hex_id("sys_user_grmember", f"{name}/{worker}")
-                self._put("sys_user_grmember", row, {"group": group, "user": _user_id(worker)})
+                self.rows.put("sys_user_grmember", row, {"group": group, "user": _user_id(worker)})
         for item in company.EQUIPMENT:
             fields = {
-                "name": item.name, "short_description": item.name, "category": "equipment", "tier": item.tier,
-                "price": item.price, "currency": "USD", "model": item.model, "active": "true",
-            }  # fmt: skip
-            self._put("sc_cat_item", company.hex_id("sc_cat_item", f"{item.tier}/{item.name}"), fields)
+                "name": item.name,
+                "short_description": item.name,
+                "category": "equipment",
+                "tier": item.tier,
+                "price": item.price,
+                "currency": "USD",
+                "model": item.model,
+                "active": "true",
+            }
+            self.rows.put("sc_cat_item", company.hex_id("sc_cat_item", f"{item.tier}/{item.name}"), fields)
         for code, city in company.LOCATIONS.items():
-            self._put("cmn_location", company.hex_id("cmn_location", code), {"name": code, "city": city})
+            self.rows.put("cmn_location", company.hex_id("cmn_location", code), {"name": code, "city": city})
 
     # The vendor's manners
 
@@ -106,7 +122,10 @@ class ServiceNowSimulator(Simulator):
         limit = self.settings.get("throttle") or {"requests": 100}
         reset = int(self.clock.now().timestamp()) + retry_after
         answer.headers |= {"Retry-After": str(retry_after), "X-RateLimit-Reset": str(reset)}
-        answer.headers |= {"X-RateLimit-Limit": str(limit["requests"]), "X-RateLimit-Rule": company.hex_id("rule", "table")}
+        answer.headers |= {
+            "X-RateLimit-Limit": str(limit["requests"]),
+            "X-RateLimit-Rule": company.hex_id("rule", "table"),
+        }
         return answer
 
     def decorate(self, call: Call, answer: Answer) -> None:
@@ -123,16 +142,23 @@ class ServiceNowSimulator(Simulator):
         if not isinstance(fields, dict):
             return ""
         variables = fields.get("variables")
-        return str(fields.get("correlation_id") or (variables.get("topstitch_key", "") if isinstance(variables, dict) else ""))
+        return str(
+            fields.get("correlation_id") or (variables.get("topstitch_key", "") if isinstance(variables, dict) else "")
+        )
 
     def due(self) -> None:
         """Move ordered requests on."""
         self.catalog.advance()
 
     @cached_property
+    def rows(self) -> Rows:
+        """The rows of the instance's tables."""
+        return Rows(self)
+
+    @cached_property
     def catalog(self) -> Catalog:
         """The service catalog."""
-        return Catalog(self)
+        return Catalog(self, self.rows)
 
     def token(self, call: Call) -> Answer:
         """Give out a token for client_credentials, password or refresh_token."""
@@ -171,44 +197,37 @@ class ServiceNowSimulator(Simulator):
         table = self._table(call)
         given = {name: value for name, value in call.query.items() if not name.startswith("sysparm_")}
         query = "^".join([*(f"{name}={value}" for name, value in given.items()), call.query.get("sysparm_query", "")])
-        found = self.rows(table, query)
+        found = self.rows.select(table, query)
         limit, offset = _whole(call, "sysparm_limit", ROWS_MAX), _whole(call, "sysparm_offset", 0)
         headers = {"X-Total-Count": str(len(found))}
         if offset + limit < len(found):
             rest = f"sysparm_limit={limit}&sysparm_offset={offset + limit}"
             headers["Link"] = f'<{call.base_url}{call.path}?{rest}>;rel="next"'
-        return Answer(200, {"result": [self.shown(table, row, call) for row in found[offset : offset + limit]]}, headers)
-
-    def rows(self, table: str, query: str) -> list[Json]:
-        """Return the rows of a table that an encoded query selects."""
-        strict = bool(self.settings["invalid_query_returns_no_rows"])
-        return glide.select(
-            self.records.all(table), query, self._columns(table), lambda row, name: self._reach(table, row, name),
-            no_rows_if_invalid=strict,
-        )  # fmt: skip
+        return Answer(
+            200, {"result": [self.rows.shown(table, row, call) for row in found[offset : offset + limit]]}, headers
+        )
 
     def get_row(self, call: Call) -> Answer:
         """Return one row."""
-        return Answer(200, {"result": self.shown(call.params["table"], self._row(call), call)})
+        return Answer(200, {"result": self.rows.shown(call.params["table"], self._row(call), call)})
 
     def insert(self, call: Call) -> Answer:
         """Insert a row. Nothing is unique: two rows may carry one correlation_id, as in the vendor's tables."""
         table = self._table(call)
-        fields = self._known_fields(table, call.json())
+        fields = self._fields(table, call)
         self._refuse_incomplete(table, fields)
-        row = self.put_new(table, fields)
+        row = self.rows.put_new(table, fields)
         headers = {"Location": f"{call.base_url}{call.path}/{row['sys_id']}"}
-        return Answer(201, {"result": self.shown(table, row, call)}, headers)
+        return Answer(201, {"result": self.rows.shown(table, row, call)}, headers)
 
     def update(self, call: Call) -> Answer:
         """Change a row's fields; unknown fields are ignored."""
         table, row = call.params["table"], self._row(call)
-        fields = self._known_fields(table, call.json())
-        stamped = {**fields, "sys_updated_on": self.stamp(), "sys_mod_count": str(int(row.get("sys_mod_count", "0")) + 1)}
-        changed = self.records.change(table, row["sys_id"], stamped)
+        fields = self._fields(table, call)
+        changed = self.rows.change(table, row, fields)
         if table == "sc_request" and fields.get("request_state") == "closed_cancelled":
             self.catalog.cancel_lines(changed)
-        return Answer(200, {"result": self.shown(table, changed, call)})
+        return Answer(200, {"result": self.rows.shown(table, changed, call)})
 
     def delete(self, call: Call) -> Answer:
         """Delete a row."""
@@ -219,36 +238,55 @@ class ServiceNowSimulator(Simulator):
         """Take one row through a transform map that coalesces on correlation_id (or u_key)."""
         table = call.params["table"].removeprefix("u_").removesuffix("_import")
         if table not in COLUMNS:
-            raise Refusal(self.error(400, "Invalid table " + call.params["table"], ""))
-        fields = self._known_fields(table, call.json())
+            raise Refusal(self.error(400, f"Invalid table {call.params['table']}"))
+        fields = self._fields(table, call)
         key = fields.get("correlation_id", "")
         existing = self.records.first(table, correlation_id=key) if key else None
         status = "inserted"
         if existing is None:
-            row = self.put_new(table, fields)
+            row = self.rows.put_new(table, fields)
         else:
             status = "ignored" if all(existing.get(name) == value for name, value in fields.items()) else "updated"
             row = self.records.change(table, existing["sys_id"], fields)
         result = {
-            "transform_map": table, "table": table, "display_name": "number", "display_value": row.get("number", ""),
-            "record_link": f"{call.base_url}/api/now/table/{table}/{row['sys_id']}", "status": status, "sys_id": row["sys_id"],
-        }  # fmt: skip
+            "transform_map": table,
+            "table": table,
+            "display_name": "number",
+            "display_value": row.get("number", ""),
+            "record_link": f"{call.base_url}/api/now/table/{table}/{row['sys_id']}",
+            "status": status,
+            "sys_id": row["sys_id"],
+        }
         return Answer(201, {"import_set": "ISET0010001", "staging_table": call.params["table"], "result": [result]})
+
+    # Helpers
+
+    def _table(self, call: Call) -> str:
+        if call.params["table"] not in COLUMNS:
+            raise Refusal(self.error(400, f"Invalid table {call.params['table']}"))
+        return call.params["table"]
+
+    def _row(self, call: Call) -> Json:
+        row = self.records.get(self._table(call), call.params["sys_id"])
+        if row is None:
+            raise Refusal(self.error(404))
+        return row
+
+    def _fields(self, table: str, call: Call) -> dict[str, str]:
+        fields = call.json()
+        if not isinstance(fields, dict):
+            raise Refusal(self.error(400, "Exception while reading request", "Cannot decode the request body as JSON"))
+        return self.rows.known_fields(table, fields)
+
+    def _refuse_incomplete(self, table: str, fields: Json) -> None:
+        for name in self.settings["mandatory"].get(table, []):
+            if not fields.get(name):
+                text = f"Data Policy Exception: The following fields are mandatory: {name}"
+                raise Refusal(self.error(403, "Operation Failed", text))
+
 
 def _user_id(worker: str) -> str:
     return company.hex_id("sys_user", worker)
-
-
-def _defaults(table: str) -> dict[str, str]:
-    if table == "incident":
-        return {"state": "1", "impact": "3", "urgency": "3", "priority": "5", "active": "true"}
-    return {"active": "true"} if "active" in COLUMNS[table] else {}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
 
 
 def _whole(call: Call, name: str, default: int) -> int:

@@ -12,19 +12,24 @@ import heapq
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from topstitch.simulators.servicenow_rows import Rows
+from topstitch.simulators.simulator import Simulator
 from topstitch.simulators.state import Json
 from topstitch.simulators.wire import Answer, Call, Endpoint, Refusal
 
-if TYPE_CHECKING:
-    from topstitch.simulators.servicenow import ServiceNowSimulator
-
 ROOT: Final = "/api/sn_sc/servicecatalog"
 _LIFE: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
-    "requested": ("approved_after_seconds", {"request_state": "approved", "approval": "approved", "stage": "requested"}),
+    "requested": (
+        "approved_after_seconds",
+        {"request_state": "approved", "approval": "approved", "stage": "requested"},
+    ),
     "approved": ("in_process_after_seconds", {"request_state": "in_process", "stage": "fulfillment"}),
-    "in_process": ("closed_after_seconds", {"request_state": "closed_complete", "stage": "closed_complete", "active": "false"}),
+    "in_process": (
+        "closed_after_seconds",
+        {"request_state": "closed_complete", "stage": "closed_complete", "active": "false"},
+    ),
 }
 """Request state -> the setting that says how long after the order it ends, and what it becomes."""
 ON_ORDER: Final = "2"
@@ -34,8 +39,9 @@ QUANTITY_MAX: Final = 100
 class Catalog:
     """The catalog of one simulator."""
 
-    def __init__(self, simulator: ServiceNowSimulator) -> None:
+    def __init__(self, simulator: Simulator, rows: Rows) -> None:
         self._simulator = simulator
+        self._rows = rows
         self._records = simulator.records
         self._waiting: list[tuple[datetime, str]] = []
         for request in self._records.all("sc_request"):
@@ -95,7 +101,9 @@ class Catalog:
         """Order what is in the cart: one request, one line per item."""
         lines = self._cart()
         if not lines:
-            raise Refusal(self._simulator.error(400, "Cart is empty", "Add an item to the cart before submitting the order"))
+            raise Refusal(
+                self._simulator.error(400, "Cart is empty", "Add an item to the cart before submitting the order")
+            )
         items = [(self._records.get("sc_cat_item", line["item"]) or {}, line["quantity"]) for line in lines]
         variables = {name: value for line in lines for name, value in line["variables"].items()}
         request = self._request(items, variables, call.json().get("sysparm_requested_for", ""))
@@ -141,8 +149,8 @@ class Catalog:
     def _request(self, items: list[tuple[Json, int]], variables: Mapping[str, Any], requested_for: str) -> Json:
         key = str(variables.get("topstitch_key", ""))
         total = sum((Decimal(item["price"]) * quantity for item, quantity in items), Decimal(0))
-        common = {"correlation_id": key, "requested_for": requested_for, "opened_at": self._simulator.stamp()}
-        request = self._simulator.put_new(
+        common = {"correlation_id": key, "requested_for": requested_for, "opened_at": self._rows.stamp()}
+        request = self._rows.put_new(
             "sc_request",
             {
                 **common,
@@ -162,9 +170,11 @@ class Catalog:
         self._wait_for_next(request["sys_id"])
         return request
 
-    def _line(self, request: Json, item: Json, quantity: int, variables: Mapping[str, Any], common: Mapping[str, str]) -> None:
+    def _line(
+        self, request: Json, item: Json, quantity: int, variables: Mapping[str, Any], common: Mapping[str, str]
+    ) -> None:
         shown = {name: str(value) for name, value in variables.items()}
-        line = self._simulator.put_new(
+        line = self._rows.put_new(
             "sc_req_item",
             {
                 **common,
@@ -180,16 +190,24 @@ class Catalog:
         )
         for _ in range(quantity):
             asset = {
-                "display_name": item["name"], "model": item["model"], "install_status": ON_ORDER, "substatus": "reserved",
-                "request_line": line["sys_id"], "cost": item["price"], "correlation_id": common["correlation_id"],
-                "asset_tag": f"P{self._records.number('asset_tag', 1000):06d}", "assigned_to": common["requested_for"],
-            }  # fmt: skip
-            self._simulator.put_new("alm_asset", asset)
+                "display_name": item["name"],
+                "model": item["model"],
+                "install_status": ON_ORDER,
+                "substatus": "reserved",
+                "request_line": line["sys_id"],
+                "cost": item["price"],
+                "correlation_id": common["correlation_id"],
+                "asset_tag": f"P{self._records.number('asset_tag', 1000):06d}",
+                "assigned_to": common["requested_for"],
+            }
+            self._rows.put_new("alm_asset", asset)
 
     def _item(self, call: Call) -> Json:
         item = self._records.get("sc_cat_item", call.params["sys_id"])
         if item is None or item["active"] != "true":
-            raise Refusal(self._simulator.error(404, "Record does not exist or insufficient rights", "Invalid item sys_id"))
+            raise Refusal(
+                self._simulator.error(404, "Record does not exist or insufficient rights", "Invalid item sys_id")
+            )
         return item
 
     def _quantity(self, asked: Mapping[str, Any]) -> int:
@@ -212,10 +230,16 @@ class Catalog:
         lines = self._cart()
         items = [(self._records.get("sc_cat_item", line["item"]) or {}, line["quantity"]) for line in lines]
         total = sum((Decimal(item["price"]) * quantity for item, quantity in items), Decimal(0))
-        return {"items": [{"name": item["name"], "quantity": str(count)} for item, count in items], "subtotal_price": f"${total}"}
+        return {
+            "items": [{"name": item["name"], "quantity": str(count)} for item, count in items],
+            "subtotal_price": f"${total}",
+        }
 
     def _described(self, item: Json) -> dict[str, Any]:
-        plain = {name: item[name] for name in ("sys_id", "name", "short_description", "category", "tier", "currency", "model")}
+        plain = {
+            name: item[name]
+            for name in ("sys_id", "name", "short_description", "category", "tier", "currency", "model")
+        }
         return {**plain, "price": f"${item['price']}", "type": "catalog_item", "order": 0, "show_quantity": True}
 
 

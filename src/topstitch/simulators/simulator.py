@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -44,6 +44,8 @@ class Simulator:
 
     system: ClassVar[str] = ""
     defaults: ClassVar[Json] = {}
+    published: ClassVar[tuple[str, ...]] = ()
+    """The settings that a connection needs to know."""
 
     def __init__(
         self, *, store: Store | None = None, clock: Clock | None = None, settings: Json | None = None, seed: bool = True
@@ -103,9 +105,9 @@ class Simulator:
     def due(self) -> None:
         """Let happen what time alone brings about (a request fulfilled, a hire who starts)."""
 
-    def extra_facts(self) -> dict[str, object]:
-        """Return what a connection needs beyond URL and settings (the ports of a mail server)."""
-        return {}
+    def facts(self) -> dict[str, Any]:
+        """Return what a connection needs: the URL, and client, secrets or ports."""
+        return {"base_url": self.base_url, **{name: self.settings[name] for name in self.published}}
 
     async def start(self) -> None:
         """Start what runs beside the calls (webhooks, a mail server)."""
@@ -218,7 +220,9 @@ class Simulator:
         self.base_url = self.base_url or call.base_url
         is_write = self.is_write(call) and not endpoint.open
         path = f"{call.path}?{call.query_text}" if call.query_text else call.path
-        answer = await self._meet(request, call, endpoint, self.faults.take(call.method, path, call.body, is_write=is_write))
+        answer = await self._meet(
+            request, call, endpoint, self.faults.take(call.method, path, call.body, is_write=is_write)
+        )
         if answer is None:
             await _break(request)
             return Response(status_code=502)
@@ -232,10 +236,12 @@ class Simulator:
                 return None
             case FaultKind.TIMEOUT_BEFORE:
                 self._journal(call, 0, committed=False, fault=fault)
-                return await self._hold(request)
+                await self._hold(request)
+                return None
             case FaultKind.TIMEOUT_AFTER_COMMIT:
                 self.perform(call, endpoint, fault)
-                return await self._hold(request)
+                await self._hold(request)
+                return None
             case FaultKind.DROP_AFTER_COMMIT:
                 self.perform(call, endpoint, fault)
                 return None
@@ -276,7 +282,11 @@ class Simulator:
     def _postpone(self, call: Call, fault: Fault) -> Answer:
         job = random_bytes(8).hex()
         due = rfc3339(self.clock.now() + timedelta(seconds=fault.number("seconds", 30)))
-        kept = {"method": call.method, "path": call.path, "body": call.body.decode("utf-8", "replace")}
+        kept: dict[str, object] = {
+            "method": call.method,
+            "path": call.path,
+            "body": call.body.decode("utf-8", "replace"),
+        }
         kept |= {"query": dict(call.query), "headers": dict(call.headers)}
         self.records.put("_jobs", job, {"id": job, "status": "running", "due": due, "call": kept})
         headers = {"Location": f"{call.base_url}/_sim/jobs/{job}", "Retry-After": "5"}
@@ -293,7 +303,7 @@ class Simulator:
         for job in self.records.find("_jobs", status="running"):
             if job["due"] <= self.now_text():
                 answer = self._replay(job["call"])
-                done = {"status": "succeeded" if answer.status < 400 else "failed"}  # noqa: PLR2004 (HTTP's own line)
+                done = {"status": "succeeded" if answer.status < 400 else "failed"}
                 self.records.change("_jobs", job["id"], {**done, "code": answer.status, "result": answer.body})
 
     def _replay(self, kept: Json) -> Answer:
@@ -331,9 +341,11 @@ async def _read(request: Request) -> Call:
 
 async def _break(request: Request) -> None:
     """Close the connection without an answer; raise when nobody gave us the means (no real socket)."""
-    abort = request.scope.get("extensions", {}).get(ABORT)
+    abort = request.scope.get("extensions", {}).get(ABORT, {}).get("abort")
     if abort is None:
-        raise ConnectionResetError("the simulator broke the connection; serve it through simulators.host to see it on a socket")
+        raise ConnectionResetError(
+            "the simulator broke the connection; serve it through simulators.host to see it on a socket"
+        )
     abort()
     with suppress(TimeoutError):
         async with asyncio.timeout(1):

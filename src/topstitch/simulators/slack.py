@@ -27,11 +27,27 @@ TEXT_MAX: Final = 40_000
 BLOCKS_MAX: Final = 50
 READS: Final = frozenset(
     {
-        "api.test", "auth.test", "users.lookupByEmail", "users.list", "users.info", "conversations.list", "conversations.info",
-        "conversations.members", "conversations.history", "conversations.replies", "apps.connections.open", "chat.getPermalink",
+        "api.test",
+        "auth.test",
+        "users.lookupByEmail",
+        "users.list",
+        "users.info",
+        "conversations.list",
+        "conversations.info",
+        "conversations.members",
+        "conversations.history",
+        "conversations.replies",
+        "apps.connections.open",
+        "chat.getPermalink",
     }
-)  # fmt: skip
-_ERRORS: Final = {401: "invalid_auth", 403: "missing_scope", 404: "unknown_method", 409: "already_in_channel", 429: "ratelimited"}
+)
+_ERRORS: Final = {
+    401: "invalid_auth",
+    403: "missing_scope",
+    404: "unknown_method",
+    409: "already_in_channel",
+    429: "ratelimited",
+}
 
 
 class SlackSimulator(Simulator):
@@ -46,6 +62,7 @@ class SlackSimulator(Simulator):
         "channel_message_seconds": 0,
         "missing_scopes": [],
     }
+    published: ClassVar[tuple[str, ...]] = ("bot_token", "app_token", "signing_secret")
 
     def endpoints(self) -> list[Endpoint]:
         """Return the Web API and the addresses that interactions answer to."""
@@ -72,7 +89,11 @@ class SlackSimulator(Simulator):
         for name, workers in company.CHANNELS.items():
             members = [BOT, *map(user_id, workers)]
             id_ = f"C{company.hex_id('channel', name)[:9].upper()}"
-            self.records.put("channels", id_, {"id": id_, "name": name, "is_archived": False, "is_private": False, "members": members})
+            self.records.put(
+                "channels",
+                id_,
+                {"id": id_, "name": name, "is_archived": False, "is_private": False, "members": members},
+            )
 
     async def start(self) -> None:
         """Start delivering interactions."""
@@ -86,16 +107,18 @@ class SlackSimulator(Simulator):
 
     def error(self, status: int, code: str = "", message: str = "") -> Answer:
         """Return ``ok: false`` with 200, or the status itself where the gateway answers instead of Slack."""
-        if status >= 500 and not code:  # noqa: PLR2004 (HTTP's own line)
+        if status >= 500 and not code:
             return Answer(status, "upstream connect error", media="text/plain")
         name = code or _ERRORS.get(status, "internal_error")
         body = {"ok": False, "error": name} | ({"needed": message} if name == "missing_scope" and message else {})
-        return Answer(429 if status == 429 else 200, body)  # noqa: PLR2004 (the one status Slack uses)
+        return Answer(429 if status == 429 else 200, body)
 
-    def decorate(self, call: Call, answer: Answer) -> None:
+    def decorate(self, call: Call, answer: Answer) -> None:  # noqa: ARG002 (the base's signature)
         """Add the request id and the scopes."""
         answer.headers.setdefault("x-slack-req-id", random_bytes(16).hex())
-        answer.headers.setdefault("x-oauth-scopes", "chat:write,channels:read,channels:manage,users:read,users:read.email")
+        answer.headers.setdefault(
+            "x-oauth-scopes", "chat:write,channels:read,channels:manage,users:read,users:read.email"
+        )
 
     def is_write(self, call: Call) -> bool:
         """Go by the method's name; reads are POSTed too."""
@@ -164,7 +187,14 @@ class SlackSimulator(Simulator):
     # Methods
 
     def _auth_test(self, _arguments: _Arguments) -> dict[str, Any]:
-        return {"url": f"{self.base_url}/", "team": "Acme", "user": "topstitch", "team_id": TEAM, "user_id": BOT, "bot_id": "B0TOPSTITCH"}
+        return {
+            "url": f"{self.base_url}/",
+            "team": "Acme",
+            "user": "topstitch",
+            "team_id": TEAM,
+            "user_id": BOT,
+            "bot_id": "B0TOPSTITCH",
+        }
 
     def _lookup_by_email(self, arguments: _Arguments) -> dict[str, Any]:
         email = arguments["email"].lower()
@@ -175,7 +205,11 @@ class SlackSimulator(Simulator):
 
     def _channels(self, arguments: _Arguments) -> dict[str, Any]:
         hidden = arguments.flag("exclude_archived")
-        found = [_channel_shown(c) for c in self.records.all("channels") if not (hidden and c["is_archived"]) and not c.get("is_im")]
+        found = [
+            _channel_shown(c)
+            for c in self.records.all("channels")
+            if not (hidden and c["is_archived"]) and not c.get("is_im")
+        ]
         return self._paged("channels", found, arguments)
 
     def _create_channel(self, arguments: _Arguments) -> dict[str, Any]:
@@ -188,7 +222,9 @@ class SlackSimulator(Simulator):
     def _invite(self, arguments: _Arguments) -> dict[str, Any]:
         channel = self._open_channel(arguments["channel"])
         asked = [one for one in arguments["users"].split(",") if one]
-        errors = [{"user": one, "ok": False, "error": error} for one in asked if (error := self._invite_error(channel, one))]
+        errors = [
+            {"user": one, "ok": False, "error": error} for one in asked if (error := self._invite_error(channel, one))
+        ]
         if errors:
             body = {"ok": False, "error": errors[0]["error"], "errors": errors}
             raise Refusal(Answer(200, body))
@@ -213,7 +249,13 @@ class SlackSimulator(Simulator):
         user = self._user(arguments["users"])
         id_ = f"D{user['id'][1:]}"
         if self.records.get("channels", id_) is None:
-            fields = {"id": id_, "name": user["name"], "is_archived": False, "is_im": True, "members": [BOT, user["id"]]}
+            fields = {
+                "id": id_,
+                "name": user["name"],
+                "is_archived": False,
+                "is_im": True,
+                "members": [BOT, user["id"]],
+            }
             self.records.put("channels", id_, fields)
         return {"channel": {"id": id_}}
 
@@ -232,7 +274,9 @@ class SlackSimulator(Simulator):
 
     def _history(self, arguments: _Arguments) -> dict[str, Any]:
         channel = self._channel(arguments["channel"])
-        found = [message for message in self.records.find("messages", channel=channel["id"]) if arguments.within(message)]
+        found = [
+            message for message in self.records.find("messages", channel=channel["id"]) if arguments.within(message)
+        ]
         if not arguments.flag("include_all_metadata"):
             found = [{name: value for name, value in message.items() if name != "metadata"} for message in found]
         return {**self._paged("messages", found[::-1], arguments, default=100), "pin_count": 0}
@@ -243,7 +287,14 @@ class SlackSimulator(Simulator):
         content = self._content(arguments)
         now = self.clock.now()
         ts = f"{int(now.timestamp())}.{self.records.number('ts') % 1_000_000:06d}"
-        kept = {"type": "message", "ts": ts, "channel": channel["id"], "user": BOT, "bot_id": "B0TOPSTITCH", "team": TEAM}
+        kept = {
+            "type": "message",
+            "ts": ts,
+            "channel": channel["id"],
+            "user": BOT,
+            "bot_id": "B0TOPSTITCH",
+            "team": TEAM,
+        }
         thread = {"thread_ts": arguments["thread_ts"]} if arguments.get("thread_ts") else {}
         message = self.records.put("messages", f"{channel['id']}/{ts}", {**kept, **content, **thread})
         return {"channel": channel["id"], "ts": ts, "message": message}
@@ -323,7 +374,15 @@ class SlackSimulator(Simulator):
 
     def _put_user(self, id_: str, name: str, real_name: str, email: str, *, bot: bool = False) -> None:
         profile = {"email": email, "real_name": real_name, "display_name": real_name}
-        fields = {"id": id_, "team_id": TEAM, "name": name, "real_name": real_name, "deleted": False, "is_bot": bot, "profile": profile}
+        fields = {
+            "id": id_,
+            "team_id": TEAM,
+            "name": name,
+            "real_name": real_name,
+            "deleted": False,
+            "is_bot": bot,
+            "profile": profile,
+        }
         self.records.put("users", id_, fields)
 
 
@@ -336,7 +395,11 @@ class _Arguments:
 
     def __getitem__(self, name: str) -> str:
         if self._values.get(name) in (None, ""):
-            body = {"ok": False, "error": "invalid_arguments", "response_metadata": {"messages": [f"[ERROR] missing required field: {name}"]}}
+            body = {
+                "ok": False,
+                "error": "invalid_arguments",
+                "response_metadata": {"messages": [f"[ERROR] missing required field: {name}"]},
+            }
             raise Refusal(Answer(200, body))
         value = self._values[name]
         return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -18,8 +18,9 @@ main{max-width:46rem;margin:1rem auto;padding:0 1rem}
 h2{font-size:1rem;margin:1.4rem 0 .4rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
 article{background:#fff;border:1px solid #e2e2e2;border-radius:.4rem;padding:.7rem .9rem;margin:.5rem 0}
 small{color:#616061}form{display:inline}
-button{font:inherit;padding:.25rem .8rem;border-radius:.3rem;border:1px solid #bbb;background:#fff;margin-right:.4rem;cursor:pointer}
-button.primary{background:#007a5a;border-color:#007a5a;color:#fff}button.danger{background:#e01e5a;border-color:#e01e5a;color:#fff}
+button{font:inherit;padding:.25rem .8rem;border-radius:.3rem;border:1px solid #bbb;background:#fff}
+button.primary{background:#007a5a;border-color:#007a5a;color:#fff}
+button.danger{background:#e01e5a;border-color:#e01e5a;color:#fff}
 dl{display:grid;grid-template-columns:1fr 1fr;gap:.2rem 1rem;margin:.3rem 0}
 """
 
@@ -32,15 +33,18 @@ def page(records: Records, as_user: str) -> str:
     views = "".join(_view(view, current) for view in records.all("views"))
     channels = "".join(_channel(records, channel, current) for channel in records.all("channels"))
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}<title>Acme chat (simulated)</title>'
-        f"<style>{_STYLE}</style></head><body><header><strong>Acme chat, simulated</strong>{_who(users, current)}</header>"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}'
+        f"<title>Acme chat (simulated)</title><style>{_STYLE}</style></head>"
+        f"<body><header><strong>Acme chat, simulated</strong>{_who(users, current)}</header>"
         f"<main>{views}{channels or '<p>No messages yet.</p>'}</main></body></html>"
     )
 
 
 def refusal(text: str) -> str:
     """Return a page that says why something did not work."""
-    return f'<!doctype html><html lang="en"><head><title>Refused</title></head><body><p>{escape(text)}</p></body></html>'
+    return (
+        f'<!doctype html><html lang="en"><head><title>Refused</title></head><body><p>{escape(text)}</p></body></html>'
+    )
 
 
 def form(body: bytes) -> dict[str, str]:
@@ -54,7 +58,8 @@ def _who(users: list[Json], current: str) -> str:
         f"{escape(u['real_name'])}</option>"
         for u in users
     )
-    return f'<form action="/client"><label>You are <select name="as">{options}</select></label> <button>Switch</button></form>'
+    choice = f'<label>You are <select name="as">{options}</select></label>'
+    return f'<form action="/client">{choice} <button>Switch</button></form>'
 
 
 def _channel(records: Records, channel: Json, current: str) -> str:
@@ -103,7 +108,8 @@ def _button(message: Json, block: Json, element: Json, current: str) -> str:
     }
     inputs = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in hidden.items())
     style = escape(element.get("style", ""))
-    return f'<form method="post" action="/client/press">{inputs}<button class="{style}">{_text(element["text"])}</button></form>'
+    button = f'<button class="{style}">{_text(element["text"])}</button>'
+    return f'<form method="post" action="/client/press">{inputs}{button}</form>'
 
 
 def _view(view: Json, current: str) -> str:
@@ -114,9 +120,11 @@ def _view(view: Json, current: str) -> str:
             inputs += f'<p><label>{_text(block.get("label", ""))}<br><input name="{name}" size="50"></label></p>'
         elif "text" in block:
             inputs += f"<p>{_text(block['text'])}</p>"
-    hidden = f'<input type="hidden" name="view" value="{escape(view["id"])}"><input type="hidden" name="user" value="{escape(current)}">'
+    names = {"view": view["id"], "user": current}
+    hidden = "".join(f'<input type="hidden" name="{name}" value="{escape(text)}">' for name, text in names.items())
     title, button = _text(view.get("title", "")), _text(view.get("submit", "Submit"))
-    return f'<article><strong>{title}</strong><form method="post" action="/client/submit">{hidden}{inputs}<button class="primary">{button}</button></form></article>'
+    inner = f'{hidden}{inputs}<button class="primary">{button}</button>'
+    return f'<article><strong>{title}</strong><form method="post" action="/client/submit">{inner}</form></article>'
 
 
 def _text(value: Any) -> str:

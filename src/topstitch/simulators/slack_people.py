@@ -74,14 +74,17 @@ class People:
                 "type": "block_actions",
                 "user": self._user(user),
                 "container": {
-                    "type": "message", "message_ts": ts, "channel_id": message["channel"], "is_ephemeral": False,
+                    "type": "message",
+                    "message_ts": ts,
+                    "channel_id": message["channel"],
+                    "is_ephemeral": False,
                 },
                 "channel": {"id": message["channel"], "name": self._channel_name(message["channel"])},
                 "message": message,
                 "response_url": f"{self._simulator.base_url}/response/{ticket}",
                 "actions": [{**action, "action_ts": f"{self._simulator.clock.now().timestamp():.6f}"}],
             }
-        )  # fmt: skip
+        )
 
     def submit(self, *, view: str, values: Json, user: str) -> Json:
         """Submit an open view; ``values`` is ``{block_id: {action_id: text}}``."""
@@ -93,14 +96,21 @@ class People:
             for block, inputs in values.items()
         }
         self._records.delete("views", view)
-        return self._send({"type": "view_submission", "user": self._user(user), "view": {**kept, "state": {"values": state}}})
+        return self._send(
+            {"type": "view_submission", "user": self._user(user), "view": {**kept, "state": {"values": state}}}
+        )
 
     def _send(self, payload: dict[str, Any]) -> Json:
         trigger = f"{random_bytes(5).hex()}.{random_bytes(8).hex()}"
         self._records.put("_triggers", trigger, {"at": self._simulator.now_text()})
         whole = {**payload, "team": TEAM, "api_app_id": APP, "token": "sim", "trigger_id": trigger}
         if self._sockets:
-            envelope = {"envelope_id": random_bytes(16).hex(), "type": "interactive", "payload": whole, "accepts_response_payload": True}
+            envelope = {
+                "envelope_id": random_bytes(16).hex(),
+                "type": "interactive",
+                "payload": whole,
+                "accepts_response_payload": True,
+            }
             next(iter(self._sockets.values())).put_nowait(envelope)
         else:
             body = b"payload=" + quote_plus(orjson.dumps(whole).decode()).encode()
@@ -171,12 +181,17 @@ class People:
             return
         self._records.delete("_tickets", ticket)
         await socket.accept()
-        await socket.send_json({"type": "hello", "num_connections": 1, "connection_info": {"app_id": APP}, "debug_info": {}})
+        await socket.send_json(
+            {"type": "hello", "num_connections": 1, "connection_info": {"app_id": APP}, "debug_info": {}}
+        )
         self._sockets[socket] = asyncio.Queue()
         talking = asyncio.ensure_future(self._talk(socket))
         stopped = asyncio.ensure_future(self._simulator.stopping.wait())
         try:
-            await asyncio.wait({talking, stopped, listening := asyncio.ensure_future(self._listen(socket))}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {talking, stopped, listening := asyncio.ensure_future(self._listen(socket))},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         finally:
             self._sockets.pop(socket, None)
             for task in (talking, stopped, listening):
@@ -204,7 +219,13 @@ class People:
     async def _press_form(self, request: Request) -> Response:
         form = slack_page.form(await request.body())
         try:
-            self.press(channel=form["channel"], ts=form["ts"], action_id=form["action_id"], block_id=form["block_id"], user=form["user"])
+            self.press(
+                channel=form["channel"],
+                ts=form["ts"],
+                action_id=form["action_id"],
+                block_id=form["block_id"],
+                user=form["user"],
+            )
         except (PressError, KeyError) as error:
             return HTMLResponse(slack_page.refusal(str(error)), 400)
         return RedirectResponse(f"/client?as={quote_plus(form['user'])}", 303)

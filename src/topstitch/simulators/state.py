@@ -165,7 +165,14 @@ class Records:
                 "insert into records (system, kind, id, body, before, changed_at) values (?, ?, ?, ?, ?, ?)"
                 " on conflict (system, kind, id) do update"
                 " set body = excluded.body, before = excluded.before, changed_at = excluded.changed_at",
-                (self.system, kind, id_, text.decode(), orjson.dumps(before).decode() if before else None, rfc3339(now)),
+                (
+                    self.system,
+                    kind,
+                    id_,
+                    text.decode(),
+                    orjson.dumps(before).decode() if before else None,
+                    rfc3339(now),
+                ),
             )
         return kept
 

@@ -70,7 +70,14 @@ class WebhookSender:
         """Take over one notification. Without a URL it only lies in the outbox, as ``undeliverable``."""
         id_ = id_ or f"ntf_{random_bytes(10).hex()}"
         state = "waiting" if url else "undeliverable"
-        fields: dict[str, Any] = {"id": id_, "url": url, "body": body.decode(), "kind": kind, "content_type": content_type, "state": state}
+        fields: dict[str, Any] = {
+            "id": id_,
+            "url": url,
+            "body": body.decode(),
+            "kind": kind,
+            "content_type": content_type,
+            "state": state,
+        }
         fields |= {"tries": [], "tries_max": tries_max, "put_at": rfc3339(self._clock.now())}
         kept = self._records.put("_outbox", id_, fields)
         if url:
@@ -127,7 +134,7 @@ class WebhookSender:
         body = notification["body"].encode()
         headers = {"Content-Type": notification["content_type"], **self._sign(notification, body)}
         try:
-            assert self._session is not None  # noqa: S101 (tasks exist only while the session does)
+            assert self._session is not None
             async with self._session.post(notification["url"], data=body, headers=headers) as answer:
                 await answer.read()
                 return answer.status
@@ -148,8 +155,12 @@ def standard_webhook_headers(id_: str, secret: str, body: bytes, clock: Clock) -
     stamp = str(int(clock.now().timestamp()))
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.new(key, f"{id_}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    return {"webhook-id": id_, "webhook-timestamp": stamp, "webhook-signature": f"v1,{base64.b64encode(digest).decode()}"}
+    return {
+        "webhook-id": id_,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
 
 
 def _acknowledged(status: int) -> bool:
-    return status // 100 == 2  # noqa: PLR2004 (HTTP's success class)
+    return status // 100 == 2

@@ -55,6 +55,19 @@ class WorkdaySimulator(Simulator):
         "hook_username": "workday",
         "hook_password": "workday-sim-hook-password",
     }
+    published: ClassVar[tuple[str, ...]] = (
+        "tenant",
+        "client_id",
+        "client_secret",
+        "refresh_token",
+        "username",
+        "password",
+        "report_owner",
+        "report_name",
+        "webhook_secret",
+        "hook_username",
+        "hook_password",
+    )
 
     def endpoints(self) -> list[Endpoint]:
         """Return the addresses of the tenant."""
@@ -66,7 +79,9 @@ class WorkdaySimulator(Simulator):
             Endpoint("GET", STAFFING + "/jobProfiles", self.list_profiles),
             Endpoint("GET", STAFFING + "/jobProfiles/{profile}", self.get_profile),
             Endpoint("GET", REPORT, self.report),
-            Endpoint("POST", "/ccx/service/{tenant}/Human_Resources/{version}", Soap(self, self.workers).answer, open=True),
+            Endpoint(
+                "POST", "/ccx/service/{tenant}/Human_Resources/{version}", Soap(self, self.workers).answer, open=True
+            ),
         ]
 
     def pages(self) -> list[BaseRoute]:
@@ -88,20 +103,38 @@ class WorkdaySimulator(Simulator):
         for person in company.PEOPLE:
             self.workers.put(
                 {
-                    "workerId": person.worker_id, "first": person.first, "last": person.last, "email": person.email,
-                    "job_profile": person.profile, "title": person.title, "department": person.department,
-                    "location": person.location, "manager_id": person.manager, "cost_center": person.cost_center,
-                    "hire_date": person.hired, "status": "active", "terminated_on": "", "on_leave": False,
+                    "workerId": person.worker_id,
+                    "first": person.first,
+                    "last": person.last,
+                    "email": person.email,
+                    "job_profile": person.profile,
+                    "title": person.title,
+                    "department": person.department,
+                    "location": person.location,
+                    "manager_id": person.manager,
+                    "cost_center": person.cost_center,
+                    "hire_date": person.hired,
+                    "status": "active",
+                    "terminated_on": "",
+                    "on_leave": False,
                 }
-            )  # fmt: skip
+            )
         for profile in company.PROFILES:
             row = {
-                "Job_Profile_ID": profile.id, "Job_Profile_Name": profile.name, "Active": _flag(profile.active),
-                "Elevated_Access": _flag(profile.elevated), "Equipment_Tier": profile.tier, "Groups": "; ".join(profile.groups),
-                "Licenses": "; ".join(profile.licenses), "Team_Channel": profile.channel, "Territory": profile.territory,
-                "CRM_Role": profile.crm_role, "Quota_Carrying": _flag(profile.quota_carrying), "Quota": profile.quota,
+                "Job_Profile_ID": profile.id,
+                "Job_Profile_Name": profile.name,
+                "Active": _flag(profile.active),
+                "Elevated_Access": _flag(profile.elevated),
+                "Equipment_Tier": profile.tier,
+                "Groups": "; ".join(profile.groups),
+                "Licenses": "; ".join(profile.licenses),
+                "Team_Channel": profile.channel,
+                "Territory": profile.territory,
+                "CRM_Role": profile.crm_role,
+                "Quota_Carrying": _flag(profile.quota_carrying),
+                "Quota": profile.quota,
                 "Quota_Currency": "USD" if profile.quota else "",
-            }  # fmt: skip
+            }
             self.records.put("job_profiles", profile.id, row)
 
     async def start(self) -> None:
@@ -136,9 +169,13 @@ class WorkdaySimulator(Simulator):
             return Answer(400, {"error": "unsupported_grant_type"})
         if grant == "refresh_token" and form.get("refresh_token") != self.settings["refresh_token"]:
             return Answer(400, {"error": "invalid_grant", "error_description": "Refresh token is invalid"})
-        token = issue(self.records, self.clock, client=self.settings["client_id"], seconds=self.settings["token_seconds"])
+        token = issue(
+            self.records, self.clock, client=self.settings["client_id"], seconds=self.settings["token_seconds"]
+        )
         body = {"access_token": token, "token_type": "Bearer", "expires_in": self.settings["token_seconds"]}
-        return Answer(200, body | ({"refresh_token": self.settings["refresh_token"]} if grant == "refresh_token" else {}))
+        return Answer(
+            200, body | ({"refresh_token": self.settings["refresh_token"]} if grant == "refresh_token" else {})
+        )
 
     def authenticate(self, call: Call) -> None:
         """Accept a good token; for reports the integration user's basic credentials too."""
@@ -148,7 +185,9 @@ class WorkdaySimulator(Simulator):
         if "customreport2" in call.path and call.basic() == user:
             return
         if standing(self.records, self.clock, call.bearer()) is not Standing.GOOD:
-            raise Refusal(Answer(401, {"error": "invalid_token", "error_description": "The access token is invalid or expired"}))
+            raise Refusal(
+                Answer(401, {"error": "invalid_token", "error_description": "The access token is invalid or expired"})
+            )
 
     # Workers
 
@@ -208,7 +247,7 @@ class WorkdaySimulator(Simulator):
         return Answer(200, {"data": rows[int(offset) : int(offset) + int(limit)], "total": len(rows)})
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001 (a value, not an option)
+def _flag(value: bool) -> str:
     return "1" if value else "0"
 
 

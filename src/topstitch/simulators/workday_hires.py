@@ -26,8 +26,38 @@ from topstitch.simulators.workday_workers import Workers
 
 EVENT_TYPE: Final = "staffing.hire.completed"
 STORM_MAX: Final = 5000
-_FIRST: Final = ("Priya", "Lukas", "Noor", "Mateo", "Yuki", "Elif", "Samuel", "Ana", "Piotr", "Chidi", "Freya", "Hassan", "Iris", "Jae")
-_LAST: Final = ("Raman", "Vogel", "Aziz", "Silva", "Mori", "Demir", "Brandt", "Costa", "Zielinski", "Eze", "Holm", "Khalil", "Novak", "Park")
+_FIRST: Final = (
+    "Priya",
+    "Lukas",
+    "Noor",
+    "Mateo",
+    "Yuki",
+    "Elif",
+    "Samuel",
+    "Ana",
+    "Piotr",
+    "Chidi",
+    "Freya",
+    "Hassan",
+    "Iris",
+    "Jae",
+)
+_LAST: Final = (
+    "Raman",
+    "Vogel",
+    "Aziz",
+    "Silva",
+    "Mori",
+    "Demir",
+    "Brandt",
+    "Costa",
+    "Zielinski",
+    "Eze",
+    "Holm",
+    "Khalil",
+    "Novak",
+    "Park",
+)
 
 
 class HireError(ValueError):
@@ -72,7 +102,10 @@ class Hires:
         """Return the notification of a hire that ``asked`` describes."""
         number = self._records.number("hire", 104233)
         profile = _profile(str(asked.get("jobProfile") or "ENG-SWE"))
-        first, last = asked.get("first") or _FIRST[number % len(_FIRST)], asked.get("last") or _LAST[number // 3 % len(_LAST)]
+        first, last = (
+            asked.get("first") or _FIRST[number % len(_FIRST)],
+            asked.get("last") or _LAST[number // 3 % len(_LAST)],
+        )
         usual = _usual_place(profile)
         start = (self._simulator.clock.now() + timedelta(days=14)).strftime("%Y-%m-%d")
         worker = {
@@ -116,11 +149,16 @@ class Hires:
 
     def _follow_up(self, worker: Json, event_type: str) -> Json:
         shown = {
-            "workerId": worker["workerId"], "legalName": {"first": worker["first"], "last": worker["last"]},
-            "department": worker["department"], "location": worker["location"], "managerId": worker["manager_id"],
-            "costCenter": worker["cost_center"], "jobProfile": worker["job_profile"], "startDate": worker["hire_date"],
+            "workerId": worker["workerId"],
+            "legalName": {"first": worker["first"], "last": worker["last"]},
+            "department": worker["department"],
+            "location": worker["location"],
+            "managerId": worker["manager_id"],
+            "costCenter": worker["cost_center"],
+            "jobProfile": worker["job_profile"],
+            "startDate": worker["hire_date"],
             "personalEmail": worker.get("personal_email", ""),
-        }  # fmt: skip
+        }
         document = self._document(shown, {"eventType": event_type})
         self.notify(document)
         return document

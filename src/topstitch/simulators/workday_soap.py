@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from typing import Final
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 from topstitch.simulators.simulator import Simulator
@@ -34,8 +34,8 @@ class Soap:
         if len(call.body) > BODY_MAX or b"<!DOCTYPE" in call.body:
             return _fault("SOAP-ENV:Client.validationError", "Invalid request")
         try:
-            envelope = ElementTree.fromstring(call.body)  # noqa: S314 (no document type, bounded, loopback)
-        except ElementTree.ParseError:
+            envelope = ET.fromstring(call.body)  # noqa: S314 (no document type, bounded, loopback)
+        except ET.ParseError:
             return _fault("SOAP-ENV:Client.validationError", "Element Content is not well-formed")
         if not self._is_known(envelope, call):
             return _fault("SOAP-ENV:Client.authenticationError", "invalid username or password")
@@ -44,7 +44,7 @@ class Soap:
             return _fault("SOAP-ENV:Client.validationError", "The operation is not supported by this simulator")
         return self._get_workers(request, call.params.get("version", "v43.0"))
 
-    def _is_known(self, envelope: ElementTree.Element, call: Call) -> bool:
+    def _is_known(self, envelope: ET.Element, call: Call) -> bool:
         token = envelope.find(f"{{{SOAP}}}Header/{{{WSSE}}}Security/{{{WSSE}}}UsernameToken")
         if token is None:
             return False
@@ -53,13 +53,15 @@ class Soap:
         wanted = f"{settings['username']}@{settings['tenant']}"
         return (user, password, call.params["tenant"]) == (wanted, settings["password"], settings["tenant"])
 
-    def _get_workers(self, request: ElementTree.Element, version: str) -> Answer:
+    def _get_workers(self, request: ET.Element, version: str) -> Answer:
         references = request.findall(f"{{{WD}}}Request_References/{{{WD}}}Worker_Reference/{{{WD}}}ID")
         if references:
             found = [self._workers.by(reference.text or "") for reference in references]
             if None in found:
                 bad = next(ref.text for ref, worker in zip(references, found, strict=True) if worker is None)
-                return _validation_fault(f"Validation error occurred. '{bad}' is not a valid ID value for type = 'Employee_ID'")
+                return _validation_fault(
+                    f"Validation error occurred. '{bad}' is not a valid ID value for type = 'Employee_ID'"
+                )
             workers = [worker for worker in found if worker is not None]
         else:
             workers = self._workers.all()
@@ -68,7 +70,8 @@ class Soap:
         shown = "".join(self._worker(worker) for worker in workers[(page - 1) * count : page * count])
         results = (
             f"<wd:Response_Results><wd:Total_Results>{len(workers)}</wd:Total_Results>"
-            f"<wd:Total_Pages>{max(1, math.ceil(len(workers) / count))}</wd:Total_Pages><wd:Page>{page}</wd:Page></wd:Response_Results>"
+            f"<wd:Total_Pages>{max(1, math.ceil(len(workers) / count))}</wd:Total_Pages>"
+            f"<wd:Page>{page}</wd:Page></wd:Response_Results>"
         )
         return _envelope(
             f'<wd:Get_Workers_Response xmlns:wd="{WD}" wd:version="{escape(version)}">{results}'

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import orjson
 
 from topstitch.foundation.errors import OperatorError
-from topstitch.store.statements import Row, RowsStatement, for_dialect
+from topstitch.store.statements import Row, RowsStatement, for_dialect, gathered
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,6 +39,8 @@ class Backend(Protocol):
     """One connection with explicit transactions."""
 
     dialect: str
+    polls: bool
+    """Whether other processes' commits are only seen by looking."""
     place: str
     """What the operator calls it: a path, or the server and the database."""
 
@@ -53,6 +55,10 @@ class Backend(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Carry out one statement written with ``?`` and return its rows."""
+        ...
+
+    def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
+        """Carry out one select of ``fetches`` columns named ``c0``, ``c1`` ... and return its rows at once."""
         ...
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
@@ -84,6 +90,7 @@ class Sqlite:
 
     def __init__(self, path: Path | None) -> None:
         self.place = str(path) if path else "memory"
+        self.polls = path is not None
         self._path = path
         with self._errors():
             self.connection = sqlite3.connect(
@@ -120,6 +127,11 @@ class Sqlite:
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._errors():
             return self.connection.execute(for_sqlite(sql), parameters).fetchall()
+
+    def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
+        with self._errors():
+            rows: list[Sequence[Any]] = orjson.loads(self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0])
+        return rows
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
         with self._errors():
@@ -170,6 +182,7 @@ class Postgres:
     """A PostgreSQL database, through one psycopg connection."""
 
     dialect = "postgresql"
+    polls = False
 
     def __init__(self, url: str) -> None:
         import psycopg  # noqa: PLC0415 -- 40 ms of start that SQLite installations do without
@@ -177,14 +190,20 @@ class Postgres:
         self._psycopg = psycopg
         self.url = plain_url(url)
         self.place = _without_password(self.url)
-        self.connection: psycopg.Connection[tuple[Any, ...]]
         with self._errors():
-            self.connection = psycopg.connect(
-                self.url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch", prepare_threshold=2
-            )
-        self.connection.prepared_max = 400
+            self.connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        connection = self._psycopg.connect(
+            self.url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch", prepare_threshold=2
+        )
+        connection.prepared_max = 400
+        return connection
 
     def begin(self) -> None:
+        if self.connection.closed:
+            with self._errors():
+                self.connection = self._connect()
         self._run("BEGIN")
 
     def commit(self) -> None:
@@ -199,6 +218,9 @@ class Postgres:
         with self._errors():
             cursor = self.connection.execute(for_postgres(sql), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
+        return list(self.execute(sql, parameters))
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
         sql, values = statement.for_postgres(rows)

@@ -51,18 +51,18 @@ class Journal:
                 return self._transaction(batch)
             except RetryBatch:
                 self._backend.rollback()
-            except RowRefused as refused:
-                self._backend.rollback()
-                return self._one_by_one(batch, refused)
-            except BaseException:
+            except OperatorError:
                 self._backend.rollback()
                 raise
+            except Exception as defect:  # noqa: BLE001 -- one request's defect must not take the others with it
+                self._backend.rollback()
+                return self._one_by_one(batch, defect)
         raise OperatorError("database-contended", "the database kept breaking this transaction off; try again, and look for long transactions on the server")
 
-    def _one_by_one(self, batch: Sequence[Request], refused: RowRefused) -> list[Answer]:
-        """Find the request that breaks a constraint, so that it does not take the others with it."""
+    def _one_by_one(self, batch: Sequence[Request], defect: Exception) -> list[Answer]:
+        """Find the request that cannot be carried out, so that the others are."""
         if len(batch) == 1:
-            return [OperatorError("row-refused", f"the database refused a row ({refused}); this is a defect: please report it with the log")]
+            return [_refusal(defect)]
         return [self.carry_out([request])[0] for request in batch]
 
     def _transaction(self, batch: Sequence[Request]) -> list[Answer]:
@@ -74,6 +74,12 @@ class Journal:
             self._backend.execute("SELECT pg_notify('topstitch', ?)", (self._name,))
         self._backend.commit()
         return [answer() if isinstance(answer, _Later) else answer for answer in answers]
+
+
+def _refusal(defect: Exception) -> Exception:
+    if isinstance(defect, RowRefused):
+        return OperatorError("row-refused", f"the database refused a row ({defect}); this is a defect: please report it with the log")
+    return defect
 
 
 class _Later:
@@ -290,8 +296,7 @@ class _Turn:
 
     def _claim(self, request: Claim) -> Answer:
         now, until = milliseconds(request.now), milliseconds(request.until)
-        taken = self._backend.execute(sql.CLAIM_SELECT, (now, now, request.owner, request.limit)) if request.limit > 0 else []
-        due = orjson.loads(taken[0][0]) if taken else []
+        due = self._backend.select(sql.CLAIM_SELECT, (now, now, request.owner, request.limit), sql.CLAIM_FETCHES) if request.limit > 0 else []
         if due:
             self._backend.apply(sql.CLAIM_UPDATE, [(row[0], request.owner, until) for row in due])
         knocked = [name for (name,) in self._backend.execute(sql.KNOCKED, (request.owner, now))]
@@ -301,7 +306,8 @@ class _Turn:
         return _Later(lambda: self._claims(due, knocked, next_ms, request))
 
     def _claims(self, due: Sequence[Sequence[Any]], knocked: Sequence[str], next_ms: int | None, request: Claim) -> Claims:
-        stored = load_rows(self._backend, [row[0] for row in due])
+        names = [row[0] for row in due]
+        stored, keys = load_rows(self._backend, names), self._stored_keys(names)
         opened, broken = [], {}
         for name, workflow, version, digest, epoch, seq, hash_hex in due:
             lease = Lease(
@@ -309,7 +315,7 @@ class _Turn:
                 digest=digest, until=request.until,
             )  # fmt: skip
             try:
-                lease.key = self._subject_key(name)
+                lease.key = self._key.unwrap(name, *keys[name]) if name in keys else None
                 records = open_rows(name, stored.get(name, ()), lease.key, prev=GENESIS)
                 _require_head(lease, records)
                 opened.append(Due(lease=lease, records=records))
@@ -367,8 +373,14 @@ class _Turn:
         return open_rows(instance, rows, lease.key, prev=lease.written_hash, after=lease.written_seq)
 
     def _subject_key(self, instance: str) -> SubjectKey | None:
-        found = self._backend.execute(sql.SUBJECT_KEY, (instance,))
-        return self._key.unwrap(instance, *found[0]) if found else None
+        stored = self._stored_keys([instance]).get(instance)
+        return self._key.unwrap(instance, *stored) if stored else None
+
+    def _stored_keys(self, instances: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Read the wrapped keys of instances: subject and wrapped key."""
+        if not instances:
+            return {}
+        return {name: (subject, wrapped) for name, subject, wrapped in self._backend.fetch(sql.SUBJECT_KEYS, [(name,) for name in instances])}
 
     def _add_row(self, sealed: SealedRow) -> None:
         record = sealed.record

@@ -30,15 +30,15 @@ ERASED_TEXT: Final = "(erased)"
 class Projection:
     """One projected table: how a row of it is merged in memory and upserted in the database."""
 
-    __slots__ = ("columns", "first", "key", "name", "texts", "upsert")
+    __slots__ = ("columns", "first", "key", "name", "upsert")
 
     def __init__(self, table: Table, first: Sequence[str] = ()) -> None:
-        self.name = table.name
-        self.key = tuple(column.name for column in table.primary_key)
-        self.columns = tuple(column.name for column in table.columns)
+        self.name = str(table.name)
+        self.key = tuple(str(column.name) for column in table.primary_key)
+        self.columns = tuple(str(column.name) for column in table.columns)
         self.first = frozenset(first)
-        self.texts = frozenset(c.name for c in table.columns if not isinstance(c.type, BigInteger))
-        self.upsert = RowsStatement(self._upsert(), [f"{c.name}:bigint" if c.name not in self.texts else c.name for c in table.columns])
+        kinds = ["bigint" if isinstance(column.type, BigInteger) else "text" for column in table.columns]
+        self.upsert = RowsStatement(self._upsert(), [f"{name}:{kind}" for name, kind in zip(self.columns, kinds, strict=True)])
 
     def _upsert(self) -> str:
         sets = ", ".join(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import orjson
+
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.store.database import Backend
 from topstitch.store.statements import RowsStatement
@@ -80,7 +82,11 @@ SETTLE: Final = RowsStatement(
 OUTSIDE_HEAD: Final = (
     "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
 )
-SUBJECT_KEY: Final = "SELECT subject, wrapped_key FROM subject_keys WHERE instance = ?"
+SUBJECT_KEYS: Final = RowsStatement(
+    "WITH r(id) AS ({rows}) SELECT k.instance AS c0, k.subject AS c1, k.wrapped_key AS c2 FROM r CROSS JOIN subject_keys k WHERE k.instance = r.id",
+    ("id",),
+    fetches=3,
+)
 
 LOAD: Final = RowsStatement(
     "WITH r(id, seq) AS ({rows}) SELECT j.instance AS c0, j.seq AS c1, j.hash AS c2, coalesce(j.body, b.data) AS c3, p.ciphertext AS c4"
@@ -91,10 +97,10 @@ LOAD: Final = RowsStatement(
 )
 
 CLAIM_SELECT: Final = (
-    # one row of JSON, so that reading many rows hands the interpreter lock over once
-    "SELECT json_out FROM (SELECT {json} AS json_out FROM (SELECT id, workflow, version, digest, epoch, head_seq, head_hash FROM instances"
-    " WHERE wake_at <= ? AND (lease_owner IS NULL OR (lease_until <= ? AND lease_owner <> ?)) ORDER BY wake_at LIMIT ? {skip_locked}) AS due) AS one"
+    "SELECT id AS c0, workflow AS c1, version AS c2, digest AS c3, epoch AS c4, head_seq AS c5, head_hash AS c6 FROM instances"
+    " WHERE wake_at <= ? AND (lease_owner IS NULL OR (lease_until <= ? AND lease_owner <> ?)) ORDER BY wake_at LIMIT ? {skip_locked}"
 )
+CLAIM_FETCHES: Final = 7
 CLAIM_UPDATE: Final = RowsStatement(
     "WITH r(id, owner, until) AS ({rows}) UPDATE instances"
     " SET lease_owner = r.owner, lease_until = r.until, wake_at = r.until, epoch = epoch + 1 FROM r WHERE instances.id = r.id",
@@ -116,7 +122,8 @@ RELEASE: Final = "UPDATE instances SET lease_owner = NULL, lease_until = NULL, w
 WAKE: Final = "UPDATE instances SET wake_at = ? WHERE id = ? AND ended_at IS NULL RETURNING id"
 
 _RECORDED: Final = (
-    "SELECT seq, body FROM journal WHERE instance = ? AND kind = ? AND (CAST(? AS text) IS NULL OR step = ?)"
+    "SELECT j.seq, coalesce(j.body, b.data) FROM journal j LEFT JOIN blobs b ON b.digest = j.blob"
+    " WHERE j.instance = ? AND j.kind = ? AND (CAST(? AS text) IS NULL OR j.step = ?)"
 )
 _GUARDED: Final = {
     "approvals": ("status", "an approval"),
@@ -129,9 +136,9 @@ _GUARDED: Final = {
 
 def refuse_if_recorded(backend: Backend, instance: str, kind: str, step: str | None, actor: str | None) -> None:
     """Raise ``ConflictError`` when the instance already has such a record."""
-    mark = f'{{"actor":"{actor}",' if actor else ""
+    mark = f'{{"actor":{orjson.dumps(actor).decode()},' if actor else ""
     for seq, body in backend.execute(_RECORDED, (instance, kind, step, step)):
-        if (body or "").startswith(mark):
+        if body.startswith(mark):
             raise ConflictError("already-recorded", f"{instance} already has a record of this ({kind}, number {seq}); nothing was added", detail={"seq": seq})
 
 

@@ -65,7 +65,9 @@ class RowsStatement:
     def _values(self, size: int) -> str:
         one = f"({','.join('?' * len(self._names))})"
         text = for_dialect(self._template.replace("{rows}", "VALUES " + ",".join([one] * size)), "sqlite")
-        if not self.fetches:
-            return text
-        # one row of JSON, so that reading many rows hands the interpreter lock over once
-        return f"SELECT json_group_array(json_array({','.join(f'c{i}' for i in range(self.fetches))})) FROM ({text})"
+        return gathered(text, self.fetches) if self.fetches else text
+
+
+def gathered(select: str, fetches: int) -> str:
+    """Make SQLite give all rows as one row of JSON, so that reading them hands the interpreter lock over once."""
+    return f"SELECT json_group_array(json_array({','.join(f'c{i}' for i in range(fetches))})) FROM ({select})"  # noqa: S608 -- constant texts

@@ -35,8 +35,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
-SCHEMA_VERSION: Final = "0001"
-"""The newest migration; a database that names a later one was made by a newer Topstitch."""
 
 
 class TransactionId(UserDefinedType[str]):

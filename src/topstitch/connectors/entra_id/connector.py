@@ -73,10 +73,6 @@ class EntraId(Connector):
         except PermanentError as error:
             await self._abandon(user, call, error)
             raise
-        except TransientError as error:
-            raise UnknownOutcomeError(
-                error.code, f"{error.message} The account exists, disabled and incomplete.", status=error.status, body=error.body
-            ) from None
         return self._created(user)
 
     @read(timeout="60s")

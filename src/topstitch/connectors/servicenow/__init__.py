@@ -1,0 +1,1 @@
+"""ServiceNow, through its Table and Service Catalog APIs."""

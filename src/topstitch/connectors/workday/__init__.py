@@ -1,0 +1,1 @@
+"""Workday, through its REST API, report-as-a-service and hire notifications."""

@@ -1,0 +1,235 @@
+"""Decides what one installation is set to: one table of settings, read from flags, environment and file.
+
+A setting is taken from the command's flag, else from ``TOPSTITCH_<NAME>``, else from
+``topstitch.toml`` in the data folder, else from its default. Every setting stands in
+``SETTINGS`` with its type, default and meaning, and nowhere else. The doors call ``load``
+once; what it returns is handed down. It opens no database and reads no credential.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from topstitch.foundation.errors import OperatorError
+
+FILE: Final = "topstitch.toml"
+DATABASE_FILE: Final = "topstitch.db"
+PREFIX: Final = "TOPSTITCH_"
+DATA_DEFAULT: Final = "topstitch-data"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One row of the table: what a setting is called, how it is read, and what it means."""
+
+    name: str
+    kind: str
+    """``text``, ``number``, ``folder``, ``file`` or ``one of ...``: for people."""
+    default: str
+    """As it would be written; empty means that it follows from other settings."""
+    doc: str
+    read: Callable[[str], Any]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag, where a command has it."""
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One installation's settings, each in its type."""
+
+    data: Path
+    database: str
+    key_file: Path | None
+    connections: Path
+    host: str
+    port: int
+    environment: str
+    activations: int
+    lease_seconds: float
+    body_kb_max: int
+    log_level: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file in the data folder or elsewhere, and no server."""
+        return not self.database.startswith(("postgresql://", "postgres://", "postgresql+psycopg://"))
+
+
+def load(flags: Mapping[str, str | None] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings; raise ``OperatorError`` that names where a bad value stands."""
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    unknown = [name for name in given if name not in _BY_NAME]
+    if unknown:
+        raise OperatorError("setting-unknown", f"there is no setting {unknown[0]!r}; use one of {', '.join(_BY_NAME)}")
+    data = _one(_BY_NAME["data"], given, environ, {}, "")
+    file = data / FILE
+    written = _file(file)
+    values = {s.name: _one(s, given, environ, written, str(file)) for s in SETTINGS}
+    values["data"] = data
+    values["database"] = values["database"] or str(data / DATABASE_FILE)
+    values["connections"] = values["connections"] or data / "connections.toml"
+    return Settings(**values)
+
+
+def _one(
+    setting: Setting, flags: Mapping[str, str], environ: Mapping[str, str], written: Mapping[str, Any], file: str
+) -> Any:  # noqa: ANN401 -- each setting has its own type
+    places = (
+        (flags.get(setting.name), setting.flag),
+        (environ.get(setting.variable), setting.variable),
+        (written.get(setting.name), f"{file}: {setting.name}"),
+    )
+    for value, place in places:
+        if value is not None and value != "":
+            return _read(setting, value, place)
+    return setting.read(setting.default)
+
+
+def _read(setting: Setting, value: object, place: str) -> Any:  # noqa: ANN401
+    try:
+        return setting.read(str(value))
+    except ValueError as error:
+        raise OperatorError("setting-invalid", f"{place} cannot be {value!r}: write {error}") from None
+
+
+def _file(path: Path) -> Mapping[str, Any]:
+    """Read the file of the data folder; an absent one says nothing."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise OperatorError("settings-unreadable", f"{path} cannot be read ({reason}); correct its permissions") from None
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError("settings-invalid", f"{path}: {error}; correct the TOML there") from None
+    for name in document:
+        if name not in _BY_NAME or name == "data":
+            known = ", ".join(n for n in _BY_NAME if n != "data")
+            raise OperatorError("setting-unknown", f"{path} knows no {name!r}; use {known}")
+    return document
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _maybe_path(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(value: str) -> int:
+        if not value.lstrip("-").isdigit() or not least <= int(value) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def _seconds(value: str) -> float:
+    number = _whole(2, 3600)
+    return float(number(value))
+
+
+def _level(value: str) -> str:
+    if value not in LOG_LEVELS:
+        raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
+    return value
+
+
+def _name(value: str) -> str:
+    if not value.replace("-", "").replace("_", "").isalnum():
+        raise ValueError("a name of letters, digits, - and _")
+    return value
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(
+        name="data",
+        kind="folder",
+        default=DATA_DEFAULT,
+        doc="The folder of one installation: database, installation key, settings and connections.",
+        read=_path,
+    ),
+    Setting(
+        name="database",
+        kind="text",
+        default="",
+        doc=f"A path of a SQLite file, or postgresql://user@host/name. Without it: {DATABASE_FILE} in the data folder.",
+        read=_text,
+    ),
+    Setting(
+        name="key_file",
+        kind="file",
+        default="",
+        doc="The installation key. Without it: beside the SQLite file, or installation.key in the data folder.",
+        read=_maybe_path,
+    ),
+    Setting(
+        name="connections",
+        kind="file",
+        default="",
+        doc="Which alias is which system. Without it: connections.toml in the data folder.",
+        read=_maybe_path,
+    ),
+    Setting(name="host", kind="text", default="127.0.0.1", doc="The address that serve listens on.", read=_text),
+    Setting(name="port", kind="number", default="8700", doc="The port that serve listens on.", read=_whole(0, 65535)),
+    Setting(
+        name="environment",
+        kind="text",
+        default="prod",
+        doc="What definitions read as env: prod, test, or a name of your own.",
+        read=_name,
+    ),
+    Setting(
+        name="activations",
+        kind="number",
+        default="100",
+        doc="How many instances one process carries on at the same time.",
+        read=_whole(1, 10_000),
+    ),
+    Setting(
+        name="lease_seconds",
+        kind="number",
+        default="30",
+        doc="How long an instance stays with a process that has stopped answering before another takes it over.",
+        read=_seconds,
+    ),
+    Setting(
+        name="body_kb_max",
+        kind="number",
+        default="1024",
+        doc="The largest event that is taken, in kilobytes.",
+        read=_whole(1, 65_536),
+    ),
+    Setting(
+        name="log_level",
+        kind=f"one of {', '.join(LOG_LEVELS)}",
+        default="info",
+        doc="What the log says, on standard error.",
+        read=_level,
+    ),
+)
+"""Every setting there is."""
+
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}

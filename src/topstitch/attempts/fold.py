@@ -81,6 +81,7 @@ def _moved(state: InstanceState, entry: Entry) -> InstanceState:
         act,
         status=status,
         next_at=time_of(body, "next_at"),
+        attempt=act.attempt - 1 if body.get("held") else act.attempt,
         doubtful=doubtful,
         lookups=act.lookups + (entry.kind == Kind.ACT_LOOKED_UP),
         unanswered=act.unanswered + 1 if body.get("answer") == "no_answer" else 0,
@@ -103,6 +104,8 @@ def _read_back(state: InstanceState, entry: Entry) -> InstanceState:
     failure = body.get("failure")
     if body["agrees"]:
         act = replace(act, expect=act.expect + 1, polls=0, confirming_since=entry.at, observed=body.get("observed"))
+    elif body.get("held"):
+        act = replace(act, polls=act.polls + 1, confirming_since=entry.at)
     else:
         act = replace(act, polls=act.polls + 1, problem=body.get("problem", act.problem))
     act = replace(

@@ -30,6 +30,8 @@ from topstitch.model.state import ActStatus, ActState, Failure
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan
 
+HELD_SECONDS = 60
+"""How long a held call waits before it looks whether the pause is over; resuming wakes it earlier."""
 TERMINAL = frozenset({ActStatus.DONE, ActStatus.FAILED, ActStatus.CALLED_OFF})
 FactsOf = Callable[[ActState, Any], Facts]
 """Gives the facts in scope of an act: its ``step`` is the act's input and output, ``found`` the second argument."""
@@ -196,7 +198,7 @@ def _read_back(plan: ActPlan, act: ActState, desk: Desk, turn: Turn) -> None:
     try:
         params = expect.params.render(desk.facts(act, None))
     except ExpressionError as error:
-        body = {"next": ActStatus.FAILED, "failure": Failure.DISAGREES, "problem": _said(error)}
+        body: dict[str, Any] = {"next": ActStatus.FAILED, "failure": Failure.DISAGREES, "problem": _said(error)}
         body |= {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "duration_ms": 0}
         turn.drafts.append(_draft(Kind.ACT_READ_BACK, desk, act.step, body))
         return
@@ -233,10 +235,18 @@ def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dic
             return _verdict_after_look(Failure.REFUSED, now)
         case Result.REFUSED | Result.CHANGED:
             return _verdict(plan, act, Failure.REFUSED, now)
+        case Result.HELD:
+            return {"next": ActStatus.WAITING, "next_at": rfc3339(held_until(outcome, now)), "held": True}
         case Result.TRANSIENT | Result.CREDENTIAL:
             if act.attempt < plan.retry.attempts:
                 return _try_again(plan, act, now, outcome.problem)
             return _verdict(plan, act, Failure.UNREACHABLE, now)
+
+
+def held_until(outcome: Outcome, now: datetime) -> datetime:
+    """Return when a call that was held back is asked for again."""
+    named = outcome.problem.retry_after_seconds if outcome.problem else None
+    return _ceil(now + timedelta(seconds=named or HELD_SECONDS))
 
 
 def _success(plan: ActPlan, now: datetime) -> dict[str, Any]:
@@ -277,7 +287,10 @@ def _looked_up(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     guard = act.status is ActStatus.GUARD
     body: dict[str, Any] = {"act": act.id, "why": "guard" if guard else "verdict" if act.failure else "doubt"}
     body |= _evidence(outcome)
-    if outcome.result is not Result.OK:
+    if outcome.result is Result.HELD:
+        body |= {"answer": "held", "next": act.status, "next_at": rfc3339(held_until(outcome, desk.now))}
+        body |= {"failure": act.failure} if act.failure else {}
+    elif outcome.result is not Result.OK:
         body["answer"] = "no_answer"
         body |= _guard_unanswered(plan, act, outcome, desk.now) if guard else _doubt_unanswered(plan, act, desk.now)
     elif outcome.value is not None:
@@ -328,6 +341,10 @@ def _still_in_doubt(act: ActState, again_at: datetime) -> dict[str, Any]:
 
 def _confirmed(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Draft:
     expect = plan.expects[act.expect]
+    if outcome.result is Result.HELD:
+        held = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "held": True, "duration_ms": 0}
+        held |= {"next": ActStatus.CONFIRMING, "next_at": rfc3339(held_until(outcome, desk.now))}
+        return _draft(Kind.ACT_READ_BACK, desk, act.step, held)
     agrees, problem = _agrees(plan, act, outcome, desk)
     body: dict[str, Any] = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": agrees}
     body |= _evidence(outcome)

@@ -87,6 +87,8 @@ def failed_expression(plan: Plan, step_plan: StepPlan, desk: Desk, error: Author
 def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState) -> Any:  # noqa: ANN401 -- a payload is any JSON
     """Return the step's payload as it would be sent now: a map, or a list of maps for ``for_each``."""
     step = state.steps[step_plan.id]
+    if step.override is not None:
+        return step.override
     template = step_plan.act.params if step_plan.act else step_plan.call.params if step_plan.call else None
     if template is None:
         return {}

@@ -58,7 +58,7 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
 class Closed(BaseModel):
     """A mapping in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, defer_build=True)
 
 
 class Owner(Closed):
@@ -270,7 +270,7 @@ class Step(Closed):
     with_: Payload = Field(default_factory=dict, alias="with")
     require: list[Check] = Field(default_factory=list)
     approval: Approval | None = None
-    retry: Retry = Retry(attempts=1)
+    retry: Retry = Field(default_factory=lambda: Retry(attempts=1))
     timeout: Duration = "30s"
     pivot: bool = False
     expect: Annotated[
@@ -391,15 +391,15 @@ class ExceptionLimit(Closed):
 class Monitor(Closed):
     """The limits of the three metrics."""
 
-    step_duration: StepDurationLimit = StepDurationLimit()
-    handoff: HandoffLimit = HandoffLimit()
-    exceptions: ExceptionLimit = ExceptionLimit()
+    step_duration: StepDurationLimit = Field(default_factory=StepDurationLimit)
+    handoff: HandoffLimit = Field(default_factory=HandoffLimit)
+    exceptions: ExceptionLimit = Field(default_factory=ExceptionLimit)
 
 
 class Workflow(Closed):
     """A Workflow Definition: one process, all its systems, all five stages."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, title="Topstitch workflow definition, v1")
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, defer_build=True, title="Topstitch workflow definition, v1")
 
     workflow: Slug
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
@@ -412,4 +412,4 @@ class Workflow(Closed):
     steps: dict[Ident, Step] = Field(min_length=1)
     reconcile: Reconcile
     sla: dict[Ident, Sla] = Field(min_length=1)
-    monitor: Monitor = Monitor()
+    monitor: Monitor = Field(default_factory=Monitor)

@@ -89,14 +89,19 @@ class Scopes:
         trigger: JsonSchema | None,
         reads: Mapping[str, ActionContract | None],
         actions: Mapping[str, JsonSchema],
+        lost: frozenset[str] = frozenset(),
     ) -> None:
-        """Build the names that all fields share. ``actions`` maps what else is read to its output."""
+        """Build the names that all fields share.
+
+        ``actions`` maps what else is read to its output; ``lost`` are steps that are there but
+        too broken to be looked at: anything may be read from them.
+        """
         optional_reads = frozenset(name for name, read in workflow.context.items() if read.optional or read.when is not None)
         context = record({name: read.output if read else ANY for name, read in reads.items()}, optional_reads)
         flags = record({name: {"type": "boolean"} for name in sorted(declared_flags(workflow))})
         for name, step in workflow.steps.items():
             self._steps[name] = self._step_record(name, step)
-        steps = record({name: _status_too(self._steps[name]) for name in workflow.steps})
+        steps = record({name: _status_too(self._steps[name]) for name in workflow.steps} | dict.fromkeys(sorted(lost), ANY))
         self.base = {
             "trigger": trigger if trigger is not None else ANY,
             "context": context,

@@ -102,7 +102,7 @@ class Values:
 
     def text(self, path: Path, text: str, site: Site) -> None:
         """Check a text that people read: a title, a name."""
-        self._text(path, text, {"type": "string"}, site)
+        self._text(path, text, {"type": "string", "x-personal": True}, site)
 
     def _record(self, path: Path, value: dict[str, Any], schema: JsonSchema, site: Site) -> None:
         if kind_of(schema) == "record":

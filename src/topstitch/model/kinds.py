@@ -62,7 +62,7 @@ class Kind(StrEnum):
     """{act, attempt, key, system, action, payload_digest, grant: {decision, by}, handoffs?: [{from, from_system, to_system,
     ready_at, net_ms, gross_ms}]}. Committed before the write is sent."""
     ACT_RESULT = "act.result"
-    """{act, attempt, result, next, next_at?, output?, found?, record?, url?, problem?, request?, duration_ms, failure?}"""
+    """{act, attempt, result, next, next_at?, held?, output?, found?, record?, url?, problem?, request?, duration_ms, failure?}"""
     ACT_IN_DOUBT = "act.in_doubt"
     """{act, attempt, because, next, next_at?}: the engine stopped between intent and result."""
     ACT_LOOKED_UP = "act.looked_up"
@@ -157,7 +157,9 @@ class Kind(StrEnum):
     for what auditors and erasure append."""
 
     OPERATOR_COMMANDED = "operator.commanded"
-    """{command, arguments, reason}: retry | skip | pause | resume | cancel | edit | reassign, with its actor."""
+    """{command: retry | skip | pause | resume | cancel | edit | reassign, reason, step?, ...}, with its actor.
+    retry: {steps: [those that wait again], input?, before?}; cancel: {choice: rollback | stop}; edit: {path, before, after};
+    reassign: {approval? | task?, people}. See ``execution.operate``."""
     ATTEMPT_REFUSED = "attempt.refused"
     """{what, because}: somebody tried what is impossible (a write in the context stage, a write without a grant)."""
     ERASED = "erased"

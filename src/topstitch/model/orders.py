@@ -137,6 +137,8 @@ class Result(StrEnum):
     """Sent, and no answer that tells."""
     CREDENTIAL = "credential"
     """The connection itself is refused."""
+    HELD = "held"
+    """Not sent: the connection or the seam is paused. It counts as no attempt."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ ENGINE = Actor(ActorKind.SYSTEM, "engine")
 def parse_actor(text: str) -> Actor:
     """Read ``kind:id``; a bare id is a human's."""
     kind, colon, name = text.partition(":")
-    if colon and kind in ActorKind:
+    if colon and kind in {known.value for known in ActorKind}:
         return Actor(ActorKind(kind), name)
     return Actor(ActorKind.HUMAN, text)
 

@@ -155,6 +155,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     decided: str | None = None
     """``auto``, ``approve`` or ``deny``: what the last decision on its payload said."""
     input: Any = None
+    override: Any = None
+    """The payload an operator put in its place."""
     payload_digest: str | None = None
     asks: int = 0
     approval: ApprovalState | None = None

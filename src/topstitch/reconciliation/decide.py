@@ -76,7 +76,7 @@ def next_check(plan: Plan, state: InstanceState) -> tuple[str, datetime] | None:
         return None
     name, seconds = plan.reconcile.at[0]
     last = max((c.due_at for c in state.checks.values()), default=origin)
-    settled = [step.settled_at for r in plan.reconcile.records if (step := state.steps[r.covers]).settled_at]
+    settled = [state.steps[r.covers].settled_at for r in plan.reconcile.records]
     extra = f"executed{name[1:]}"
     if any(at is not None and at > last for at in settled) and not _done(state, extra):
         return extra, state.executed_at + timedelta(seconds=seconds)
@@ -204,7 +204,7 @@ def _missing(outcome: Outcome) -> bool:
 def _unreadable(
     plan: Plan, state: InstanceState, check: CheckState, record: RecordPlan, progress: CheckRead, outcome: Outcome, now: datetime
 ) -> list[Draft]:
-    since = progress.unread_since or now
+    since = now if outcome.result is Result.HELD else progress.unread_since or now
     problem = problem_body(outcome.problem) if outcome.problem else {"code": str(outcome.result), "message": "no answer"}
     body: dict[str, Any] = {
         "check": check.name,

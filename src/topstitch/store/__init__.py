@@ -5,8 +5,7 @@ The writing side (``Store``; everything awaits its commit)::
     store = Store.open(url, key_file=None)            # sqlite:///..., a path, postgresql://..., sqlite::memory:
     await store.accept(event, starts, raw=..., headers=..., note=...)             -> Accepted
     await store.claim(owner, now, lease_seconds, limit)                           -> Claims(due, knocked, broken, next_wake)
-    store.add(lease, draft)                            -> Record (in memory; what fold sees)
-    await store.append(lease, drafts, summary=Summary(stage, status, waiting_on), then=Park(wake_at) | End(at) | None)
+    await store.append(lease, drafts, summary=Summary(stage, status, waiting_on), park=False, wake_at=None, ended_at=None)
                                                        raises FencedError, BehindError(records)
     await store.catch_up(lease)                        -> new records by others
     await store.renew(leases, now, lease_seconds)      -> instances lost
@@ -28,20 +27,18 @@ from topstitch.store.values import (
     BehindError,
     Claims,
     Due,
-    End,
     FencedError,
     Guard,
     HeadIs,
     Lease,
     NewInstance,
     NotYet,
-    Park,
     Still,
     Summary,
 )
 from topstitch.store.writer import at_once
 
 __all__ = [
-    "Accepted", "BehindError", "Claims", "Due", "End", "FencedError", "Guard", "HeadIs", "Lease", "NewInstance", "NotYet", "Park", "Still",
+    "Accepted", "BehindError", "Claims", "Due", "FencedError", "Guard", "HeadIs", "Lease", "NewInstance", "NotYet", "Still",
     "Store", "Summary", "at_once",
 ]  # fmt: skip

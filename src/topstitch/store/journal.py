@@ -258,7 +258,7 @@ class _Turn:
         )
         if then is not None:
             head.owner = None
-            self.tells |= isinstance(then, Park)
+            self.tells |= wake_ms is not None and wake_ms <= head.changed_ms  # given up while due: others may go on
 
     def _outside(self, request: AppendOutside) -> list[Record]:
         self._look([request.instance])

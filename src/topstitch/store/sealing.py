@@ -58,7 +58,6 @@ class StoredRow(msgspec.Struct, frozen=True):
 def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | None) -> SealedRow:
     """Give a draft its place behind ``prev``. A draft with personal values needs a key."""
     plain = orjson.dumps(draft.body, option=_SORTED)
-    body = orjson.loads(plain)  # what a later load would give, so that live and replayed folds agree
     ciphertext = None
     if draft.personal and key is not None:
         sealed, opened = _commit(orjson.loads(plain), draft.personal)
@@ -74,7 +73,7 @@ def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | N
     )
     digest = sha256(b"\x00" + prev + text.encode()).digest()
     record = Record(
-        instance=instance, seq=seq, kind=str(draft.kind), at=at, actor=draft.actor, stage=draft.stage, step=draft.step, body=body, hash=digest
+        instance=instance, seq=seq, kind=str(draft.kind), at=at, actor=draft.actor, stage=draft.stage, step=draft.step, body=draft.body, hash=digest
     )
     return SealedRow(record, at_ms, text, digest.hex(), ciphertext)
 

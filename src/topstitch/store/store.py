@@ -147,38 +147,29 @@ class Store:
         claims: Claims = await self._writer.submit(Claim(owner, now, now + timedelta(seconds=lease_seconds), limit))
         return claims
 
-    def add(self, lease: Lease, draft: Draft) -> Record:
-        """Seal a draft behind the lease's head, in memory, and return it as the record it will be.
-
-        Nothing is written until ``append``.
-        """
-        if draft.personal and lease.key is None:
-            lease.key = self._key.new_subject_key(lease.instance, lease.instance)
-        row = seal(draft, lease.instance, lease.seq + 1, lease.hash, lease.key)
-        record = row.record
-        lease.seq, lease.hash = record.seq, record.hash
-        lease.pending.append(row)
-        return record
-
     async def append(
         self,
         lease: Lease,
         drafts: Sequence[Draft] = (),
         *,
         summary: Summary | None = None,
-        then: Park | End | None = None,
+        park: bool = False,
+        wake_at: datetime | None = None,
+        ended_at: datetime | None = None,
     ) -> None:
-        """Write what was added (and ``drafts``) behind the lease's head; return once it is durable.
+        """Write ``drafts`` behind the lease's head; return once they are durable.
 
-        ``then`` gives the lease back in the same commit. Raises ``FencedError`` when another
+        ``park`` gives the lease back in the same commit, to come back at ``wake_at`` (never,
+        when nothing); ``ended_at`` gives it back for good. Raises ``FencedError`` when another
         engine has taken over, and ``BehindError`` with the new records when somebody else
-        appended first: the lease then stands at the new head, nothing of this was written, and
-        what was added is forgotten. One append of a lease at a time.
+        appended first: the lease then stands at the new head and nothing of this was written.
+        One append of a lease at a time.
         """
         for draft in drafts:
-            self.add(lease, draft)
+            self._add(lease, draft)
         rows = lease.pending
         changed = summary if summary != lease.summary else None
+        then = End(ended_at) if ended_at else Park(wake_at) if park else None
         if not rows and changed is None and then is None:
             return
         request = Append(lease, rows, [change for row in rows for change in project(row.record)], changed, then)
@@ -196,6 +187,14 @@ class Store:
             lease.key.fresh = lease.key.fresh and not rows
         if summary is not None:
             lease.summary = summary
+
+    def _add(self, lease: Lease, draft: Draft) -> None:
+        """Seal a draft behind the lease's head, in memory."""
+        if draft.personal and lease.key is None:
+            lease.key = self._key.new_subject_key(lease.instance, lease.instance)
+        row = seal(draft, lease.instance, lease.seq + 1, lease.hash, lease.key)
+        lease.seq, lease.hash = row.record.seq, row.record.hash
+        lease.pending.append(row)
 
     async def catch_up(self, lease: Lease) -> Sequence[Record]:
         """Return what others have appended since, and move the lease behind it; forgets what was added."""

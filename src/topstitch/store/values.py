@@ -124,8 +124,7 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
 class Lease:
     """The right to append to one instance, and where its chain stands.
 
-    ``add`` seals a draft onto the head in memory and returns it as a record; ``append``
-    writes what was added. Nobody but the store changes it otherwise.
+    Whoever claimed it hands it to ``append``; nobody but the store changes it.
     """
 
     __slots__ = (
@@ -168,6 +167,6 @@ class BehindError(ConflictError):
     """Somebody else appended first. ``records`` are what is new; fold them and decide again."""
 
     def __init__(self, instance: str, records: Sequence[Record]) -> None:
-        super().__init__("instance-moved-on", f"{instance} has {len(records)} newer records; fold them and decide again")
+        super().__init__("instance-moved-on", f"{instance} has {len(records)} newer records; fold them and decide again", detail={"records": records})
         self.instance = instance
         self.records = records

@@ -13,11 +13,11 @@ import asyncio
 import contextlib
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
+from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import OperatorError, TopstitchError
 from topstitch.store.database import Backend
 from topstitch.store.journal import Answer, Journal
@@ -93,7 +93,7 @@ class GroupCommit:
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
         self._closed = False
-        self._looked_at = time.monotonic()
+        self._looked_at = stopwatch()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._write, name="topstitch-writer", daemon=True)
         self._thread.start()
@@ -136,9 +136,10 @@ class GroupCommit:
         while going:
             batch, going = self._gather()
             if batch:
-                self._deliver(batch, self._answers(batch))
+                answers = self._answers(batch)
                 if self._journal.told:
-                    self.changed()
+                    self.changed()  # before the answers, so that whoever gets one finds the listeners told
+                self._deliver(batch, answers)
             if going:
                 self._look_elsewhere()
 
@@ -176,7 +177,7 @@ class GroupCommit:
                 loop.call_soon_threadsafe(_resolve, pairs)
 
     def _look_elsewhere(self) -> None:
-        now = time.monotonic()
+        now = stopwatch()
         if not self._backend.polls or now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from topstitch.foundation.clock import SimulatedClock
-from topstitch.simulators.host import Simulators
+from topstitch.simulators.host import KINDS, Simulators
 
 
 @dataclass(slots=True)
@@ -86,10 +86,15 @@ class World:
             return str(document["access_token"])
 
 
+FIXTURES = {"entra": "entra-id", "mail": "email"}
+
+
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """The systems whose clients the test asks for; all six if it asks for none."""
     clock = SimulatedClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC))
-    async with Simulators(clock=clock) as sims, aiohttp.ClientSession() as session:
+    named = {FIXTURES.get(name, name) for name in request.fixturenames} & set(KINDS)
+    async with Simulators(clock=clock, systems=named or tuple(KINDS)) as sims, aiohttp.ClientSession() as session:
         yield World(sims, session, clock)
 
 

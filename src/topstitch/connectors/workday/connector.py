@@ -38,7 +38,7 @@ IN_PROGRESS_CODE: Final = "A421"
 EVENT_TYPES: Final[Mapping[str, str]] = {
     "staffing.hire.completed": "hire_completed",
     "staffing.hire.rescinded": "hire_rescinded",
-    "staffing.hire.start_date_changed": "start_date_changed",
+    "staffing.hire.startDateChanged": "start_date_changed",
 }
 
 

@@ -1,0 +1,243 @@
+"""Decides one activation: fold, decide, append, perform, until the instance has to wait.
+
+An ``Activation`` holds one leased instance. Each turn settles what has come back, asks
+``decide`` once, appends all of it in one commit, and only then makes the calls that were
+ordered: an outcome and the intent that follows from it share a commit, and nothing is sent
+that is not in the journal. When somebody else has appended first it folds what is new and
+decides again; outcomes not yet written are settled anew. It makes no two calls of one key
+at a time, and none after its lease is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+from topstitch.engine.port import BEHIND, Core, Due, Ledger, State
+from topstitch.foundation.clock import Clock
+from topstitch.foundation.errors import ConflictError
+from topstitch.model.orders import Call, LookUpCall, Orders, Outcome, Problem, ReadCall, ResolveCall, Result
+from topstitch.model.record import Draft, Record
+
+LOG: Final = logging.getLogger("topstitch.engine")
+REST_SECONDS_MIN: Final = 1.0
+"""An activation that found nothing to do although it was due is not due again before this."""
+ALARM_SECONDS_MIN: Final = 0.02
+"""A time that has passed while calls are under way does not ring again before this."""
+BEHIND_MAX: Final = 1000
+"""How often one append may find others ahead of it; never reached."""
+
+
+class Host(Protocol):
+    """The engine that an activation belongs to."""
+
+    core: Core
+    ledger: Ledger
+    clock: Clock
+    stopping: bool
+    call_seconds_max: float
+    linger_seconds: float
+
+    def alarm(self, at: datetime, activation: Activation) -> None:
+        """Call ``activation.knock(look=False)`` at a time."""
+
+    def settled(self) -> None:
+        """An activation has become dormant: perhaps there is nothing to do."""
+
+
+class Activation:
+    """One leased instance being carried on."""
+
+    def __init__(self, host: Host, due: Due) -> None:
+        self._host = host
+        self._core, self._ledger, self._clock = host.core, host.ledger, host.clock
+        self.lease = due.lease
+        self.instance: str = due.lease.instance
+        self._journal = due.records
+        self._plan: Any = None
+        self._state: State = None
+        self._landed: list[tuple[Call, Outcome]] = []
+        self._flying: dict[str, asyncio.Task[None]] = {}
+        self._wake: asyncio.Future[None] | None = None
+        self._look = False
+        self._roused = False
+        self._recovered = False
+        self._worked = False
+        self.lost = False
+        self.dormant = False
+        """Waiting for a time or a knock, with no call under way."""
+        self.parked_until: datetime | None = None
+        self.alarm_at: datetime | None = None
+        """What the engine's alarm is set to, for the engine."""
+
+    # --- what the engine calls ----------------------------------------------------------------
+
+    async def carry_on(self) -> None:
+        """Carry the instance on until it waits or has ended."""
+        self._plan = await self._core.load(self.lease.digest)
+        self._state = self._core.initial(self._plan, self.instance)
+        self._fold(self._journal)
+        self._journal = ()
+        try:
+            while not await self._turn():
+                await self._wait()
+                if self._look and not self.lost:
+                    self._look = False
+                    self._fold(await self._ledger.catch_up(self.lease))
+        finally:
+            for task in self._flying.values():
+                task.cancel()
+
+    def knock(self, *, look: bool) -> None:
+        """Take another turn soon; ``look`` when somebody else has appended."""
+        self._look |= look
+        self._rouse()
+
+    def lose(self) -> None:
+        """The lease is another engine's now: make no further call, write nothing."""
+        self.lost = True
+        self._rouse()
+
+    # --- one turn -----------------------------------------------------------------------------
+
+    async def _turn(self) -> bool:
+        """Settle, decide, append, start the calls; return whether the activation is over."""
+        for _ in range(BEHIND_MAX):
+            if self.lost:
+                return True
+            now = self._clock.now()
+            settled = len(self._landed)
+            state, drafts = self._settle(now)
+            orders = self._orders(state, now)
+            drafts += orders.records
+            state = self._after(state, orders)
+            calls = [call for call in orders.calls if call.key not in self._flying]
+            over = await self._append(drafts, state, orders, now, resting=not calls and not self._flying)
+            if over is not None:
+                break
+        else:
+            raise AssertionError(f"{self.instance} found others ahead of it {BEHIND_MAX} times in a row")
+        self._state, self._recovered = state, True
+        del self._landed[:settled]
+        if over:
+            return True
+        self._worked |= bool(drafts or calls)
+        for call in calls:
+            self._flying[call.key] = asyncio.create_task(self._perform(call))
+        if orders.wake_at is not None:
+            self._host.alarm(max(orders.wake_at, now + timedelta(seconds=ALARM_SECONDS_MIN)), self)
+        return False
+
+    def _settle(self, now: datetime) -> tuple[State, list[Draft]]:
+        """Fold in what has come back, and once what a former activation left open."""
+        plan, core, state = self._plan, self._core, self._state
+        drafts: list[Draft] = []
+        if not self._recovered:
+            drafts += core.recover(plan, state, now)
+            for draft in drafts:
+                state = core.fold(plan, state, draft)
+        for call, outcome in self._landed:
+            records = core.settle(plan, state, call, outcome, now)
+            for draft in records:
+                state = core.fold(plan, state, draft)
+            drafts += records
+        return state, drafts
+
+    def _orders(self, state: State, now: datetime) -> Orders:
+        """Ask the core, unless the engine is stopping: then what has landed is written, and no more begun."""
+        if self._host.stopping:
+            return Orders(wake_at=now)
+        return self._core.decide(self._plan, state, now)
+
+    def _after(self, state: State, orders: Orders) -> State:
+        if orders.state is not None:
+            return orders.state
+        for draft in orders.records:
+            state = self._core.fold(self._plan, state, draft)
+        return state
+
+    async def _append(self, drafts: Sequence[Draft], state: State, orders: Orders, now: datetime, *, resting: bool) -> bool | None:
+        """Append a turn; return whether it was the last, or nothing when others were ahead and it is to be decided anew."""
+        ended = orders.ended and resting
+        park = resting and not ended and not self._lingers(orders, now)
+        wake_at = self._wake_at(orders, drafts, now) if park else None
+        summary = self._core.summarise(self._plan, state) if drafts or ended or park else None
+        try:
+            await self._ledger.append(self.lease, drafts, summary=summary, park=park, wake_at=wake_at, ended_at=now if ended else None)
+        except ConflictError as error:
+            if error.code != BEHIND:
+                raise
+            self._fold(error.detail["records"])
+            return None
+        self.parked_until = wake_at
+        return ended or park
+
+    def _lingers(self, orders: Orders, now: datetime) -> bool:
+        """Whether the wait is so short that the lease is kept through it."""
+        if orders.wake_at is None or self._host.stopping:
+            return False
+        return now < orders.wake_at <= now + timedelta(seconds=self._host.linger_seconds)
+
+    def _wake_at(self, orders: Orders, drafts: Sequence[Draft], now: datetime) -> datetime | None:
+        if orders.wake_at is None or orders.wake_at > now or drafts or self._worked or self._host.stopping:
+            return orders.wake_at
+        LOG.warning("%s was due and found nothing to do; it rests for a moment", self.instance)
+        return now + timedelta(seconds=REST_SECONDS_MIN)
+
+    def _fold(self, records: Sequence[Record]) -> None:
+        fold, plan, state = self._core.fold, self._plan, self._state
+        for record in records:
+            state = fold(plan, state, record)
+        self._state = state
+
+    # --- calls and waiting --------------------------------------------------------------------
+
+    async def _perform(self, call: Call) -> None:
+        watch = asyncio.get_running_loop().call_later(self._host.call_seconds_max, _cancel, asyncio.current_task())
+        try:
+            outcome = await self._core.perform(self._plan, self.instance, call)
+        except asyncio.CancelledError:
+            if watch.when() > asyncio.get_running_loop().time():
+                raise
+            outcome = _no_answer(call, "call-endless", f"no answer after {self._host.call_seconds_max:.0f} seconds; see why its own timeout did not end it")
+        except Exception as error:
+            LOG.exception("a call of %s raised instead of answering: %s", self.instance, call.key)
+            outcome = _no_answer(call, "call-defect", f"the call failed inside Topstitch ({type(error).__name__}); see the log and report it")
+        finally:
+            watch.cancel()
+        self._landed.append((call, outcome))
+        del self._flying[call.key]
+        self._rouse()
+
+    async def _wait(self) -> None:
+        """Sleep until something lands, somebody knocks, or an alarm rings."""
+        if not self._roused and not self._landed:
+            self._wake = asyncio.get_running_loop().create_future()
+            self.dormant = not self._flying
+            if self.dormant:
+                self._host.settled()
+            try:
+                await self._wake
+            finally:
+                self._wake, self.dormant = None, False
+        self._roused = False
+
+    def _rouse(self) -> None:
+        self._roused = True
+        self.dormant = False
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    if task is not None:
+        task.cancel()
+
+
+def _no_answer(call: Call, code: str, message: str) -> Outcome:
+    """Return the outcome of a call that came to nothing here: whether it was done is not known, unless it only looked."""
+    only_looks = isinstance(call, (ReadCall, LookUpCall, ResolveCall))
+    return Outcome(result=Result.TRANSIENT if only_looks else Result.UNKNOWN, problem=Problem(code=code, message=message))

@@ -1,0 +1,287 @@
+"""Decides what an operator's command may do to an instance, and records it with actor and reason.
+
+``lifecycle.operate`` hands a command in; the answer is drafts, appended from outside under a
+guard on the journal's head, so that a command never acts on a picture that has moved. The
+folds of these records are here too. Nothing here sends anything: the next activation does
+what the command made due. A command that cannot be carried out says why, and what can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from topstitch.attempts.fold import Entry
+from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
+from topstitch.governance.notify import gathered, personal_in, tell
+from topstitch.model.instance import Mode, StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Actor, Draft, Path, Stage
+from topstitch.model.state import ContextState, InstanceState, StepState
+from topstitch.plan.plan import Plan
+from topstitch.plan.rollback_order import transitive_needs
+
+RETRYABLE: Final = frozenset(
+    {
+        StepStatus.COMPENSATING,
+        StepStatus.GIVEN_UP,
+        StepStatus.DECLINED,
+        StepStatus.NOT_RUN,
+        StepStatus.SKIPPED,
+        StepStatus.DONE_BY_HAND,
+    }
+)
+SKIPPABLE: Final = frozenset(
+    {StepStatus.WAITING, StepStatus.ASKING, StepStatus.COMPENSATING, StepStatus.GIVEN_UP, StepStatus.DECLINED}
+)
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator wants. ``name`` is retry, skip, pause, resume, cancel, edit or reassign."""
+
+    name: str
+    reason: str
+    step: str | None = None
+    input: Mapping[str, Any] | None = None
+    choice: str | None = None
+    path: str | None = None
+    value: Any = None
+    item: str | None = None
+    """The approval or task to reassign."""
+    people: tuple[Mapping[str, Any], ...] = ()
+
+
+def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
+    """Return the records of a command; raise ``ConflictError`` or ``RequestError`` when it cannot be carried out."""
+    if not command.reason.strip():
+        raise RequestError("no-reason", "a command is kept with its reason; say why with --reason")
+    match command.name:
+        case "retry":
+            body, personal = _retry(plan, state, command)
+        case "skip":
+            body, personal = _skip(state, command), ()
+        case "pause" | "resume":
+            body, personal = _pause(state, command), ()
+        case "cancel":
+            body, personal = _cancel(state, command), ()
+        case "edit":
+            body, personal = _edit(state, command)
+        case "reassign":
+            body, personal = _reassign(state, command)
+        case _:
+            raise RequestError("unknown-command", f"there is no command {command.name}; see topstitch instance --help")
+    body = {"command": command.name, "reason": command.reason, **body}
+    kept = ((("reason",),) if command.reason else ()) + personal + personal_in(body)
+    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=now, actor=actor, stage=state.stage, step=command.step, body=body, personal=kept)
+    return [draft]
+
+
+def _named(plan: Plan, state: InstanceState, command: Command) -> StepState:
+    if command.step is None or command.step not in state.steps:
+        known = ", ".join(plan.steps)
+        raise NotFoundError("unknown-step", f"{plan.workflow} has no step {command.step!r}; its steps are {known}")
+    return state.steps[command.step]
+
+
+def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    if state.mode is Mode.ROLLING_BACK or state.ended in ("rolled_back", "rolled_back_with_exceptions"):
+        raise ConflictError("rolling-back", f"{state.id} is rolled back; start a new instance instead")
+    if command.step is None:
+        failed = [name for name, read in state.context_reads.items() if read.failed]
+        if not failed:
+            raise ConflictError("nothing-to-retry", f"{state.id} has no context read that failed; name a step with --step")
+        return {"context": failed, "steps": list(plan.steps)}, ()
+    step = _named(plan, state, command)
+    if step.status not in RETRYABLE:
+        raise ConflictError("not-retryable", f"{step.id} is {step.status}; only a step that came to nothing is retried")
+    action = plan.steps[step.id].act
+    if step.effect == "unknown" and action is not None and not action.can_look_up and not action.repeatable:
+        raise ConflictError(
+            "outcome-unknown",
+            f"whether {step.id} happened is not known and cannot be asked; look in the system, then complete its task or skip it",
+        )
+    waits = {name: (*s.needs, *s.after) for name, s in plan.steps.items()}
+    again = [
+        name
+        for name, other in state.steps.items()
+        if name == step.id or (other.status is StepStatus.NOT_RUN and step.id in transitive_needs(waits, name))
+    ]
+    if state.mode is not Mode.FORWARD or state.ended:
+        again += [n for n, other in state.steps.items() if other.status is StepStatus.NOT_RUN and n not in again]
+    body: dict[str, Any] = {"steps": again}
+    personal: tuple[Path, ...] = ()
+    if command.input is not None:
+        before = step.input if isinstance(step.input, dict) else {}
+        after = {**before, **command.input}
+        body |= {"input": after, "before": {k: before.get(k) for k in command.input}}
+        personal = (("input",), ("before",))
+    return body, personal
+
+
+def _skip(state: InstanceState, command: Command) -> dict[str, Any]:
+    step = state.steps.get(command.step or "")
+    if step is None:
+        raise NotFoundError("unknown-step", f"there is no step {command.step!r}; see topstitch instance show {state.id}")
+    if step.status not in SKIPPABLE or state.ended:
+        raise ConflictError("not-skippable", f"{step.id} is {step.status}; only a step that has left nothing behind is skipped")
+    if step.effect != "none":
+        raise ConflictError("effect-there", f"{step.id} may have left something in the system; take it back or complete its task")
+    tasks = [t.id for t in state.tasks.values() if t.step == step.id and t.ending is None]
+    approval = step.approval.id if step.approval and step.approval.ending is None else None
+    return {"tasks": tasks, "approval": approval}
+
+
+def _pause(state: InstanceState, command: Command) -> dict[str, Any]:
+    if state.ended:
+        raise ConflictError("ended", f"{state.id} has ended {state.ended}; there is nothing to {command.name}")
+    if state.paused is (command.name == "pause"):
+        raise ConflictError("already", f"{state.id} is {'already paused' if state.paused else 'not paused'}")
+    return {}
+
+
+def _cancel(state: InstanceState, command: Command) -> dict[str, Any]:
+    if command.choice not in ("rollback", "stop"):
+        raise RequestError("no-choice", "say what becomes of what is done: --rollback takes it back, --stop keeps it")
+    if state.ended:
+        raise ConflictError("ended", f"{state.id} has ended {state.ended}; what it did stays as it is")
+    if state.mode is Mode.ROLLING_BACK:
+        raise ConflictError("rolling-back", f"{state.id} is being rolled back already")
+    return {"choice": command.choice}
+
+
+def _edit(state: InstanceState, command: Command) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    root, *rest = (command.path or "").split(".")
+    if root not in ("trigger", "context") or not rest:
+        raise RequestError("bad-path", "name what is edited as trigger.<field> or context.<read>.<field>")
+    if state.ended:
+        raise ConflictError("ended", f"{state.id} has ended {state.ended}; edit nothing, start a new instance")
+    value: Any = state.trigger if root == "trigger" else state.context
+    for part in rest:
+        if not isinstance(value, Mapping) or part not in value:
+            raise NotFoundError("unknown-path", f"{command.path} is not part of this instance; see topstitch instance show {state.id}")
+        value = value[part]
+    return {"path": command.path, "before": value, "after": command.value}, (("before",), ("after",))
+
+
+def _reassign(state: InstanceState, command: Command) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    if not command.people:
+        raise RequestError("nobody", "say to whom with --to PERSON")
+    people = [dict(person) for person in command.people]
+    task = state.tasks.get(command.item or "")
+    if task is not None and task.ending is None:
+        notice = {"kind": "task", "title": task.title, "text": f"{task.title}: this is now yours", "task": task.id}
+        body: dict[str, Any] = {"task": task.id, "people": people}
+        body["tell"] = [tell(task.id, f"reassigned/{state.seq}", (people[0]["id"],), notice, people)]
+        return body, (("people",),)
+    for step in state.steps.values():
+        if step.approval and step.approval.id == command.item and step.approval.ending is None:
+            notice = {"kind": "approval", "title": "A decision is now yours", "text": "A decision is now yours", "approval": command.item}
+            body = {"approval": command.item, "of": step.id, "people": people}
+            body["tell"] = [tell(command.item, f"reassigned/{state.seq}", (people[0]["id"],), notice, people)]
+            return body, (("people",),)
+    raise NotFoundError("unknown-item", f"{state.id} has no open approval or task {command.item}; see topstitch instance show {state.id}")
+
+
+def commanded(state: InstanceState, entry: Entry) -> InstanceState:
+    """Fold an operator's command."""
+    body = entry.body
+    match body["command"]:
+        case "retry":
+            state = _retried(state, entry)
+        case "skip":
+            state = _skipped(state, entry)
+        case "pause":
+            state = replace(state, paused=True)
+        case "resume":
+            state = replace(state, paused=False)
+        case "cancel":
+            state = _cancelled(state, body)
+        case "edit":
+            state = _edited(state, body)
+        case "reassign":
+            state = _reassigned(state, body)
+        case _:
+            pass
+    return gathered(state, entry)
+
+
+def _retried(state: InstanceState, entry: Entry) -> InstanceState:
+    body = entry.body
+    steps, acts, tasks = dict(state.steps), dict(state.acts), dict(state.tasks)
+    for name in body["steps"]:
+        fresh = StepState(id=name, asks=steps[name].asks)
+        if name == entry.step and body.get("input") is not None:
+            fresh = replace(fresh, override=body["input"])
+        steps[name] = fresh
+        for act in [a for a in acts.values() if a.step == name]:
+            del acts[act.id]
+        for task in [t for t in tasks.values() if t.step == name]:
+            del tasks[task.id]
+    reads = {name: ContextState() if name in body.get("context", ()) else r for name, r in state.context_reads.items()}
+    restarted = bool(body.get("context"))
+    return replace(
+        state,
+        steps=steps,
+        acts=acts,
+        tasks=tasks,
+        context_reads=reads,
+        mode=Mode.FORWARD,
+        because=None,
+        cancelled=False,
+        executed_at=None,
+        outcome=None,
+        ended=None,
+        reported=False,
+        cases={case: False for case in state.cases} if restarted or entry.step else state.cases,
+        stage=Stage.CONTEXT if restarted else Stage.EXECUTION,
+    )
+
+
+def _skipped(state: InstanceState, entry: Entry) -> InstanceState:
+    step = state.steps[entry.step or ""]
+    approval = replace(step.approval, ending="withdrawn") if step.approval and step.approval.ending is None else step.approval
+    step = replace(step, status=StepStatus.SKIPPED, settled_at=entry.at, approval=approval)
+    tasks = {i: replace(t, ending="withdrawn") if i in entry.body["tasks"] else t for i, t in state.tasks.items()}
+    return replace(state, steps={**state.steps, step.id: step}, tasks=tasks)
+
+
+def _cancelled(state: InstanceState, body: Mapping[str, Any]) -> InstanceState:
+    mode = Mode.ROLLING_BACK if body["choice"] == "rollback" else Mode.STOPPING
+    stage = Stage.EXECUTION if state.stage is Stage.RECONCILIATION else state.stage
+    return replace(
+        state,
+        mode=mode,
+        cancelled=True,
+        because=state.because or "cancelled",
+        executed_at=None,
+        outcome=None,
+        stage=stage,
+        paused=False,
+    )
+
+
+def _edited(state: InstanceState, body: Mapping[str, Any]) -> InstanceState:
+    root, *rest = body["path"].split(".")
+    if root == "trigger":
+        return replace(state, trigger=_put(state.trigger, rest, body["after"]))
+    return replace(state, context=_put(state.context, rest, body["after"]))
+
+
+def _put(value: Mapping[str, Any], path: list[str], after: Any) -> Mapping[str, Any]:
+    name, *rest = path
+    return {**value, name: _put(value[name], rest, after) if rest else after}
+
+
+def _reassigned(state: InstanceState, body: Mapping[str, Any]) -> InstanceState:
+    people = tuple(body["people"]) if isinstance(body["people"], list) else ()
+    if "task" in body:
+        task = replace(state.tasks[body["task"]], people=people)
+        return replace(state, tasks={**state.tasks, task.id: task})
+    step = state.steps[body["of"]]
+    if step.approval is None:
+        return state
+    return replace(state, steps={**state.steps, step.id: replace(step, approval=replace(step.approval, people=people))})

@@ -142,9 +142,7 @@ WORKDAY = system(
     read("list_hires", "since date", rows("employee_id, hired_on date")),
     read("resolve_manager", "person", PEOPLE),
 )
-CREATE_USER_INPUT = (
-    "upn P, display_name P, department, groups L, licenses L, manager_upn? P, employee_id?"
-)
+CREATE_USER_INPUT = "upn P, display_name P, department, groups L, licenses L, manager_upn? P, employee_id?"
 CREATE_USER_OUTPUT = "user_id, upn P, enrolment_link"
 ENTRA = system(
     "entra-id@1",
@@ -299,7 +297,5 @@ SLACK = system(
     read("find_message", "channel, text", "ts, channel_id"),
 )
 
-CONTRACTS: Contracts = {
-    contract.ref: contract for contract in (WORKDAY, ENTRA, SERVICENOW, SALESFORCE, EMAIL, SLACK)
-}
+CONTRACTS: Contracts = {contract.ref: contract for contract in (WORKDAY, ENTRA, SERVICENOW, SALESFORCE, EMAIL, SLACK)}
 """What the onboarding needs."""

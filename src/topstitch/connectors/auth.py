@@ -183,7 +183,7 @@ class OAuth2:
         if answer.status >= _SERVER_ERROR or answer.status == _TOO_MANY:
             raise TransientError(
                 "token_endpoint_down",
-                f"{sender.title} gives out no tokens just now ({answer.status}), so nothing was sent; it is tried again",
+                f"{sender.title} gives out no tokens now ({answer.status}), so nothing was sent; it is tried again",
                 status=answer.status,
             )
         self._keep(sender, answer)
@@ -192,7 +192,11 @@ class OAuth2:
         credentials = self._given.credentials
         client_id, secret = credentials.get("client_id"), credentials.get("client_secret")
         refresh = credentials.optional("refresh_token")
-        form = {"grant_type": "refresh_token", "refresh_token": refresh} if refresh else {"grant_type": "client_credentials"}
+        form = (
+            {"grant_type": "refresh_token", "refresh_token": refresh}
+            if refresh
+            else {"grant_type": "client_credentials"}
+        )
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         if self._in_header:
             headers["Authorization"] = basic_value(client_id, secret)

@@ -158,7 +158,9 @@ class _Reader:
     def _references(self, alias: str, credentials: object) -> None:
         at = ("connections", alias, "credentials")
         if not isinstance(credentials, dict):
-            raise self._error(at, "credentials is no table; write [connections.<alias>.credentials] and references below")
+            raise self._error(
+                at, "credentials is no table; write [connections.<alias>.credentials] and references below"
+            )
         for name, reference in credentials.items():
             self._reference(reference, (*at, name))
 
@@ -170,9 +172,7 @@ class _Reader:
         except OperatorError as error:
             raise self._error(at, f"{'.'.join(at)}: {error.message}", error.code) from None
 
-    def _hook(
-        self, name: str, table: Mapping[str, Any], connections: Mapping[str, ConnectionSettings]
-    ) -> HookSettings:
+    def _hook(self, name: str, table: Mapping[str, Any], connections: Mapping[str, ConnectionSettings]) -> HookSettings:
         at = ("hooks", name)
         self._known(table, ("connection", "scheme", "secret", "username"), at)
         settings = dict(table)
@@ -200,7 +200,9 @@ class _Reader:
         groups = table.get("groups", {})
         for name, members in groups.items():
             if not isinstance(members, list) or not all(isinstance(m, str) and "@" in m for m in members):
-                raise self._error((*at, "groups", name), f"group {name} is no list of e-mail addresses; write it as one")
+                raise self._error(
+                    (*at, "groups", name), f"group {name} is no list of e-mail addresses; write it as one"
+                )
         manager = table.get("manager_of")
         return PeopleSettings(
             manager_of=manager,
@@ -230,7 +232,9 @@ class _Reader:
     def _alias(self, alias: object, connections: Mapping[str, ConnectionSettings], at: tuple[str, ...]) -> None:
         if alias not in connections:
             near = _nearest(str(alias), connections)
-            raise self._error(at, f"there is no connection {alias!r}{near}; add [connections.{alias}] or correct the alias")
+            raise self._error(
+                at, f"there is no connection {alias!r}{near}; add [connections.{alias}] or correct the alias"
+            )
 
     def _tables(self, name: str) -> dict[str, Mapping[str, Any]]:
         tables = self._table(name)
@@ -254,10 +258,14 @@ class _Reader:
         return value
 
     def _duration(self, settings: dict[str, Any], at: tuple[str, ...]) -> float:
-        return self._checked(
-            settings.pop("timeout", None), (*at, "timeout"), lambda v: float(parse_duration(v)) or None, '"15s"',
+        seconds: float = self._checked(
+            settings.pop("timeout", None),
+            (*at, "timeout"),
+            lambda v: float(parse_duration(v)) or None,
+            '"15s"',
             TIMEOUT_SECONDS_DEFAULT,
         )
+        return seconds
 
     def _rate(self, rate: object, burst: object, at: tuple[str, ...]) -> Rate:
         made: Rate = self._checked(
@@ -292,9 +300,7 @@ class _Reader:
         for key in table:
             if key not in words:
                 where = f"[{'.'.join(at)}]" if at else str(self._path.name)
-                raise self._error(
-                    (*at, key), f"{where} knows no {key!r}{_nearest(key, words)}; use {', '.join(words)}"
-                )
+                raise self._error((*at, key), f"{where} knows no {key!r}{_nearest(key, words)}; use {', '.join(words)}")
 
     def _error(self, at: tuple[str, ...], message: str, code: str = "connections_invalid") -> OperatorError:
         return OperatorError(code, f"{self._path}:{self._line(at)}: {message}", detail={"at": ".".join(at)})
@@ -302,7 +308,9 @@ class _Reader:
     def _line(self, at: tuple[str, ...]) -> int:
         """Return the line of a key: the longest part of its path that is a section, then the key inside it."""
         for cut in range(len(at), 0, -1):
-            header = re.compile(r"\s*\[\s*" + r"\s*\.\s*".join(rf"[\"']?{re.escape(p)}[\"']?" for p in at[:cut]) + r"\s*\]")
+            header = re.compile(
+                r"\s*\[\s*" + r"\s*\.\s*".join(rf"[\"']?{re.escape(p)}[\"']?" for p in at[:cut]) + r"\s*\]"
+            )
             start = next((n for n, line in enumerate(self._lines) if header.match(line)), None)
             if start is not None:
                 return self._key_line(start, at[cut:]) + 1

@@ -186,7 +186,7 @@ class Connector:
             raise PermanentError("params_invalid", params_message(self.name, action, error)) from None
         return as_json(await declared.function(self, taken, call))
 
-    def normalise_event(self, name: str, raw: Mapping[str, Any]) -> NormalisedEvent:
+    def normalise_event(self, name: str, raw: Mapping[str, Any]) -> NormalisedEvent:  # noqa: ARG002 -- overridden
         """Turn a vendor's notification into an event; ``name`` is what the sender claims, or empty."""
         raise RequestError(
             "event_unknown", f"{self.title} sends no event {name!r} that is understood; send it as a CloudEvent instead"
@@ -406,7 +406,9 @@ def _action_mismatches(wanted: ActionContract, offered: ActionContract) -> list[
     problems += [f"demands {name}" for name in offered.input.get("required", ()) if name not in given]
     problems += [f"does not return {name}" for name in needed if name not in gives]
     problems += [f"takes {name} in another type" for name in given if name in takes and _differs(given, takes, name)]
-    problems += [f"returns {name} in another type" for name in needed if name in gives and _differs(needed, gives, name)]
+    problems += [
+        f"returns {name} in another type" for name in needed if name in gives and _differs(needed, gives, name)
+    ]
     if wanted.undo and wanted.undo != offered.undo:
         problems.append(f"is not undone by {wanted.undo}")
     return problems

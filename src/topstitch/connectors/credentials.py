@@ -89,7 +89,9 @@ def is_secret_name(name: str) -> bool:
 class Credentials:
     """The credentials of one connection: references, and the values read from them."""
 
-    def __init__(self, alias: str, references: Mapping[str, str], redactor: Redactor, folder: Path | None = None) -> None:
+    def __init__(
+        self, alias: str, references: Mapping[str, str], redactor: Redactor, folder: Path | None = None
+    ) -> None:
         self.alias = alias
         self._references = dict(references)
         self._redactor = redactor
@@ -116,15 +118,25 @@ class Credentials:
         if name not in self._references:
             return None
         if name not in self._values:
-            self._keep(name, read_reference(self._references[name], self._folder))
+            self._keep(name, self._read(name))
         return self._values[name]
+
+    def names(self, name: str) -> bool:
+        """Say whether the connection names this credential; nothing is read."""
+        return name in self._references
 
     def read_again(self) -> bool:
         """Read every reference anew; say whether any value differs (a secret was rotated)."""
         before = dict(self._values)
         for name in before:
-            self._keep(name, read_reference(self._references[name], self._folder))
+            self._keep(name, self._read(name))
         return self._values != before
+
+    def _read(self, name: str) -> str:
+        try:
+            return read_reference(self._references[name], self._folder)
+        except OperatorError as error:
+            raise OperatorError(error.code, f"{name} of connection {self.alias!r}: {error.message}") from None
 
     def _keep(self, name: str, value: str) -> None:
         self._redactor.learn(value)
@@ -132,7 +144,7 @@ class Credentials:
 
 
 def check_reference(text: str) -> None:
-    """Raise ``OperatorError`` unless ``text`` has the form of a reference. The text is not repeated: it may be a secret."""
+    """Raise ``OperatorError`` unless ``text`` has the form of a reference. It is not repeated: it may be a secret."""
     kind, _, rest = text.partition(":")
     if kind not in ("env", "file") or not rest:
         raise OperatorError(

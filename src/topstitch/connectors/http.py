@@ -39,6 +39,8 @@ WAIT_SHARE: Final = 0.9
 JSON: Final = "application/json"
 REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "x-ms-request-id", "x-transaction-id", "x-slack-req-id")
 
+STATUS_ACCEPTED: Final = 202
+FIRST_REDIRECT: Final = 300
 STATUS_UNAUTHORIZED: Final = 401
 STATUS_FORBIDDEN: Final = 403
 STATUS_TIMEOUT: Final = 408
@@ -82,9 +84,7 @@ class Answer:
         """Return the body as a JSON object; raise ``ConnectorError`` if it is anything else."""
         document = self.json(writes=writes)
         if not isinstance(document, dict):
-            raise unreadable(
-                self.system, "JSON that is no object", writes=writes, status=self.status, body=self.text()
-            )
+            raise unreadable(self.system, "JSON that is no object", writes=writes, status=self.status, body=self.text())
         return document
 
     def peek(self) -> Any:
@@ -281,9 +281,7 @@ class HttpClient:
                 f"{self.title} {what} after a write was sent; it is looked up whether it was done",
                 detail={"cause": _reason(error)},
             )
-        return TransientError(
-            "no_answer", f"{self.title} {what}; it is asked again", detail={"cause": _reason(error)}
-        )
+        return TransientError("no_answer", f"{self.title} {what}; it is asked again", detail={"cause": _reason(error)})
 
     def refused_when(self, says: Callable[[Answer], bool]) -> None:
         """Renew the credential also when ``says`` finds its refusal in a body."""
@@ -312,21 +310,29 @@ class HttpClient:
 def classify(answer: Answer, title: str, *, writes: bool, retry_after: float | None = None) -> ConnectorError | None:
     """Return what an answer means by status alone (the default table); nothing means that it is good."""
     status = answer.status
-    if status < FIRST_ERROR:
+    if status < FIRST_REDIRECT and (status != STATUS_ACCEPTED or not writes):
         return None
     rest: dict[str, Any] = {"status": status, "request_id": answer.request_id, "body": answer.text()}
     said = f"{title} answered {status}"
+    if status == STATUS_ACCEPTED:
+        return UnknownOutcomeError("accepted_only", f"{said}: accepted, not yet done; it is looked up", **rest)
+    if status < FIRST_ERROR:
+        return PermanentError("redirected", f"{said}: it points elsewhere; correct base_url of the connection", **rest)
     if status == STATUS_TOO_MANY or (status == STATUS_UNAVAILABLE and (retry_after is not None or not writes)):
         return nothing_done(answer, title, retry_after)
     if status in REFUSED_AS_CHANGED:
-        return ChangedError("conflict", f"{said}: somebody else changed it, or the key is taken; look at the record", **rest)
+        return ChangedError(
+            "conflict", f"{said}: somebody else changed it, or the key is taken; look at the record", **rest
+        )
     if status == STATUS_UNAUTHORIZED:
         return CredentialError("credential_refused", f"{said}; renew the credential of the connection", **rest)
     if status == STATUS_FORBIDDEN:
         return PermanentError("forbidden", f"{said}; grant the connection's account the permission it lacks", **rest)
     if status == STATUS_TIMEOUT or (status >= FIRST_SERVER_ERROR and status != STATUS_NOT_IMPLEMENTED):
         if writes:
-            return UnknownOutcomeError("server_error", f"{said} to a write; it is looked up whether it was done", **rest)
+            return UnknownOutcomeError(
+                "server_error", f"{said} to a write; it is looked up whether it was done", **rest
+            )
         return TransientError("server_error", f"{said}; it is asked again", retry_after_seconds=retry_after, **rest)
     code = "not_found" if status in (404, 410) else "refused"
     return PermanentError(code, f"{said}; correct what is sent, or the record at the system", **rest)
@@ -381,5 +387,3 @@ def origin_of(url: str) -> str:
     """Return scheme and host of an address, without what may be secret in it."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-

@@ -115,7 +115,11 @@ class Scrubber:
         """Return a request as sent, fit to be kept."""
         if sent is None:
             return None
-        facts: dict[str, Any] = {"method": sent.method, "url": self.text(sent.url), "headers": self.value(dict(sent.headers))}
+        facts: dict[str, Any] = {
+            "method": sent.method,
+            "url": self.text(sent.url),
+            "headers": self.value(dict(sent.headers)),
+        }
         if sent.body:
             facts["body"] = self._body(sent.body)
         return facts

@@ -45,6 +45,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 DECLARATIVE: Final = "topstitch.connectors.declarative.connector:open_declared"
 DECLARATIVE_PREFIX: Final = "http:"
 ENTRY_POINTS: Final = "topstitch.connectors"
+COMMON_SETTINGS: Final = ("base_url", "timeout", "rate", "burst", "concurrency", "credentials")
 
 
 class InstalledContracts(Mapping[str, SystemContract]):
@@ -160,7 +161,9 @@ class Registry:
     def contracts(self) -> Mapping[str, SystemContract]:
         """Return every contract that a definition may name, those of declared systems included."""
         if self._contracts is None:
-            declared = [a for a, c in self.connections.connections.items() if c.connector.startswith(DECLARATIVE_PREFIX)]
+            declared = [
+                a for a, c in self.connections.connections.items() if c.connector.startswith(DECLARATIVE_PREFIX)
+            ]
             self._contracts = InstalledContracts({c.ref: c for c in map(self.contract_of, declared)})
         return self._contracts
 
@@ -213,7 +216,9 @@ class Registry:
         given = self._given(settings)
         if settings.connector.startswith(DECLARATIVE_PREFIX):
             make = _imported(DECLARATIVE)
-            declared: Connector = make(given, self.connections.folder / settings.connector.removeprefix(DECLARATIVE_PREFIX))
+            declared: Connector = make(
+                given, self.connections.folder / settings.connector.removeprefix(DECLARATIVE_PREFIX)
+            )
             return declared
         where = _installed().get(settings.connector)
         if where is None:
@@ -256,7 +261,7 @@ class Registry:
                     settings,
                     "setting_unknown",
                     f"{settings.connector} knows no setting {name!r}; "
-                    f"use {', '.join(('base_url', 'timeout', 'rate', 'burst', 'concurrency', *connector.option_names))}",
+                    f"use {', '.join((*COMMON_SETTINGS, *connector.option_names))}",
                 )
 
     def _settings_error(self, settings: ConnectionSettings, code: str, message: str) -> OperatorError:

@@ -3,7 +3,8 @@
 An ``Activation`` holds one leased instance. Each turn settles what has come back, asks
 ``decide`` once, appends all of it in one commit, and only then makes the calls that were
 ordered: an outcome and the intent that follows from it share a commit, and nothing is sent
-that is not in the journal. When somebody else has appended first it folds what is new and
+that is not in the journal. Calls that only look may set out while the commit is under way.
+When somebody else has appended first it folds what is new and
 decides again; outcomes not yet written are settled anew. It makes no two calls of one key
 at a time, and none after its lease is lost.
 """
@@ -17,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from topstitch.engine.port import BEHIND, Core, Due, Ledger, State
-from topstitch.foundation.clock import Clock
+from topstitch.foundation.clock import Clock, stopwatch
 from topstitch.foundation.errors import ConflictError
 from topstitch.model.orders import Call, LookUpCall, Orders, Outcome, Problem, ReadCall, ResolveCall, Result
 from topstitch.model.record import Draft, Record
@@ -27,6 +28,8 @@ REST_SECONDS_MIN: Final = 1.0
 """An activation that found nothing to do although it was due is not due again before this."""
 ALARM_SECONDS_MIN: Final = 0.02
 """A time that has passed while calls are under way does not ring again before this."""
+LOOKS: Final = (ReadCall, LookUpCall, ResolveCall)
+"""Calls that leave nothing behind: they need not wait for the commit of what ordered them."""
 BEHIND_MAX: Final = 1000
 """How often one append may find others ahead of it; never reached."""
 
@@ -61,6 +64,9 @@ class Activation:
         self._state: State = None
         self._landed: list[tuple[Call, Outcome]] = []
         self._flying: dict[str, asyncio.Task[None]] = {}
+        self._opened: dict[str, float] = {}
+        """When each call was made whose outcome is not in the journal yet."""
+        self._endless: set[str] = set()
         self._wake: asyncio.Future[None] | None = None
         self._look = False
         self._roused = False
@@ -101,6 +107,13 @@ class Activation:
         self.lost = True
         self._rouse()
 
+    def cut_endless(self) -> None:
+        """End calls that have outlived every timeout; what they did is not known."""
+        for key, task in self._flying.items():
+            if stopwatch() - self._opened[key] > self._host.call_seconds_max:
+                self._endless.add(key)
+                task.cancel()
+
     # --- one turn -----------------------------------------------------------------------------
 
     async def _turn(self) -> bool:
@@ -109,29 +122,49 @@ class Activation:
             if self.lost:
                 return True
             now = self._clock.now()
-            settled = len(self._landed)
-            state, drafts = self._settle(now)
+            landed = self._landed[:]
+            state, drafts = self._settle(landed, now)
             orders = self._orders(state, now)
             drafts += orders.records
             state = self._after(state, orders)
-            calls = [call for call in orders.calls if call.key not in self._flying]
-            over = await self._append(drafts, state, orders, now, resting=not calls and not self._flying)
+            calls = self._unopened(orders.calls, landed)
+            resting = not calls and not self._flying
+            self._start([call for call in calls if isinstance(call, LOOKS)])
+            over = await self._append(drafts, state, orders, now, resting=resting)
             if over is not None:
                 break
         else:
             raise AssertionError(f"{self.instance} found others ahead of it {BEHIND_MAX} times in a row")
         self._state, self._recovered = state, True
-        del self._landed[:settled]
-        if over:
-            return True
+        self._close(landed)
         self._worked |= bool(drafts or calls)
-        for call in calls:
-            self._flying[call.key] = asyncio.create_task(self._perform(call))
-        if orders.wake_at is not None:
-            self._host.alarm(max(orders.wake_at, now + timedelta(seconds=ALARM_SECONDS_MIN)), self)
-        return False
+        if not over:
+            self._start([call for call in calls if not isinstance(call, LOOKS)])
+            self._set_alarm(orders.wake_at, now)
+        return over
 
-    def _settle(self, now: datetime) -> tuple[State, list[Draft]]:
+    def _unopened(self, calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]]) -> list[Call]:
+        """Return the ordered calls that are neither under way nor landed since this turn began."""
+        again = {call.key for call, _ in landed}
+        return [call for call in calls if call.key not in self._flying and (call.key not in self._opened or call.key in again)]
+
+    def _start(self, calls: Sequence[Call]) -> None:
+        for call in calls:
+            self._opened[call.key] = stopwatch()
+            self._flying[call.key] = asyncio.create_task(self._perform(call))
+
+    def _close(self, landed: Sequence[tuple[Call, Outcome]]) -> None:
+        """What had landed is in the journal now."""
+        del self._landed[: len(landed)]
+        for call, _ in landed:
+            if call.key not in self._flying:
+                self._opened.pop(call.key, None)
+
+    def _set_alarm(self, wake_at: datetime | None, now: datetime) -> None:
+        if wake_at is not None:
+            self._host.alarm(max(wake_at, now + timedelta(seconds=ALARM_SECONDS_MIN)), self)
+
+    def _settle(self, landed: Sequence[tuple[Call, Outcome]], now: datetime) -> tuple[State, list[Draft]]:
         """Fold in what has come back, and once what a former activation left open."""
         plan, core, state = self._plan, self._core, self._state
         drafts: list[Draft] = []
@@ -139,7 +172,7 @@ class Activation:
             drafts += core.recover(plan, state, now)
             for draft in drafts:
                 state = core.fold(plan, state, draft)
-        for call, outcome in self._landed:
+        for call, outcome in landed:
             records = core.settle(plan, state, call, outcome, now)
             for draft in records:
                 state = core.fold(plan, state, draft)
@@ -196,18 +229,16 @@ class Activation:
     # --- calls and waiting --------------------------------------------------------------------
 
     async def _perform(self, call: Call) -> None:
-        watch = asyncio.get_running_loop().call_later(self._host.call_seconds_max, _cancel, asyncio.current_task())
         try:
             outcome = await self._core.perform(self._plan, self.instance, call)
         except asyncio.CancelledError:
-            if watch.when() > asyncio.get_running_loop().time():
+            if call.key not in self._endless:
                 raise
+            self._endless.discard(call.key)
             outcome = _no_answer(call, "call-endless", f"no answer after {self._host.call_seconds_max:.0f} seconds; see why its own timeout did not end it")
         except Exception as error:
             LOG.exception("a call of %s raised instead of answering: %s", self.instance, call.key)
             outcome = _no_answer(call, "call-defect", f"the call failed inside Topstitch ({type(error).__name__}); see the log and report it")
-        finally:
-            watch.cancel()
         self._landed.append((call, outcome))
         del self._flying[call.key]
         self._rouse()
@@ -232,12 +263,6 @@ class Activation:
             self._wake.set_result(None)
 
 
-def _cancel(task: asyncio.Task[Any] | None) -> None:
-    if task is not None:
-        task.cancel()
-
-
 def _no_answer(call: Call, code: str, message: str) -> Outcome:
     """Return the outcome of a call that came to nothing here: whether it was done is not known, unless it only looked."""
-    only_looks = isinstance(call, (ReadCall, LookUpCall, ResolveCall))
-    return Outcome(result=Result.TRANSIENT if only_looks else Result.UNKNOWN, problem=Problem(code=code, message=message))
+    return Outcome(result=Result.TRANSIENT if isinstance(call, LOOKS) else Result.UNKNOWN, problem=Problem(code=code, message=message))

@@ -178,6 +178,8 @@ class Embedded:
     async def _renew(self, now: datetime) -> None:
         self._renew_at = now + timedelta(seconds=self.lease_seconds / 3) if self._active else None
         held = [activation for activation, _ in self._active.values()]
+        for activation in held:
+            activation.cut_endless()
         for instance in await self.ledger.renew([activation.lease for activation in held], now, self.lease_seconds):
             if instance in self._active:
                 self._active[instance][0].lose()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cel_expr_python import cel as runtime
 from cel_expr_python.ext import ext_math, ext_optional, ext_strings
@@ -19,7 +19,7 @@ from topstitch.foundation.errors import AuthorError
 from topstitch.language.cel_ast import Syntax, analyse
 from topstitch.language.functions import MARK, MONEY_COMPARISONS, TEXT_FUNCTIONS, date_add_business_days
 
-Type = runtime.Type
+Type: TypeAlias = runtime.Type
 SOURCE_LENGTH_MAX: Final = 4_000
 """Characters of one expression."""
 GROWTH_MAX: Final = 20_000_000
@@ -32,15 +32,27 @@ ENGINE: Final = "cel-expr 0.1.3"
 class ExpressionError(AuthorError):
     """An expression cannot be compiled or evaluated. ``line`` and ``column`` are places in its source."""
 
-    def __init__(self, message: str, *, source: str = "", line: int = 1, column: int = 1, length: int = 1, help: str | None = None, absent: tuple[str, str] | None = None) -> None:  # noqa: A002, PLR0913 -- a place has these parts
-        super().__init__("expression", message if help is None else f"{message}; {help}", detail={"expression": source})
-        self.sentence, self.help = message, help
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str = "",
+        line: int = 1,
+        column: int = 1,
+        length: int = 1,
+        remedy: str | None = None,
+        absent: tuple[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            "expression", message if remedy is None else f"{message}; {remedy}", detail={"expression": source}
+        )
+        self.sentence, self.help = message, remedy
         self.line, self.column, self.length = line, column, length
         self.absent = absent
         """The record type and the field it lacks, when that is the error."""
 
 
-def environment(variables: Mapping[str, Type], *, pool: Any = None, typed_money: bool = False) -> runtime.Env:  # noqa: ANN401
+def environment(variables: Mapping[str, Type], *, pool: Any = None, typed_money: bool = False) -> runtime.Env:
     """Return an environment that knows ``variables``, the extensions and our functions."""
     return runtime.NewEnv(
         descriptor_pool=pool,
@@ -53,12 +65,12 @@ def environment(variables: Mapping[str, Type], *, pool: Any = None, typed_money:
 def compile_source(env: runtime.Env, source: str) -> tuple[runtime.Expression, Syntax]:
     """Compile within our limits and analyse; raise ``ExpressionError`` with the place of the first error."""
     if not source.strip():
-        raise ExpressionError("the expression is empty", source=source, help="write one, or leave the field out")
+        raise ExpressionError("the expression is empty", source=source, remedy="write one, or leave the field out")
     if len(source) > SOURCE_LENGTH_MAX:
         raise ExpressionError(
             f"the expression has more than {SOURCE_LENGTH_MAX} characters",
             source=source[:100],
-            help="move the decision into a connector action, or split it",
+            remedy="move the decision into a connector action, or split it",
         )
     try:
         program = env.compile(source)
@@ -67,7 +79,7 @@ def compile_source(env: runtime.Env, source: str) -> tuple[runtime.Expression, S
     syntax = analyse(program.serialize())
     if syntax.growth > GROWTH_MAX:
         raise ExpressionError(
-            "the result could grow without a sensible limit", source=source, help="build less text in one expression"
+            "the result could grow without a sensible limit", source=source, remedy="build less text in one expression"
         )
     return program, syntax
 
@@ -76,15 +88,19 @@ def explain(source: str, text: str) -> ExpressionError:
     """Return the error for what an evaluation answered; nothing of the facts is taken over."""
     if MARK in text:
         sentence, _, remedy = text.split(MARK, 1)[1].partition("; ")
-        return ExpressionError(f"{_quote(source)} cannot be evaluated: {sentence}", source=source, help=remedy or None)
+        return ExpressionError(
+            f"{_quote(source)} cannot be evaluated: {sentence}", source=source, remedy=remedy or None
+        )
     for pattern, sentence, remedy in _EVALUATION:
         if found := re.search(pattern, text):
             name = found.groupdict().get("name")
             if name and not re.search(rf"\b{re.escape(name)}\b", source):
                 name = None  # came from the facts, not from the author
             said = sentence.format(name=f"'{name}'" if name else "a field it reads")
-            return ExpressionError(f"{_quote(source)} cannot be evaluated: {said}", source=source, help=remedy)
-    return ExpressionError(f"{_quote(source)} cannot be evaluated", source=source, help="check the types of what it reads")
+            return ExpressionError(f"{_quote(source)} cannot be evaluated: {said}", source=source, remedy=remedy)
+    return ExpressionError(
+        f"{_quote(source)} cannot be evaluated", source=source, remedy="check the types of what it reads"
+    )
 
 
 def _quote(source: str) -> str:
@@ -92,38 +108,50 @@ def _quote(source: str) -> str:
     return f"'{flat}'" if len(flat) <= 120 else f"'{flat[:117]}...'"
 
 
+_ABSENT: Final = "read it with '.?' or guard it with has(...)"
+_TYPES: Final = "check the types of what it reads"
 _EVALUATION: Final = (
-    (r'No value with name "(?P<name>[^"]*)" found', "{name} is not in scope here", "use a name that is in scope, see the reference"),
-    (r'Key not found in map : "(?P<name>[^"]*)"', "{name} is absent", "read it with '.?' or guard it with has(...)"),
-    (r"no such field|no_such_field|NOT_FOUND", "a field it reads is absent", "read it with '.?' or guard it with has(...)"),
+    (r'No value with name "(?P<name>[^"]*)" found', "{name} is not in scope here", "use a name that is in scope"),
+    (r'Key not found in map : "(?P<name>[^"]*)"', "{name} is absent", _ABSENT),
+    (r"no such field|no_such_field|NOT_FOUND", "a field it reads is absent", _ABSENT),
     (r"divi(de|sion) by zero|modulus by zero", "it divides by zero", "guard the division with a condition"),
     (r"overflow", "a number is too large", "use smaller numbers"),
     (r"Index error|out of (bounds|range)", "an index is outside of the list or text", "test size() first"),
     (r"(?i)budget exceeded|iteration", "it takes more than 10,000 steps", "go over shorter lists"),
-    (r"(?i)invalid regular expression|regex", "the pattern given to matches() is not a regular expression", "correct the pattern"),
-    (r"No matching overloads|no such overload|no_matching_overload", "an operator or function was given a value of another type",
-     "check the types of what it reads"),
+    (r"(?i)invalid regular expression|regex", "matches() was given no regular expression", "correct the pattern"),
+    (r"(?i)no.matching.overload|no such overload", "an operator or function was given a value of another type", _TYPES),
     (r"recursion", "the data is nested too deeply", "read a flatter value"),
-    (r"Non-CEL value|Unexpected value type|construction from null|Unable to convert", "a value is not plain JSON data",
-     "compare or convert it to text, number, true/false, list or map"),
-)  # fmt: skip
+    (
+        r"Non-CEL value|Unexpected value type|construction from null|Unable to convert",
+        "a value is not plain JSON data",
+        "compare or convert it to text, number, true/false, list or map",
+    ),
+)
 """What the runtime says, what we say, and the remedy. Order matters: the first that matches."""
 
 
 def _compile_error(source: str, text: str) -> ExpressionError:
     """Translate the first error of a compilation; the others are mostly its consequences."""
     if "recursion" in text:
-        return ExpressionError("the expression is nested too deeply", source=source, help="split it: 32 levels is the limit")
+        return ExpressionError(
+            "the expression is nested too deeply", source=source, remedy="split it: 32 levels is the limit"
+        )
     found = re.search(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)", text)
     if found is None:
-        return ExpressionError("this is not an expression", source=source, help="see the reference of expressions")
-    line, column, said = max(1, int(found[1])), max(1, int(found[2])), found[3].removesuffix("[INVALID_ARGUMENT]").strip()
+        return ExpressionError("this is not an expression", source=source, remedy="see the reference of expressions")
+    line, column, said = (
+        max(1, int(found[1])),
+        max(1, int(found[2])),
+        found[3].removesuffix("[INVALID_ARGUMENT]").strip(),
+    )
     rows = source.split("\n")
     row = rows[line - 1] if line <= len(rows) else ""
     column, length, sentence, remedy = _translate(row, column, said)
     lacks = re.match(r"undefined field '([^']*)' not found in struct '([^']*)'", said)
     absent = (lacks[2], lacks[1]) if lacks else None
-    return ExpressionError(sentence, source=source, line=line, column=column, length=length, help=remedy, absent=absent)
+    return ExpressionError(
+        sentence, source=source, line=line, column=column, length=length, remedy=remedy, absent=absent
+    )
 
 
 def _translate(row: str, column: int, said: str) -> tuple[int, int, str, str | None]:
@@ -133,7 +161,12 @@ def _translate(row: str, column: int, said: str) -> tuple[int, int, str, str | N
         return column, len(found[1]) + 1, f"'{found[1]}' does not exist here", None
     if found := re.match(r"found no matching overload for '([^']*)' applied to '([^']*)'", said):
         sentence, remedy = _overload(found[1], found[2])
-        return column, max(1, len(_operator(found[1])) if found[1].startswith(("_", "!", "-", "@")) else 1), sentence, remedy
+        return (
+            column,
+            max(1, len(_operator(found[1])) if found[1].startswith(("_", "!", "-", "@")) else 1),
+            sentence,
+            remedy,
+        )
     if found := re.match(r"expression of type '([^']*)' cannot be the operand of a select", said):
         return column, 1, f"{plain_type(found[1])} has no fields", None
     if found := re.match(r"expression of type '([^']*)' cannot be the range", said):
@@ -146,7 +179,7 @@ def _translate(row: str, column: int, said: str) -> tuple[int, int, str, str | N
 
 
 def _undeclared(row: str, column: int, name: str) -> tuple[int, int, str, str | None]:
-    root = name.split(".")[0]
+    root = name.split(".", maxsplit=1)[0]
     start = column - 1
     if row[start : start + 1] == "(":
         begin = start - len(root)
@@ -169,10 +202,16 @@ def _overload(function: str, arguments: str) -> tuple[str, str | None]:
     operands = _split_types(arguments[1:-1] if arguments.startswith("(") else arguments)
     name = _operator(function)
     if MONEY_TYPE in operands and function in ("_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_"):
-        return "money cannot be compared with " + name, 'compare money with under("2500 USD"), over(...) or at_most(...)'
+        return (
+            "money cannot be compared with " + name,
+            'compare money with under("2500 USD"), over(...) or at_most(...)',
+        )
     words = [plain_type(operand) for operand in operands]
     if function in MONEY_COMPARISONS:
-        return f"{function}() compares money with money; this is {' and '.join(words)}", 'write the limit as text: "2500 USD"'
+        return (
+            f"{function}() compares money with money; this is {' and '.join(words)}",
+            'write the limit as text: "2500 USD"',
+        )
     if function == "_?_:_":
         return f"the two branches of ? : differ: {words[1]} and {words[2]}" if words[:1] == [plain_type("bool")] else (
             f"the question before ? must be true or false; this is {words[0]}"
@@ -221,7 +260,12 @@ def _syntax_error(row: str, column: int, said: str) -> tuple[int, int, str, str 
     if (rest.startswith("=") or "'='" in said) and not rest.startswith("=="):
         return column, 1, "'=' does not compare", "write =="
     if not rest.strip():
-        return column, 1, "the expression is cut off here", "complete it; in YAML, put an expression that holds # or : in quotes"
+        return (
+            column,
+            1,
+            "the expression is cut off here",
+            "complete it; in YAML, put an expression that holds # or : in quotes",
+        )
     if before.endswith("'") or rest.startswith("'"):
         return column, 1, "this is not an expression", "close the quotes and write an operator between two values"
     return column, 1, "this is not an expression", None
@@ -236,7 +280,13 @@ def _functions(money: Iterable[Type], limits: Iterable[Type]) -> list[runtime.Fu
         runtime.FunctionDecl(
             name,
             [
-                runtime.Overload(f"{name}_{a.name()}_{b.name()}", return_type=Type.BOOL, parameters=[a, b], is_member=True, impl=compare)
+                runtime.Overload(
+                    f"{name}_{a.name()}_{b.name()}",
+                    return_type=Type.BOOL,
+                    parameters=[a, b],
+                    is_member=True,
+                    impl=compare,
+                )
                 for a in money
                 for b in limits
             ],
@@ -244,7 +294,9 @@ def _functions(money: Iterable[Type], limits: Iterable[Type]) -> list[runtime.Fu
         for name, compare in MONEY_COMPARISONS.items()
     ]
     declared += [
-        runtime.FunctionDecl(name, [runtime.Overload(f"{name}_text", return_type=string, parameters=[string], impl=impl)])
+        runtime.FunctionDecl(
+            name, [runtime.Overload(f"{name}_text", return_type=string, parameters=[string], impl=impl)]
+        )
         for name, impl in TEXT_FUNCTIONS.items()
     ]
     days = [

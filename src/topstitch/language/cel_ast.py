@@ -75,13 +75,13 @@ def analyse(serialized: bytes) -> Syntax:
 class _Walk:
     """Collects reads and calls; every loop is bounded by CEL's depth limit of 32."""
 
-    def __init__(self, types: Any) -> None:  # noqa: ANN401 -- a protobuf map of a message made at run time
+    def __init__(self, types: Any) -> None:
         self.types = types
         self.reads: list[Read] = []
         self.calls: list[tuple[str, tuple[str | None, ...]]] = []
         self.walks_map = False
 
-    def visit(self, node: Any, bound: frozenset[str]) -> None:  # noqa: ANN401
+    def visit(self, node: Any, bound: frozenset[str]) -> None:
         """Visit a node with the names its surroundings bind."""
         read = _path(node, bound)
         if read is not None:
@@ -103,23 +103,25 @@ class _Walk:
             case "comprehension_expr":
                 self._comprehension(node.comprehension_expr, bound)
 
-    def _call(self, call: Any, bound: frozenset[str]) -> None:  # noqa: ANN401
+    def _call(self, call: Any, bound: frozenset[str]) -> None:
         self.calls.append((call.function, tuple(_text(argument) for argument in call.args)))
         if call.HasField("target"):
             self.visit(call.target, bound)
         for argument in call.args:
             self.visit(argument, bound)
 
-    def _comprehension(self, node: Any, bound: frozenset[str]) -> None:  # noqa: ANN401
+    def _comprehension(self, node: Any, bound: frozenset[str]) -> None:
         over = node.iter_range
-        self.walks_map = self.walks_map or self.types[over.id].HasField("map_type") if over.id in self.types else self.walks_map
+        self.walks_map = (
+            self.walks_map or self.types[over.id].HasField("map_type") if over.id in self.types else self.walks_map
+        )
         self.visit(over, bound)
         inner = bound | {node.iter_var, node.accu_var, node.iter_var2}
         for part in (node.accu_init, node.loop_condition, node.loop_step, node.result):
             self.visit(part, inner)
 
 
-def _path(node: Any, bound: frozenset[str]) -> Read | None:  # noqa: ANN401
+def _path(node: Any, bound: frozenset[str]) -> Read | None:
     """Return the read a node is, when it is a dotted path that starts at a free name."""
     match node.WhichOneof("kind"):
         case "ident_expr":
@@ -145,14 +147,14 @@ def _longer(read: Read | None, field: str, *, optional: bool, tested: bool = Fal
     return Read(path=(*read.path, field), optional_from=since, tested=tested)
 
 
-def _text(node: Any) -> str | None:  # noqa: ANN401
+def _text(node: Any) -> str | None:
     """Return the text a node writes out, if it is one."""
     if node.WhichOneof("kind") != "const_expr" or node.const_expr.WhichOneof("kind") != "string_value":
         return None
     return str(node.const_expr.string_value)
 
 
-def _size(node: Any, names: dict[str, float]) -> float:  # noqa: ANN401, PLR0911 -- one return for each kind of node
+def _size(node: Any, names: dict[str, float]) -> float:
     """Estimate from above how long a node's value can get."""
     match node.WhichOneof("kind"):
         case "const_expr":
@@ -170,11 +172,13 @@ def _size(node: Any, names: dict[str, float]) -> float:  # noqa: ANN401, PLR0911
         case "comprehension_expr":
             loop = node.comprehension_expr
             inner = {**names, loop.iter_var: _size(loop.iter_range, names), loop.accu_var: 0.0}
-            return _size(loop.accu_init, names) + min(_count(loop.iter_range), ITERATIONS_MAX) * _size(loop.loop_step, inner)
+            return _size(loop.accu_init, names) + min(_count(loop.iter_range), ITERATIONS_MAX) * _size(
+                loop.loop_step, inner
+            )
     return 1
 
 
-def _call_size(call: Any, names: dict[str, float]) -> float:  # noqa: ANN401
+def _call_size(call: Any, names: dict[str, float]) -> float:
     sizes = [_size(argument, names) for argument in call.args]
     target = _size(call.target, names) if call.HasField("target") else 0.0
     match call.function:
@@ -190,7 +194,7 @@ def _call_size(call: Any, names: dict[str, float]) -> float:  # noqa: ANN401
     return 1 + target + sum(sizes)
 
 
-def _count(node: Any) -> float:  # noqa: ANN401
+def _count(node: Any) -> float:
     match node.WhichOneof("kind"):
         case "list_expr":
             return len(node.list_expr.elements)
@@ -202,10 +206,11 @@ def _count(node: Any) -> float:  # noqa: ANN401
 
 
 _INDEXING: Final = frozenset({"_[_]", "_?._", "_[?_]"})
-_SMALL: Final = frozenset(
-    "!_ _==_ _!=_ _<_ _<=_ _>_ _>=_ _&&_ _||_ @in @not_strictly_false size matches contains startsWith endsWith "
-    "under over at_most indexOf lastIndexOf hasValue int double".split()
-)
+_SMALL: Final = frozenset({
+    "!_", "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "@in", "@not_strictly_false", "size", "matches",
+    "contains", "startsWith", "endsWith", "under", "over", "at_most", "indexOf", "lastIndexOf", "hasValue", "int",
+    "double",
+})  # fmt: skip
 
 _Kind = descriptor_pb2.FieldDescriptorProto
 _SCALARS: Final = {
@@ -261,7 +266,7 @@ _MESSAGES: Final[dict[str, dict[int, tuple[str, str]]]] = {
 """The parts of ``cel/expr/checked.proto`` and ``syntax.proto`` that are read. ``|`` marks a member of the one-of."""
 
 
-def _checked_message() -> Any:  # noqa: ANN401 -- a message class made at run time
+def _checked_message() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="topstitch_cel_ast.proto", package="celast", syntax="proto2")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -285,8 +290,8 @@ def _checked_message() -> Any:  # noqa: ANN401 -- a message class made at run ti
     checked.field[0].type_name = ".celast.Checked.TypeMapEntry"
     file.message_type.remove(entry)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("celast.Checked"))  # type: ignore[no-untyped-call]
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("celast.Checked"))
 
 
 _CHECKED: Final = _checked_message()

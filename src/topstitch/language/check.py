@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from topstitch.foundation.canonical import digest
+from topstitch.language.cel_ast import Syntax
 from topstitch.language.endings import Endings
 from topstitch.language.graph import Graph
 from topstitch.language.leaks import check_leaks
@@ -83,7 +84,7 @@ class _Checker:
         self._prepare_scopes()
         self._trigger()
         self._context()
-        conditions = {}
+        conditions: dict[str, Syntax] = {}
         for name, step in self.workflow.steps.items():
             typed = self._step(name, step)
             if typed is not None:
@@ -101,7 +102,9 @@ class _Checker:
         if not self.report.touched(("trigger", "on")):
             self.trigger = self.names.event(self.workflow.trigger.on, ("trigger", "on"))
         for name, read in self.workflow.context.items():
-            self.reads[name] = self.names.read(read.read, ("context", name, "read"), "the context stage", "write-in-context")
+            self.reads[name] = self.names.read(
+                read.read, ("context", name, "read"), "the context stage", "write-in-context"
+            )
         for name, step in self.workflow.steps.items():
             self.actions[name] = self.names.action(step.do, ("steps", name, "do")) if step.do is not None else None
 
@@ -110,7 +113,13 @@ class _Checker:
             action = self.actions.get(name)
             self.scopes.step_inputs[name] = _given(step, action)
             self.scopes.step_outputs[name] = self._output(name, step, action)
-        self.scopes.prepare(self.workflow, self.trigger.data if self.trigger else None, self._all_reads(), self._other_records(), self._lost_steps())
+        self.scopes.prepare(
+            self.workflow,
+            self.trigger.data if self.trigger else None,
+            self._all_reads(),
+            self._other_records(),
+            self._lost_steps(),
+        )
 
     def _all_reads(self) -> Mapping[str, ActionContract | None]:
         """Return the context reads, with those that were cut off as unknown."""
@@ -167,17 +176,24 @@ class _Checker:
             if text is not None:
                 self.values.text((*path, name), text, site)
         if "trigger." not in trigger.one_per and not self.report.touched((*path, "one_per")):
-            self.report.add("one-per", (*path, "one_per"), "this is the same for every event: all would become one instance", "use the business thing's own id: '= trigger.<id>'")
+            self.report.add(
+                "one-per",
+                (*path, "one_per"),
+                "this is the same for every event: all would become one instance",
+                "use the business thing's own id: '= trigger.<id>'",
+            )
         if trigger.when is not None:
             typed = self.values.condition((*path, "when"), trigger.when, site)
             if typed is not None and typed.syntax.constant and constant(trigger.when) is False:
                 self.report.add("dead-step", (*path, "when"), "no event ever starts this", "correct the condition")
 
     def _context(self) -> None:
-        earlier: set[str] = set()
+        earlier = set(self._all_reads()) - set(self.reads)
         for name, read in self.workflow.context.items():
             path: Path = ("context", name)
-            site = Site(scope=self.scopes.scope("trigger", "context", "process"), label=name, context=frozenset(earlier))
+            site = Site(
+                scope=self.scopes.scope("trigger", "context", "process"), label=name, context=frozenset(earlier)
+            )
             if read.when is not None:
                 self.values.condition((*path, "when"), read.when, site)
             action = self.reads.get(name)
@@ -187,7 +203,7 @@ class _Checker:
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _step(self, name: str, step: Step) -> object:
+    def _step(self, name: str, step: Step) -> Syntax | None:
         path: Path = ("steps", name)
         done, settled = self.graph.needs[name], self.graph.waits[name]
         before = Site(scope=self.scopes.before(), label=name, done=done, settled=settled)
@@ -241,7 +257,9 @@ class _Checker:
             if read is not None and read.writes:
                 continue
             found = self.scopes.after(name, found=read.output if read else {}, **item)
-            self.values.condition((*here, "that"), expect.that, Site(scope=found, label=name, done=site.done, settled=site.settled))
+            self.values.condition(
+                (*here, "that"), expect.that, Site(scope=found, label=name, done=site.done, settled=site.settled)
+            )
 
     def _compensation(self, path: Path, compensate: Compensate, site: Site) -> None:
         for index, item in enumerate(compensate.do):
@@ -257,7 +275,11 @@ class _Checker:
         if step.wait_for is not None:
             event = self.scopes.step_outputs[name]
             scope = self.scopes.before(event=event)
-            self.values.condition((*path, "wait_for", "match"), step.wait_for.match, Site(scope=scope, label=name, done=site.done, settled=site.settled))
+            self.values.condition(
+                (*path, "wait_for", "match"),
+                step.wait_for.match,
+                Site(scope=scope, label=name, done=site.done, settled=site.settled),
+            )
         if step.call is not None:
             self.values.payload((*path, "call", "with"), step.call.with_, {}, site, (*path, "call"))
             if step.call.workflow == self.workflow.workflow:
@@ -273,33 +295,44 @@ def _given(step: Step, action: ActionContract | None) -> JsonSchema:
     """Return the schema of a step's input: the action's, of it only what the step gives."""
     if action is None:
         return {}
-    properties = {name: schema for name, schema in action.input.get("properties", {}).items() if name in step.with_}
-    always = [name for name in properties if not _optional_text(step.with_[name])]
+    wanted = action.input.get("required", ())
+    properties = {
+        name: schema
+        for name, schema in action.input.get("properties", {}).items()
+        if name in step.with_ or name in wanted
+    }
+    always = [name for name in properties if not _optional_text(step.with_.get(name))]
     return {"type": "object", "properties": properties, "required": always}
 
 
 def _optional_text(value: object) -> bool:
     """Whether a payload field is left out when what it reads is absent."""
-    return isinstance(value, str) and value.startswith("= ") and (".?" in value or "[?" in value or "optional." in value)
+    return (
+        isinstance(value, str) and value.startswith("= ") and (".?" in value or "[?" in value or "optional." in value)
+    )
 
 
 # -- contracts that change under a published definition ---------------------------------------------
 
 
 def contract_digests(workflow: Workflow, contracts: Contracts) -> dict[str, str]:
-    """Return the digest of every action and event a workflow names, by ``alias.name``, to be recorded when it is published."""
+    """Return the digest of each action and event a workflow names, by ``alias.name``; ``publish`` records them."""
     found = {}
     for ref in sorted(_refs(workflow)):
         alias, _, name = ref.partition(".")
         system = contracts.get(workflow.systems.get(alias, ""))
         part = (system.actions.get(name) or system.events.get(name)) if system else None
         if part is not None:
-            schemas = {"data": part.data} if isinstance(part, EventContract) else {"input": part.input, "output": part.output}
+            schemas = (
+                {"data": part.data} if isinstance(part, EventContract) else {"input": part.input, "output": part.output}
+            )
             found[ref] = digest(schemas)
     return found
 
 
-def stale_contracts(workflow: Workflow, contracts: Contracts, recorded: Mapping[str, str], document: Document) -> tuple[Finding, ...]:
+def stale_contracts(
+    workflow: Workflow, contracts: Contracts, recorded: Mapping[str, str], document: Document
+) -> tuple[Finding, ...]:
     """Warn of every contract whose schemas differ from those recorded when the definition was published."""
     present = contract_digests(workflow, contracts)
     report = Report(document)

@@ -62,15 +62,25 @@ class Endings:
         kinds = [name for name in ("do", "wait_for", "call") if getattr(step, name) is not None]
         if not kinds:
             if not any(self.report.touched((*path, name)) for name in ("do", "wait_for", "call")):
-                self.report.missing(path, "do", "a step does one thing: 'do: system.action', 'wait_for: ...' or 'call: ...'")
+                self.report.missing(
+                    path, "do", "a step does one thing: 'do: system.action', 'wait_for: ...' or 'call: ...'"
+                )
         elif len(kinds) > 1:
-            self.report.add("shape", (*path, kinds[1]), f"a step has either '{kinds[0]}' or '{kinds[1]}'", "make it two steps", key=True)
+            self.report.add(
+                "shape",
+                (*path, kinds[1]),
+                f"a step has either '{kinds[0]}' or '{kinds[1]}'",
+                "make it two steps",
+                key=True,
+            )
         elif kinds != ["do"]:
             for extra in ("with_", "rollback", "expect"):
                 if getattr(step, extra):
                     shown = extra.rstrip("_")
                     remedy = "give the data inside 'call'" if extra == "with_" and step.call else "remove it"
-                    self.report.add("shape", (*path, shown), f"'{shown}' means nothing beside '{kinds[0]}'", remedy, key=True)
+                    self.report.add(
+                        "shape", (*path, shown), f"'{shown}' means nothing beside '{kinds[0]}'", remedy, key=True
+                    )
 
     def _plans(self, path: Path, step: Step, action: ActionContract | None) -> None:
         if step.do is not None:
@@ -78,20 +88,41 @@ class Endings:
                 self.report.missing(path, "rollback", REMEDIES["rollback"])
             if action is not None and isinstance(step.expect, list) and not step.expect:
                 self.report.missing(
-                    path, "expect", "read back what was written: 'expect: [{read: ..., that: ...}]', or say 'expect: {none: why}'", "unverified"
+                    path,
+                    "expect",
+                    "read back what was written: 'expect: [{read: ..., that: ...}]', or say 'expect: {none: why}'",
+                    "unverified",
                 )
         if step.compensate is None:
             self.report.missing(path, "compensate", REMEDIES["compensate"])
 
     def _against_contract(self, path: Path, step: Step, action: ActionContract) -> None:
         if step.risk is not None and step.risk < action.risk_floor:
-            self.report.add("risk", (*path, "risk"), f"risk {step.risk} is below the connector's floor of {action.risk_floor}", "raise it")
+            self.report.add(
+                "risk",
+                (*path, "risk"),
+                f"risk {step.risk} is below the connector's floor of {action.risk_floor}",
+                "raise it",
+            )
         risk = max(step.risk or 1, action.risk_floor)
-        if action.writes and risk >= GATED_RISK and step.approval is None and not self.report.touched((*path, "approval")):
-            self.report.missing(path, "approval", f"a step of risk {risk} needs one; 'auto_when' may answer it", "approval")
+        if (
+            action.writes
+            and risk >= GATED_RISK
+            and step.approval is None
+            and not self.report.touched((*path, "approval"))
+        ):
+            self.report.missing(
+                path, "approval", f"a step of risk {risk} needs one; 'auto_when' may answer it", "approval"
+            )
         if not action.writes:
             if step.rollback is not None:
-                self.report.add("rollback", (*path, "rollback"), f"{step.do} only reads; there is nothing to undo", "remove it", key=True)
+                self.report.add(
+                    "rollback",
+                    (*path, "rollback"),
+                    f"{step.do} only reads; there is nothing to undo",
+                    "remove it",
+                    key=True,
+                )
             return
         self._undo(path, step, action)
         self._ambiguous(path, step, action)
@@ -111,15 +142,29 @@ class Endings:
         if isinstance(step.rollback, NoUndo) and action.undo and not action.irreversible:
             alias = (step.do or "").split(".")[0]
             self.report.add(
-                "rollback", here, f"{step.do} can be undone by {alias}.{action.undo}", f"write 'rollback: {{do: {alias}.{action.undo}}}'", severity="warning", key=True
+                "rollback",
+                here,
+                f"{step.do} can be undone by {alias}.{action.undo}",
+                f"write 'rollback: {{do: {alias}.{action.undo}}}'",
+                severity="warning",
+                key=True,
             )
         if isinstance(step.rollback, Undo):
             undo = self.names.action(step.rollback.do, (*here, "do"))
             if undo is not None and not undo.writes:
-                self.report.add("rollback", (*here, "do"), f"{step.rollback.do} only reads; it undoes nothing", "name the action that takes the effect back")
+                self.report.add(
+                    "rollback",
+                    (*here, "do"),
+                    f"{step.rollback.do} only reads; it undoes nothing",
+                    "name the action that takes the effect back",
+                )
 
     def _ambiguous(self, path: Path, step: Step, action: ActionContract) -> None:
-        if action.idempotency not in (Idempotency.NONE, None) or action.lookup is not None or action.effect is Effect.READ:
+        if (
+            action.idempotency not in (Idempotency.NONE, None)
+            or action.lookup is not None
+            or action.effect is Effect.READ
+        ):
             return
         if step.retry.attempts > 1:
             self.report.add(
@@ -140,9 +185,16 @@ class Endings:
     # -- approvals ----------------------------------------------------------------------------------
 
     def _approval(self, path: Path, approval: Approval) -> None:
-        if approval.auto_when is not None and not self.report.touched((*path, "auto_when")) and constant(approval.auto_when) is True:
+        if (
+            approval.auto_when is not None
+            and not self.report.touched((*path, "auto_when"))
+            and constant(approval.auto_when) is True
+        ):
             self.report.add(
-                "unreachable-approval", (*path, "auto_when"), "auto_when is always true: nobody is ever asked", "remove the approval, or correct the condition"
+                "unreachable-approval",
+                (*path, "auto_when"),
+                "auto_when is always true: nobody is ever asked",
+                "remove the approval, or correct the condition",
             )
         self._gate((*path, "otherwise"), approval.otherwise)
         for name, ending in (("refused", approval.refused), ("unanswered", approval.unanswered)):
@@ -154,10 +206,21 @@ class Endings:
             self.who(each, (*path, "from", index) if isinstance(gate.from_, list) else (*path, "from"))
         people = [each for each in who if each.startswith(("group:", "role:"))]
         if gate.quorum > len(who) and not people:
-            self.report.add("approval", (*path, "quorum"), f"{gate.quorum} must agree, and {len(who)} can be asked", "ask more people, or a group")
+            self.report.add(
+                "approval",
+                (*path, "quorum"),
+                f"{gate.quorum} must agree, and {len(who)} can be asked",
+                "ask more people, or a group",
+            )
         self._escalations(path, gate.escalate, gate.give_up)
         if gate.remind is not None and parse_duration(gate.remind) >= parse_duration(gate.give_up):
-            self.report.add("escalation", (*path, "remind"), "the reminder comes after the end", f"remind before {gate.give_up}", severity="warning")
+            self.report.add(
+                "escalation",
+                (*path, "remind"),
+                "the reminder comes after the end",
+                f"remind before {gate.give_up}",
+                severity="warning",
+            )
 
     def _ending(self, path: Path, ending: Ending) -> None:
         for index, who in enumerate(ending.tell):
@@ -169,18 +232,27 @@ class Endings:
             self.who(escalation.to, (*here, "to"))
             if parse_duration(escalation.after) >= parse_duration(give_up):
                 self.report.add(
-                    "escalation", (*here, "after"), "nobody is asked: the wait ends before", f"escalate before {give_up}", severity="warning"
+                    "escalation",
+                    (*here, "after"),
+                    "nobody is asked: the wait ends before",
+                    f"escalate before {give_up}",
+                    severity="warning",
                 )
 
     def who(self, who: str, path: Path) -> None:
         """Check who is meant."""
         if self.report.touched(path):
             return
-        if who == "requester" or who == "manager_of(requester)":
+        if who in {"requester", "manager_of(requester)"}:
             if self.workflow.trigger.requester is None and not self.report.touched(("trigger", "requester")):
                 self.report.add("who", path, "nobody is the requester", "give 'requester' in trigger")
         elif not _WHO.fullmatch(who):
-            self.report.add("who", path, f"'{who}' names nobody", "write group:..., role:..., manager_of(subject), owner, requester or a person's id")
+            self.report.add(
+                "who",
+                path,
+                f"'{who}' names nobody",
+                "write group:..., role:..., manager_of(subject), owner, requester or a person's id",
+            )
 
     # -- compensation -------------------------------------------------------------------------------
 
@@ -188,10 +260,16 @@ class Endings:
         tasks = [(index, item.task) for index, item in enumerate(compensate.do) if isinstance(item, TaskItem)]
         for index, task in tasks:
             self.task((*path, "do", index, "task"), task)
-        if tasks:
+        if tasks or self.report.touched((*path, "do")):
             return
         if isinstance(compensate.then, Then):
-            self.report.add("nobody-told", (*path, "then"), "'done' and 'not_done' speak of a task, and there is none", "add a task, or write one word", key=True)
+            self.report.add(
+                "nobody-told",
+                (*path, "then"),
+                "'done' and 'not_done' speak of a task, and there is none",
+                "add a task, or write one word",
+                key=True,
+            )
         elif compensate.then == "continue":
             self.report.add(
                 "nobody-told",
@@ -205,7 +283,13 @@ class Endings:
         self.who(task.to, (*path, "to"))
         self._escalations(path, task.escalate, task.give_up)
         if parse_duration(task.due) > parse_duration(task.give_up):
-            self.report.add("escalation", (*path, "due"), "the task is given up before it is due", f"set it due within {task.give_up}", severity="warning")
+            self.report.add(
+                "escalation",
+                (*path, "due"),
+                "the task is given up before it is due",
+                f"set it due within {task.give_up}",
+                severity="warning",
+            )
 
 
 _WHO: Final = re.compile(

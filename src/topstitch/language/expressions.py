@@ -80,12 +80,12 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
-    def evaluate(self, facts: Facts) -> Any:  # noqa: ANN401 -- an expression's value is any JSON value
+    def evaluate(self, facts: Facts) -> Any:
         """Return the value; an optional that holds nothing gives ``None``."""
         value = self.evaluate_or_absent(facts)
         return None if value is ABSENT else value
 
-    def evaluate_or_absent(self, facts: Facts) -> Any:  # noqa: ANN401
+    def evaluate_or_absent(self, facts: Facts) -> Any:
         """Return the value, or ``ABSENT`` for an optional that holds nothing."""
         if self._asks_money and facts.rates:
             token = RATES.set(facts.rates)
@@ -100,9 +100,11 @@ class Expression:
         value = self.evaluate_or_absent(facts)
         if value is True or value is False:
             return value
-        raise ExpressionError(f"'{self.source}' is neither true nor false", source=self.source, help="write a comparison")
+        raise ExpressionError(
+            f"'{self.source}' is neither true nor false", source=self.source, remedy="write a comparison"
+        )
 
-    def _evaluate(self, facts: Facts) -> Any:  # noqa: ANN401
+    def _evaluate(self, facts: Facts) -> Any:
         try:
             value = self._program.eval(facts.activation)
             plain: Any = value.plain_value()
@@ -119,7 +121,7 @@ class Expression:
             return self._json(plain[0]) if plain else ABSENT
         return self._json(plain)
 
-    def _json(self, value: Any) -> Any:  # noqa: ANN401, PLR0911 -- one return for each kind of value
+    def _json(self, value: Any) -> Any:
         kind = type(value)
         if kind is str or kind is bool or kind is int or value is None:
             return value
@@ -127,14 +129,20 @@ class Expression:
             return [self._json(item) for item in value]
         if kind is dict:
             if not all(type(key) is str for key in value):
-                raise ExpressionError(f"'{self.source}' gives a map whose keys are not text", source=self.source, help="use text as keys")
+                raise ExpressionError(
+                    f"'{self.source}' gives a map whose keys are not text",
+                    source=self.source,
+                    remedy="use text as keys",
+                )
             return {key: self._json(value[key]) for key in sorted(value)}
         if kind is float and math.isfinite(value):
             return value
         if kind is datetime:
             return rfc3339(value)
         raise ExpressionError(
-            f"'{self.source}' gives a value that JSON cannot hold", source=self.source, help="convert it with string(...)"
+            f"'{self.source}' gives a value that JSON cannot hold",
+            source=self.source,
+            remedy="convert it with string(...)",
         )
 
 
@@ -208,7 +216,13 @@ def _closing(text: str, start: int) -> int:
                 return position
             depth -= 1
         position += 1
-    raise ExpressionError("'${' is never closed", source=text, column=max(1, start - 1), length=2, help="close it with '}', or write '$${' for the characters themselves")
+    raise ExpressionError(
+        "'${' is never closed",
+        source=text,
+        column=max(1, start - 1),
+        length=2,
+        remedy="close it with '}', or write '$${' for the characters themselves",
+    )
 
 
 Render = Callable[[Facts], Any]
@@ -223,25 +237,25 @@ class Template:
     expressions: tuple[Expression, ...]
     paths: frozenset[str]
 
-    def __init__(self, value: Any) -> None:  # noqa: ANN401
+    def __init__(self, value: Any) -> None:
         found: list[Expression] = []
         self.value = value
         self._render = _renderer(value, found)
         self.expressions = tuple(found)
         self.paths = frozenset().union(*(expression.paths for expression in found))
 
-    def render(self, facts: Facts) -> Any:  # noqa: ANN401
+    def render(self, facts: Facts) -> Any:
         """Return the payload; a field whose value is an absent optional is left out."""
         value = self._render(facts)
         return None if value is ABSENT else value
 
 
-def compile_template(value: Any) -> Template:  # noqa: ANN401 -- a payload is any JSON value
+def compile_template(value: Any) -> Template:
     """Compile a payload; raise ``ExpressionError`` for an expression that is none."""
     return Template(value)
 
 
-def _renderer(value: Any, found: list[Expression]) -> Render:  # noqa: ANN401
+def _renderer(value: Any, found: list[Expression]) -> Render:
     if type(value) is dict:
         return _map_renderer(value, found)
     if type(value) is list:
@@ -258,8 +272,8 @@ def _renderer(value: Any, found: list[Expression]) -> Render:  # noqa: ANN401
     return expression.evaluate_or_absent
 
 
-def _constant(value: Any) -> Render:  # noqa: ANN401
-    def render(_: Facts) -> Any:  # noqa: ANN401
+def _constant(value: Any) -> Render:
+    def render(_: Facts) -> Any:
         return value
 
     return render
@@ -268,7 +282,7 @@ def _constant(value: Any) -> Render:  # noqa: ANN401
 def _map_renderer(value: dict[str, Any], found: list[Expression]) -> Render:
     fields = [(key, _renderer(value[key], found)) for key in sorted(value)]
 
-    def render(facts: Facts) -> Any:  # noqa: ANN401
+    def render(facts: Facts) -> Any:
         rendered = {}
         for key, field in fields:
             item = field(facts)
@@ -282,7 +296,7 @@ def _map_renderer(value: dict[str, Any], found: list[Expression]) -> Render:
 def _list_renderer(value: list[Any], found: list[Expression]) -> Render:
     items = [_renderer(item, found) for item in value]
 
-    def render(facts: Facts) -> Any:  # noqa: ANN401
+    def render(facts: Facts) -> Any:
         return [rendered for item in items if (rendered := item(facts)) is not ABSENT]
 
     return render
@@ -297,16 +311,16 @@ def _text_renderer(parts: list[Part], found: list[Expression]) -> Render:
             pieces.append(runtime_expression(part.source))
     found.extend(piece for piece in pieces if isinstance(piece, Expression))
 
-    def render(facts: Facts) -> Any:  # noqa: ANN401
+    def render(facts: Facts) -> Any:
         text = "".join([piece if type(piece) is str else _as_text(piece, facts) for piece in pieces])
         if len(text) > TEXT_LENGTH_MAX:
-            raise ExpressionError(f"a text has more than {TEXT_LENGTH_MAX} characters", help="build less text")
+            raise ExpressionError(f"a text has more than {TEXT_LENGTH_MAX} characters", remedy="build less text")
         return text
 
     return render
 
 
-def _as_text(expression: Any, facts: Facts) -> str:  # noqa: ANN401
+def _as_text(expression: Any, facts: Facts) -> str:
     value = expression.evaluate_or_absent(facts)
     if type(value) is str:
         return value
@@ -316,7 +330,9 @@ def _as_text(expression: Any, facts: Facts) -> str:  # noqa: ANN401
         return str(value)
     state = "has no value" if value is ABSENT or value is None else "is a list or a record"
     raise ExpressionError(
-        f"'{expression.source}' {state} and cannot stand in a text", source=expression.source, help="give it a text with orValue(...) or join(...)"
+        f"'{expression.source}' {state} and cannot stand in a text",
+        source=expression.source,
+        remedy="give it a text with orValue(...) or join(...)",
     )
 
 

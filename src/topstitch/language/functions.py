@@ -79,7 +79,9 @@ def _compare(amount: str, limit: str) -> int:
     except ValueError as failure:
         pair = re.match(r"no rate for ([A-Z]{3}/[A-Z]{3});", str(failure))
         if pair:
-            raise FunctionFailure(f"no rate for {pair[1]} is recorded; add it under [rates] in connections.toml") from None
+            raise FunctionFailure(
+                f"no rate for {pair[1]} is recorded; add it under [rates] in connections.toml"
+            ) from None
         raise FunctionFailure('a value compared as money is not an amount; write amounts as "2499.99 USD"') from None
 
 

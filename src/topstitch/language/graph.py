@@ -47,7 +47,8 @@ class Graph:
         queue = [start]
         while queue:
             name = queue.pop()
-            if name not in edges and name in self.known:
+            broken = name not in edges or self.report.touched(("steps", name, "needs"))
+            if broken and name in self.known:
                 return self.known  # a broken step may need anything: say nothing about it
             for needed in edges.get(name, ()):
                 if needed not in seen:
@@ -62,7 +63,13 @@ class Graph:
         for waited in step.after:
             self._name(waited, name, (*base, "after", waited), key=True)
             if waited in step.needs and not self.report.touched((*base, "after", waited)):
-                self.report.add("order", (*base, "after", waited), f"'{name}' needs '{waited}' already", "remove it from after", key=True)
+                self.report.add(
+                    "order",
+                    (*base, "after", waited),
+                    f"'{name}' needs '{waited}' already",
+                    "remove it from after",
+                    key=True,
+                )
 
     def _name(self, other: str, name: str, path: Path, *, key: bool) -> None:
         if other == name:
@@ -88,7 +95,13 @@ class Graph:
                 in_circle.update(circle)
                 shown = " -> ".join([*circle, circle[0]])
                 field_name = "needs" if circle[1] in self.workflow.steps[name].needs else "after"
-                self.report.add("cycle", ("steps", name, field_name), f"these steps wait for each other: {shown}", "remove one of these waits", key=True)
+                self.report.add(
+                    "cycle",
+                    ("steps", name, field_name),
+                    f"these steps wait for each other: {shown}",
+                    "remove one of these waits",
+                    key=True,
+                )
         return frozenset(in_circle)
 
     def _circle_from(self, start: str) -> list[str] | None:
@@ -128,14 +141,19 @@ class Graph:
             if step.when is None or name not in conditions or self.report.touched(path):
                 continue
             if conditions[name].constant and constant(step.when) is False:
-                self.report.add("dead-step", path, f"'{name}' never runs: its condition is always false", "remove the step, or its condition")
-            elif other := self._excluded_by(name, step.when):
                 self.report.add(
                     "dead-step",
                     path,
-                    f"'{name}' never runs: it needs '{other[0]}', whose condition rules out {other[1]}",
-                    "change one of the two conditions",
+                    f"'{name}' never runs: its condition is always false",
+                    "remove the step, or its condition",
                 )
+            elif other := self._excluded_by(name, step.when):
+                reason = (
+                    "its condition contradicts itself"
+                    if other[0] == name
+                    else f"it needs '{other[0]}', whose condition rules out {other[1]}"
+                )
+                self.report.add("dead-step", path, f"'{name}' never runs: {reason}", "change the condition")
 
     def _excluded_by(self, name: str, condition: str) -> tuple[str, str] | None:
         mine = _demands(condition)

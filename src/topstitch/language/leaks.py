@@ -25,7 +25,9 @@ _VALUES: Final = re.compile(
     r"|://[^/\s:@${}]+:[^/\s:@${}]+@"
     r"|(?i:\b(?:password|passwd|secret|api[_-]?key|token)\s*[:=]\s*[^\s${}=]{6,})"
 )
-_NAMES: Final = re.compile(r"(?i)(^|_)(password|passwd|pwd|secret|token|api_?key|credentials?|private_key|passphrase)(_|$)")
+_NAMES: Final = re.compile(
+    r"(?i)(^|_)(password|passwd|pwd|secret|token|api_?key|credentials?|private_key|passphrase)(_|$)"
+)
 _PAYLOADS: Final = frozenset({"with", "heal_with"})
 
 
@@ -33,22 +35,33 @@ def check_leaks(report: Report) -> None:
     """Report every value and every payload field that looks like a credential."""
     for path, value in _texts((), report.document.data):
         if _VALUES.search(value) and not report.touched(path):
-            report.add("secret", path, "this looks like a credential; it would be written to the journal", "let the connection hold it: connections.toml takes env:NAME or file:PATH")
-    for path in report.document.key_spans:
-        name = path[-1]
-        inside = any(part in _PAYLOADS for part in path[:-1])
-        if inside and isinstance(name, str) and _NAMES.search(name) and not report.touched(path):
             report.add(
                 "secret",
                 path,
-                f"'{name}' is named like a credential; what it holds is written to the journal",
-                "send a one-time link, or let the connection hold it",
-                key=True,
-                severity="warning",
+                "this looks like a credential; it would be written to the journal",
+                "let the connection hold it: connections.toml takes env:NAME or file:PATH",
             )
+    for path in report.document.key_spans:
+        name = path[-1]
+        inside = any(part in _PAYLOADS for part in path[:-1])
+        if not (inside and isinstance(name, str) and _NAMES.search(name)) or report.touched(path):
+            continue
+        value: Any = report.document.at(path)
+        computed = not isinstance(value, str) or value.startswith("= ") or "${" in value
+        written = not computed or type(value) is int
+        report.add(
+            "secret",
+            path,
+            f"'{name}' holds a credential; it would be written to the journal"
+            if written
+            else f"'{name}' is named like a credential; what it holds is written to the journal",
+            "send a one-time link, or let the connection hold it",
+            key=True,
+            severity="error" if written else "warning",
+        )
 
 
-def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
+def _texts(path: Path, value: Any) -> Iterator[tuple[Path, str]]:
     """Yield every text of a document; its depth is bounded by the loader."""
     if isinstance(value, str):
         yield path, value

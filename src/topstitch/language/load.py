@@ -54,7 +54,7 @@ class Document:
         """Return the place of the key whose value is at ``path``."""
         return self.key_spans.get(path) or self.span(path)
 
-    def at(self, path: Path) -> Any:  # noqa: ANN401 -- a document holds any JSON value
+    def at(self, path: Path) -> Any:
         """Return the value at ``path``, or ``None``."""
         value = self.data
         for part in path:
@@ -72,7 +72,9 @@ def load(text: str, path: str) -> Document:
     builder = _Builder(lines)
     data: Any = None
     if len(text) > LENGTH_MAX:
-        builder.report("yaml-size", f"the file has more than {LENGTH_MAX} characters", Span(1, 1, 1, 2), "split the process")
+        builder.report(
+            "yaml-size", f"the file has more than {LENGTH_MAX} characters", Span(1, 1, 1, 2), "split the process"
+        )
     elif (place := _surrogate(text)) is not None:
         builder.report("yaml-character", "half of a character is not allowed", place, "save the file as UTF-8")
     else:
@@ -136,10 +138,12 @@ class _Builder:
         self.root: Any = None
         self.documents = 0
 
-    def report(self, code: str, message: str, span: Span, remedy: str | None, path: Path = (), severity: str = "error") -> None:
+    def report(
+        self, code: str, message: str, span: Span, remedy: str | None, path: Path = (), severity: str = "error"
+    ) -> None:
         self.findings.append(Finding(code=code, message=message, span=span, help=remedy, path=path, severity=severity))
 
-    def build(self, events: Iterator[Any]) -> Any:  # noqa: ANN401
+    def build(self, events: Iterator[Any]) -> Any:
         """Read all events; return the data of the one document."""
         for event in events:
             match event:
@@ -154,19 +158,34 @@ class _Builder:
                 case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                     self._close(event)
         if self.documents == 0 or (self.root is None and not self.findings):
-            self.report("yaml-empty", "the file is empty", Span(1, 1, 1, 2), "start with 'topstitch init', or with 'workflow: a-name'")
+            self.report(
+                "yaml-empty",
+                "the file is empty",
+                Span(1, 1, 1, 2),
+                "start with 'topstitch init', or with 'workflow: a-name'",
+            )
         return self.root
 
-    def _document(self, event: Any) -> None:  # noqa: ANN401
+    def _document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
-            self.report("yaml-document", "a second document starts here", _span(event), "one file holds one workflow: remove '---'")
+            self.report(
+                "yaml-document",
+                "a second document starts here",
+                _span(event),
+                "one file holds one workflow: remove '---'",
+            )
             raise _GaveUpError
 
-    def _alias(self, event: Any) -> None:  # noqa: ANN401
+    def _alias(self, event: Any) -> None:
         here = self._place()
         if here is None:  # an alias as a key
-            self.report("yaml-alias", f"'*{event.anchor}' is an alias; aliases are not allowed", _span(event), "write the key out")
+            self.report(
+                "yaml-alias",
+                f"'*{event.anchor}' is an alias; aliases are not allowed",
+                _span(event),
+                "write the key out",
+            )
             raise _GaveUpError
         self.report(
             "yaml-alias",
@@ -177,7 +196,7 @@ class _Builder:
         )
         self._put(None, _span(event))
 
-    def _scalar(self, event: Any) -> None:  # noqa: ANN401
+    def _scalar(self, event: Any) -> None:
         if self._wants_key():
             self._key(event)
             return
@@ -189,7 +208,7 @@ class _Builder:
             self._comment_after(event, path, span)
         self._put(value, span)
 
-    def _value(self, event: Any, path: Path, span: Span) -> Any:  # noqa: ANN401
+    def _value(self, event: Any, path: Path, span: Span) -> Any:
         if not _plain(event):
             return event.value
         text = event.value
@@ -215,7 +234,7 @@ class _Builder:
         expression = text.startswith("= ") or path[-1] in CONDITION_KEYS
         return expression and _open_brackets(text) > 0
 
-    def _key(self, event: Any) -> None:  # noqa: ANN401
+    def _key(self, event: Any) -> None:
         top = self.stack[-1]
         key, span = event.value, _span(event)
         path = (*top.path, key)
@@ -233,7 +252,7 @@ class _Builder:
         top.keys.add(key)
         top.key, top.pending = key, True
 
-    def _anchors(self, event: Any, path: Path) -> None:  # noqa: ANN401
+    def _anchors(self, event: Any, path: Path) -> None:
         if event.anchor is not None:
             self.report(
                 "yaml-anchor",
@@ -243,12 +262,14 @@ class _Builder:
                 path,
             )
 
-    def _tag(self, event: Any, path: Path) -> bool:  # noqa: ANN401
+    def _tag(self, event: Any, path: Path) -> bool:
         written = event.tag.replace("tag:yaml.org,2002:", "!!")
-        self.report("yaml-tag", f"'{written}' was read as a YAML tag", _span(event), "put the expression in quotes", path)
+        self.report(
+            "yaml-tag", f"'{written}' was read as a YAML tag", _span(event), "put the expression in quotes", path
+        )
         return True
 
-    def _comment_after(self, event: Any, path: Path, span: Span) -> None:  # noqa: ANN401
+    def _comment_after(self, event: Any, path: Path, span: Span) -> None:
         """Warn when an expression is followed by a comment: what follows '#' is not part of it."""
         if not (event.value.startswith("= ") or (path and path[-1] in CONDITION_KEYS)):
             return
@@ -265,21 +286,28 @@ class _Builder:
                 "warning",
             )
 
-    def _open(self, event: Any) -> None:  # noqa: ANN401
+    def _open(self, event: Any) -> None:
         if self._wants_key():
-            self.report("yaml-key", "a key must be plain text", _span(event), "put an expression that starts with '{' or '[' in quotes")
+            self.report(
+                "yaml-key",
+                "a key must be plain text",
+                _span(event),
+                "put an expression that starts with '{' or '[' in quotes",
+            )
             raise _GaveUpError
         path = self._place() or ()
         self._anchors(event, path)
         if event.tag is not None:
             self._tag(event, path)
         if len(self.stack) >= DEPTH_MAX:
-            self.report("yaml-depth", f"more than {DEPTH_MAX} levels of nesting", _span(event), "write it flatter", path)
+            self.report(
+                "yaml-depth", f"more than {DEPTH_MAX} levels of nesting", _span(event), "write it flatter", path
+            )
             raise _GaveUpError
         value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
         self.stack.append(_Open(path=path, value=value, start=event.start_mark, flow=bool(event.flow_style)))
 
-    def _close(self, event: Any) -> None:  # noqa: ANN401
+    def _close(self, event: Any) -> None:
         done = self.stack.pop()
         end = event.end_mark
         self._put(done.value, Span(done.start.line + 1, done.start.column + 1, end.line + 1, end.column + 1), done.path)
@@ -296,7 +324,7 @@ class _Builder:
             return (*top.path, len(top.value))
         return (*top.path, top.key) if top.pending and top.key is not None else None
 
-    def _put(self, value: Any, span: Span, path: Path | None = None) -> None:  # noqa: ANN401
+    def _put(self, value: Any, span: Span, path: Path | None = None) -> None:
         place = path if path is not None else self._place() or ()
         self.spans[place] = span
         if not self.stack:
@@ -313,11 +341,11 @@ class _Builder:
             top.value[key] = value
 
 
-def _plain(event: Any) -> bool:  # noqa: ANN401
+def _plain(event: Any) -> bool:
     return not event.style
 
 
-def _span(event: Any) -> Span:  # noqa: ANN401
+def _span(event: Any) -> Span:
     start, end = event.start_mark, event.end_mark
     return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
@@ -341,9 +369,15 @@ def plain_scalar(text: str) -> tuple[Any, tuple[str, str] | None]:
             return text, (f"{text[:40]} is too large for a whole number", "put it in quotes if it is an identifier")
         return int(text), None
     if _LEADING_ZERO.fullmatch(text):
-        return text, (f"{text[:40]} starts with a zero", "put it in quotes if the zero matters, else leave the zero out")
+        return text, (
+            f"{text[:40]} starts with a zero",
+            "put it in quotes if the zero matters, else leave the zero out",
+        )
     if _OTHER_BASE.fullmatch(text):
-        return text, (f"{text[:40]} is not a decimal number", "put it in quotes if it is text, else write it in decimal")
+        return text, (
+            f"{text[:40]} is not a decimal number",
+            "put it in quotes if it is text, else write it in decimal",
+        )
     return text, None
 
 
@@ -361,16 +395,25 @@ def _open_brackets(text: str) -> int:
 
 
 _EXPRESSION_LINE: Final = re.compile(r"[:\[{,]\s*=\s|\b(when|that|check|auto_when|match|items):|^\s*-?\s*= | \? ")
-_QUOTE: Final = 'an expression that contains ": " or " #", or starts with a quote, "!", "{", "[", "*" or "&", must be put in quotes'
+_QUOTE: Final = (
+    'an expression that contains ": " or " #", or starts with a quote, "!", "{", "[", "*" or "&", must be put in quotes'
+)
 
 
 def _syntax_finding(failure: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> Finding:
     mark = failure.problem_mark or failure.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    if failure.context_mark and "flow" in str(failure.context or "") and line >= len(lines) - 1 and "','" in str(failure.problem or ""):
+    if (
+        failure.context_mark
+        and "flow" in str(failure.context or "")
+        and line >= len(lines) - 1
+        and "','" in str(failure.problem or "")
+    ):
         opened = failure.context_mark
         place = Span(opened.line + 1, opened.column + 1, opened.line + 1, opened.column + 2)
-        return Finding(code="yaml", message="this bracket is never closed", span=place, help="close it, or put the text in quotes")
+        return Finding(
+            code="yaml", message="this bracket is never closed", span=place, help="close it, or put the text in quotes"
+        )
     row = lines[line] if line < len(lines) else ""
     problem = str(failure.problem or failure.context or "this is not YAML")
     code, message, remedy = _named(problem, row, column, lines, line)
@@ -387,7 +430,11 @@ def _named(problem: str, row: str, column: int, lines: tuple[str, ...], line: in
     if "unexpected end" in problem or "found end of stream" in problem or "<stream end>" in problem:
         return "yaml", "the file ends inside a quoted text or a bracket", "close it"
     if "mapping values" in problem:
-        return "yaml", "a second ': ' stands in this line, or the line is indented wrongly", "put text that contains ': ' in quotes"
+        return (
+            "yaml",
+            "a second ': ' stands in this line, or the line is indented wrongly",
+            "put text that contains ': ' in quotes",
+        )
     if "undefined alias" in problem:
         return "yaml-alias", "aliases are not allowed", "write the value out"
     if "cannot start any token" in problem:
@@ -405,7 +452,9 @@ def _character_finding(failure: yaml.reader.ReaderError, text: str) -> Finding:
     column = position - (text.rfind("\n", 0, position) + 1)
     return Finding(
         code="yaml-character",
-        message=f"the character U+{int(failure.character):04X} is not allowed" if isinstance(failure.character, int) else "a character is not allowed",
+        message=f"the character U+{int(failure.character):04X} is not allowed"
+        if isinstance(failure.character, int)
+        else "a character is not allowed",
         span=Span(line + 1, column + 1, line + 1, column + 2),
         help="remove it",
     )

@@ -123,7 +123,12 @@ def _property(text: str) -> str:
 
 def _result(document: Document, finding: Finding) -> dict[str, Any]:
     span = finding.span
-    region = {"startLine": span.line, "startColumn": span.column, "endLine": span.end_line, "endColumn": span.end_column}
+    region = {
+        "startLine": span.line,
+        "startColumn": span.column,
+        "endLine": span.end_line,
+        "endColumn": span.end_column,
+    }
     location = {"physicalLocation": {"artifactLocation": {"uri": document.path}, "region": region}}
     return {
         "ruleId": finding.code,

@@ -35,7 +35,7 @@ class Names:
                 self.report.add("unknown-connector", ("systems", alias), *self._connector_trouble(ref))
 
     def _connector_trouble(self, ref: str) -> tuple[str, str | None]:
-        name = ref.split("@")[0]
+        name = ref.split("@", maxsplit=1)[0]
         versions = sorted(known for known in self.contracts if known.split("@")[0] == name)
         if versions:
             return f"there is no connector '{ref}'", "installed is " + ", ".join(versions)
@@ -49,16 +49,19 @@ class Names:
         name = ref.split(".")[1]
         action = system.actions.get(name)
         if action is None and not self.report.touched(path):
-            self.report.add("unknown-action", path, f"{system.ref} has no action '{name}'", nearest(name, system.actions))
+            self.report.add(
+                "unknown-action", path, f"{system.ref} has no action '{name}'", nearest(name, system.actions)
+            )
         return action
 
     def read(self, ref: str, path: Path, where: str, code: str = "write-in-check") -> ActionContract | None:
-        """Return the contract of an action that must only read."""
+        """Return the contract of an action that must only read; ``None`` as well when it does more."""
         action = self.action(ref, path)
         if action is not None and action.effect is not Effect.READ:
             verb = "writes" if action.effect is Effect.WRITE else "sends a message"
             remedy = "move it to a step" if code == "write-in-context" else "use an action that reads"
             self.report.add(code, path, f"{ref} {verb}; {where} is read-only", remedy)
+            return None
         return action
 
     def event(self, ref: str, path: Path) -> EventContract | None:
@@ -77,14 +80,21 @@ class Names:
         for alias in self.workflow.systems:
             if alias not in self.used and not self.report.touched(("systems", alias)):
                 self.report.add(
-                    "unused-system", ("systems", alias), f"nothing uses '{alias}'", "remove it", key=True, severity="warning"
+                    "unused-system",
+                    ("systems", alias),
+                    f"nothing uses '{alias}'",
+                    "remove it",
+                    key=True,
+                    severity="warning",
                 )
 
     def _system(self, ref: str, path: Path) -> SystemContract | None:
-        alias = ref.split(".")[0]
+        alias = ref.split(".", maxsplit=1)[0]
         self.used.add(alias)
         if alias not in self.workflow.systems:
             if not self.report.touched(path) and not self.report.touched(("systems", alias)):
-                self.report.add("unknown-system", path, f"there is no system '{alias}'", nearest(alias, self.workflow.systems))
+                self.report.add(
+                    "unknown-system", path, f"there is no system '{alias}'", nearest(alias, self.workflow.systems)
+                )
             return None
         return self.systems.get(alias)

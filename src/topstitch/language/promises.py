@@ -18,7 +18,10 @@ from topstitch.language.schema import Retry, Step, Workflow
 def retry_seconds(retry: Retry, timeout_seconds: int) -> int:
     """Return the longest that all attempts and the pauses between them take."""
     first, longest = parse_duration(retry.first), parse_duration(retry.max)
-    pauses = (min(longest, first * 2**number if retry.backoff == "exponential" else first) for number in range(retry.attempts - 1))
+    pauses = (
+        min(longest, first * 2**number if retry.backoff == "exponential" else first)
+        for number in range(retry.attempts - 1)
+    )
     return retry.attempts * timeout_seconds + sum(pauses)
 
 
@@ -43,7 +46,11 @@ def worst_case(workflow: Workflow) -> Mapping[str, int]:
     starts: dict[str, int] = {}
     waiting = dict(workflow.steps)
     while waiting:
-        ready = [name for name, step in waiting.items() if all(other in ends or other not in workflow.steps for other in _before(step))]
+        ready = [
+            name
+            for name, step in waiting.items()
+            if all(other in ends or other not in workflow.steps for other in _before(step))
+        ]
         if not ready:
             break
         for name in ready:

@@ -28,7 +28,7 @@ _KINDS: Final = ("equals", "includes", "one_of", "matches", "absent")
 class Reconciled:
     """The checks on what is compared."""
 
-    def __init__(self, names: Names, graph: Graph, values: Values, endings: Endings, report: Report) -> None:  # noqa: PLR0913, PLR0917
+    def __init__(self, names: Names, graph: Graph, values: Values, endings: Endings, report: Report) -> None:
         self.names, self.graph, self.values, self.endings, self.report = names, graph, values, endings, report
 
     def check(self, workflow: Workflow, actions: dict[str, ActionContract | None]) -> None:
@@ -43,10 +43,12 @@ class Reconciled:
             self._population(("reconcile", "population"), reconcile.population)
 
     def _uncovered(self, workflow: Workflow, actions: dict[str, ActionContract | None]) -> None:
-        records = self.report.document.at(("reconcile", "records"))
-        covered = {each.get("covers") for each in records.values() if isinstance(each, dict)} if isinstance(records, dict) else set()
-        if self.report.touched(("reconcile",)) or self.report.touched(("reconcile", "records")):
-            return
+        records = workflow.reconcile.records
+        written = self.report.document.at(("reconcile", "records"))
+        whole = isinstance(written, dict) and written.keys() == records.keys()
+        if not whole or self.report.touched(("reconcile", "records")):
+            return  # a record that is broken may cover anything
+        covered = {record.covers for record in records.values()}
         for name, action in actions.items():
             if action is not None and action.writes and name not in covered:
                 self.report.add(
@@ -73,7 +75,7 @@ class Reconciled:
         waits = self.graph.waits.get(covers, self.graph.known) | {covers}
         return Site(scope=self.values.scopes.scope(*ALL, **more), label=label, done=steps, settled=waits)
 
-    def _rule(self, path: Path, rule: FieldRule, read: ActionContract | None, site: Site, workflow: Workflow) -> None:  # noqa: PLR0913, PLR0917
+    def _rule(self, path: Path, rule: FieldRule, read: ActionContract | None, site: Site, workflow: Workflow) -> None:
         given = [kind for kind in _KINDS if getattr(rule, kind) is not None]
         if len(given) != 1:
             if any(self.report.touched((*path, kind)) for kind in _KINDS):
@@ -82,7 +84,12 @@ class Reconciled:
             self.report.add("shape", path, message, "give one of equals, includes, one_of, matches, absent")
             return
         if rule.authority is not None and rule.authority not in workflow.systems:
-            self.report.add("unknown-system", (*path, "authority"), f"there is no system '{rule.authority}'", nearest(rule.authority, workflow.systems))
+            self.report.add(
+                "unknown-system",
+                (*path, "authority"),
+                f"there is no system '{rule.authority}'",
+                nearest(rule.authority, workflow.systems),
+            )
         if rule.within is not None:
             self._tolerance((*path, "within"), rule)
         schema = self._field_schema(path, rule, read)
@@ -102,12 +109,17 @@ class Reconciled:
             if not properties:
                 return {}
             if part not in properties:
-                self.report.add("unknown-field", (*path, "field"), f"{read.name} gives no field '{rule.field}'", nearest(part, properties))
+                self.report.add(
+                    "unknown-field",
+                    (*path, "field"),
+                    f"{read.name} gives no field '{rule.field}'",
+                    nearest(part, properties),
+                )
                 return None
             schema = properties[part]
         return schema
 
-    def _expected(self, path: Path, kind: str, rule: FieldRule, schema: JsonSchema, site: Site) -> None:  # noqa: PLR0913, PLR0917
+    def _expected(self, path: Path, kind: str, rule: FieldRule, schema: JsonSchema, site: Site) -> None:
         value = getattr(rule, kind)
         match kind:
             case "equals":
@@ -123,9 +135,15 @@ class Reconciled:
             case "matches":
                 _regular(path, value, self.report)
 
-    def _includes(self, path: Path, value: Any, schema: JsonSchema, site: Site) -> None:  # noqa: ANN401
+    def _includes(self, path: Path, value: Any, schema: JsonSchema, site: Site) -> None:
         if kind_of(schema) not in ("array", "any"):
-            self.report.add("type", path, f"'{path[-1]}' compares with a list; the field is {words_of(schema)}", "use equals", key=True)
+            self.report.add(
+                "type",
+                path,
+                f"'{path[-1]}' compares with a list; the field is {words_of(schema)}",
+                "use equals",
+                key=True,
+            )
             return
         typed_list = isinstance(value, list) or (isinstance(value, str) and value.startswith("= "))
         self.values.value(path, value, schema if typed_list else schema.get("items", {}), site)
@@ -142,14 +160,24 @@ class Reconciled:
                 continue
             return
         if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
-            self.report.add("shape", path, f"'within' wants money, a number or a duration; this is '{text}'", 'such as "5.00 USD", "0.5" or 2d')
+            self.report.add(
+                "shape",
+                path,
+                f"'within' wants money, a number or a duration; this is '{text}'",
+                'such as "5.00 USD", "0.5" or 2d',
+            )
 
     def _heal(self, path: Path, rule: FieldRule, read: ActionContract, site: Site) -> None:
         heal = self.names.action(rule.heal or "", (*path, "heal"))
         if heal is None:
             return
         if not heal.writes:
-            self.report.add("shape", (*path, "heal"), f"{rule.heal} only reads; it heals nothing", "name an action that sets the field")
+            self.report.add(
+                "shape",
+                (*path, "heal"),
+                f"{rule.heal} only reads; it heals nothing",
+                "name an action that sets the field",
+            )
             return
         if rule.heal_with is not None:
             self.values.payload((*path, "heal_with"), rule.heal_with, heal.input, site, (*path, "heal_with"))
@@ -157,7 +185,12 @@ class Reconciled:
         there = {rule.field.split(".")[-1], *read.output.get("properties", {})}
         missing = [name for name in heal.input.get("required", ()) if name not in there]
         if missing:
-            self.report.add("payload", (*path, "heal"), f"'{missing[0]}' is neither the field nor in what was read", "give it in heal_with")
+            self.report.add(
+                "payload",
+                (*path, "heal"),
+                f"'{missing[0]}' is neither the field nor in what was read",
+                "give it in heal_with",
+            )
 
     def _on_difference(self, reconcile: Reconcile) -> None:
         path: Path = ("reconcile", "on_difference")
@@ -168,7 +201,12 @@ class Reconciled:
         names = ("trigger", "context", "flags", "process")
         site = Site(scope=self.values.scopes.scope(*names, difference=DIFFERENCE), label="on_difference")
         if action is not None and not action.writes:
-            self.report.add("shape", (*path, "do"), f"{act.do} only reads; nobody would learn of the difference", "name an action that files it")
+            self.report.add(
+                "shape",
+                (*path, "do"),
+                f"{act.do} only reads; nobody would learn of the difference",
+                "name an action that files it",
+            )
         elif action is not None:
             self.values.payload((*path, "with"), act.with_, action.input, site, _at(self.report, path))
         task = act.if_that_fails.task

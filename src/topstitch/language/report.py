@@ -22,7 +22,7 @@ class Report:
         self.findings: list[Finding] = [*document.findings]
         self._broken: set[Path] = {finding.path for finding in document.findings if finding.path}
 
-    def add(  # noqa: PLR0913 -- a finding has these parts
+    def add(
         self,
         code: str,
         path: Path,
@@ -32,14 +32,13 @@ class Report:
         key: bool = False,
         severity: str = "error",
         span: Span | None = None,
+        breaks: Path | None = None,
     ) -> None:
-        """Keep a finding on the value at ``path``, or on its key."""
+        """Keep a finding on the value at ``path``, or on its key. ``breaks`` is what is broken, if not ``path``."""
         place = span or (self.document.key_span(path) if key else self.document.span(path))
-        self.findings.append(
-            Finding(code=code, message=message, span=place, help=remedy, severity=severity, path=path)
-        )
+        self.findings.append(Finding(code=code, message=message, span=place, help=remedy, severity=severity, path=path))
         if severity == "error":
-            self._broken.add(path)
+            self._broken.add(path if breaks is None else breaks)
 
     def missing(self, path: Path, field: str, remedy: str | None = None, code: str = "shape") -> None:
         """Keep the finding that the mapping at ``path`` lacks ``field``; it stands where the mapping starts."""
@@ -76,14 +75,20 @@ class Report:
         return list(value) if isinstance(value, dict) else []
 
 
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the existing name that is probably meant."""
+    known = sorted(names)
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or difflib.get_close_matches(
+        name.lower(), known, n=1, cutoff=0.6
+    )
+    return found[0] if found else None
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Say which existing name is meant, or which there are, if they are few."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or difflib.get_close_matches(
-        name.lower(), known, n=1, cutoff=0.6
-    )
-    if close:
-        return f"did you mean '{close[0]}'?"
+    if meant := closest(name, known):
+        return f"did you mean '{meant}'?"
     if not known:
         return None
     return "there is " + ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")

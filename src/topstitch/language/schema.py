@@ -41,7 +41,11 @@ def _by_key(key: str, present: str, absent: str) -> Discriminator:
     """
 
     def choose(value: object) -> str:
-        return present if (isinstance(value, dict) and key in value) or type(value).__name__ == present.strip("<>") else absent
+        return (
+            present
+            if (isinstance(value, dict) and key in value) or type(value).__name__ == present.strip("<>")
+            else absent
+        )
 
     return Discriminator(choose)
 
@@ -124,7 +128,8 @@ class Gate(Closed):
     """Who is asked, and until when. A gate without an end would be a silent stall."""
 
     from_: Annotated[
-        Annotated[Who, Tag("<one>")] | Annotated[list[Who], Field(min_length=1), Tag("<list>")], _by_type(list, "<list>", "<one>")
+        Annotated[Who, Tag("<one>")] | Annotated[list[Who], Field(min_length=1), Tag("<list>")],
+        _by_type(list, "<list>", "<one>"),
     ] = Field(alias="from")
     quorum: int = Field(default=1, ge=1, le=5)
     remind: Duration | None = None
@@ -189,12 +194,18 @@ class ActionItem(Closed):
 
 
 def _item_form(value: object) -> str:
-    keys = set(value) if isinstance(value, dict) else {{"TaskItem": "task", "FlagItem": "flag"}.get(type(value).__name__, "do")}
+    keys = (
+        set(value)
+        if isinstance(value, dict)
+        else {{"TaskItem": "task", "FlagItem": "flag"}.get(type(value).__name__, "do")}
+    )
     return "<TaskItem>" if "task" in keys else "<FlagItem>" if "flag" in keys else "<ActionItem>"
 
 
 Item = Annotated[
-    Annotated[TaskItem, Tag("<TaskItem>")] | Annotated[FlagItem, Tag("<FlagItem>")] | Annotated[ActionItem, Tag("<ActionItem>")],
+    Annotated[TaskItem, Tag("<TaskItem>")]
+    | Annotated[FlagItem, Tag("<FlagItem>")]
+    | Annotated[ActionItem, Tag("<ActionItem>")],
     Discriminator(_item_form),
 ]
 """One line of a compensation: a task, a flag, or a further action."""
@@ -212,7 +223,8 @@ class Compensate(Closed):
 
     do: list[Item] = Field(default_factory=list)
     then: Annotated[
-        Annotated[Disp, Tag("<one>")] | Annotated[Then, Tag("<Then>")], Discriminator(lambda value: "<one>" if isinstance(value, str) else "<Then>")
+        Annotated[Disp, Tag("<one>")] | Annotated[Then, Tag("<Then>")],
+        Discriminator(lambda value: "<one>" if isinstance(value, str) else "<Then>"),
     ]
 
 
@@ -274,13 +286,17 @@ class Step(Closed):
     timeout: Duration = "30s"
     pivot: bool = False
     expect: Annotated[
-        Annotated[list[Expect], Tag("<list>")] | Annotated[NoExpect, Tag("<NoExpect>")], _by_type(list, "<list>", "<NoExpect>")
+        Annotated[list[Expect], Tag("<list>")] | Annotated[NoExpect, Tag("<NoExpect>")],
+        _by_type(list, "<list>", "<NoExpect>"),
     ] = Field(default_factory=list)
     tell: list[Who] = Field(default_factory=list)
     """Who is told once the step is done. A notice is no gate (A-11)."""
     importance: Literal["low", "normal"] = "normal"
     rollback: (
-        Annotated[Annotated[Undo, Tag("<Undo>")] | Annotated[NoUndo, Tag("<NoUndo>")], _by_key("none", "<NoUndo>", "<Undo>")] | None
+        Annotated[
+            Annotated[Undo, Tag("<Undo>")] | Annotated[NoUndo, Tag("<NoUndo>")], _by_key("none", "<NoUndo>", "<Undo>")
+        ]
+        | None
     ) = None
     compensate: Compensate | None = None
 
@@ -292,7 +308,8 @@ class FieldRule(Closed):
     equals: Any | None = None
     includes: Any | None = None
     one_of: (
-        Annotated[Annotated[list[Any], Tag("<list>")] | Annotated[str, Tag("<one>")], _by_type(list, "<list>", "<one>")] | None
+        Annotated[Annotated[list[Any], Tag("<list>")] | Annotated[str, Tag("<one>")], _by_type(list, "<list>", "<one>")]
+        | None
     ) = None
     matches: str | None = None
     absent: bool | None = None
@@ -399,7 +416,9 @@ class Monitor(Closed):
 class Workflow(Closed):
     """A Workflow Definition: one process, all its systems, all five stages."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, defer_build=True, title="Topstitch workflow definition, v1")
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, frozen=True, defer_build=True, title="Topstitch workflow definition, v1"
+    )
 
     workflow: Slug
     version: Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]

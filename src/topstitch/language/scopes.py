@@ -96,12 +96,16 @@ class Scopes:
         ``actions`` maps what else is read to its output; ``lost`` are steps that are there but
         too broken to be looked at: anything may be read from them.
         """
-        optional_reads = frozenset(name for name, read in workflow.context.items() if read.optional or read.when is not None)
+        optional_reads = frozenset(
+            name for name, read in workflow.context.items() if read.optional or read.when is not None
+        )
         context = record({name: read.output if read else ANY for name, read in reads.items()}, optional_reads)
         flags = record({name: {"type": "boolean"} for name in sorted(declared_flags(workflow))})
         for name, step in workflow.steps.items():
             self._steps[name] = self._step_record(name, step)
-        steps = record({name: _status_too(self._steps[name]) for name in workflow.steps} | dict.fromkeys(sorted(lost), ANY))
+        steps = record(
+            {name: _status_too(self._steps[name]) for name in workflow.steps} | dict.fromkeys(sorted(lost), ANY)
+        )
         self.base = {
             "trigger": trigger if trigger is not None else ANY,
             "context": context,

@@ -43,7 +43,7 @@ class Shapes:
         self._file.message_type.add(name="Money")
         self._sealed = False
 
-    def seal(self) -> Any:  # noqa: ANN401 -- the pool of descriptors has no type
+    def seal(self) -> Any:
         """Close the file; from here on no record can be added."""
         if not self._sealed:
             self.pool.Add(self._file)
@@ -84,7 +84,7 @@ class Shapes:
             self._field(message.field.add(name=field_name, number=number), field_schema, f"{hint}_{field_name}")
         return name
 
-    def _field(self, field: Any, schema: JsonSchema, hint: str) -> None:  # noqa: ANN401
+    def _field(self, field: Any, schema: JsonSchema, hint: str) -> None:
         kind = kind_of(schema)
         repeated = kind == "array"
         if repeated:
@@ -109,7 +109,7 @@ _SCALARS: Final = {"string": _Field.TYPE_STRING, "boolean": _Field.TYPE_BOOL, "i
 
 
 def kind_of(schema: JsonSchema) -> str:
-    """Return ``string``, ``money``, ``boolean``, ``integer``, ``number``, ``array``, ``record``, ``object`` or ``any``."""
+    """Return string, money, boolean, integer, number, array, record (its fields known), object or any."""
     named = schema.get("type")
     if named == "string":
         return "money" if schema.get("format") == "money" else "string"
@@ -178,7 +178,9 @@ def _record_fits(given: JsonSchema, wanted: JsonSchema, shapes: Shapes) -> bool:
         return False
     have, want = given["properties"], wanted["properties"]
     needed = set(wanted.get("required", ()))
-    return needed <= set(have) and all(schema_fits(have[name], want[name], shapes) for name in have.keys() & want.keys())
+    return needed <= set(have) and all(
+        schema_fits(have[name], want[name], shapes) for name in have.keys() & want.keys()
+    )
 
 
 def schema_fits(given: JsonSchema, wanted: JsonSchema, shapes: Shapes) -> bool:
@@ -193,7 +195,7 @@ def schema_fits(given: JsonSchema, wanted: JsonSchema, shapes: Shapes) -> bool:
     return mine == other or (mine, other) in (("integer", "number"), ("money", "string"))
 
 
-def literal_trouble(value: Any, schema: JsonSchema) -> str | None:  # noqa: ANN401, PLR0911 -- one return for each kind
+def literal_trouble(value: Any, schema: JsonSchema) -> str | None:
     """Say what a written value is, if it is not what ``schema`` wants; ``None`` when it fits."""
     kind = kind_of(schema)
     if kind == "any":
@@ -234,7 +236,7 @@ def _text_trouble(value: str, schema: JsonSchema, kind: str) -> str | None:
     return None
 
 
-def _kind_of_value(value: Any) -> str:  # noqa: ANN401
+def _kind_of_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int):

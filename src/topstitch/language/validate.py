@@ -16,7 +16,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from topstitch.language.load import Document, Path
-from topstitch.language.report import Report, nearest
+from topstitch.language.report import Report, closest, nearest
 from topstitch.language.schema import Workflow
 
 ROUNDS_MAX: Final = 12
@@ -34,8 +34,9 @@ def validate(document: Document, report: Report) -> tuple[Workflow | None, bool]
         return _parse(data), True
     except ValidationError as failure:
         errors = failure.errors(include_url=False, include_context=True)
-    for error in errors:
-        _say(error, document, report)
+    missing = {_path(error["loc"]) for error in errors if error["type"] == "missing"}
+    for error in sorted(errors, key=lambda error: error["type"] != "extra_forbidden"):
+        _say(error, document, report, missing)
     return _rest(data, errors, report), False
 
 
@@ -56,7 +57,7 @@ def _rest(data: dict[str, Any], errors: list[Any], report: Report) -> Workflow |
     return None
 
 
-def _cut(rest: dict[str, Any], error: Any, report: Report) -> bool:  # noqa: ANN401 -- pydantic's error is a loose dict
+def _cut(rest: dict[str, Any], error: Any, report: Report) -> bool:
     path = _path(error["loc"])
     if error["type"] == "missing" or error["type"].endswith("too_short"):
         if len(path) == 1:
@@ -112,7 +113,7 @@ def _path(loc: tuple[Any, ...]) -> Path:
     return tuple(part for part in loc if not (isinstance(part, str) and (part.startswith("<") or part == "[key]")))
 
 
-def _say(error: Any, document: Document, report: Report) -> None:  # noqa: ANN401
+def _say(error: Any, document: Document, report: Report, missing: set[Path]) -> None:
     loc, kind = error["loc"], error["type"]
     path = _path(loc)
     if report.touched(path):
@@ -123,6 +124,9 @@ def _say(error: Any, document: Document, report: Report) -> None:  # noqa: ANN40
     elif kind == "extra_forbidden":
         known = sorted(_field_names(loc[:-1]))
         report.add("shape", path, f"there is no field '{name}' here", nearest(name, known), key=True)
+        meant = closest(name, [str(other[-1]) for other in missing if other[:-1] == path[:-1]])
+        if meant is not None:
+            report.break_off((*path[:-1], meant))  # misspelt, and said so
     elif loc and loc[-1] == "[key]":
         report.add("shape", path, f"'{name}' is no name", f"write {_pattern_words(error)}", key=True)
     else:
@@ -130,7 +134,7 @@ def _say(error: Any, document: Document, report: Report) -> None:  # noqa: ANN40
         report.add("shape", path, message, remedy)
 
 
-def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:  # noqa: ANN401
+def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:
     name = str(next((part for part in reversed(path) if isinstance(part, str)), "this"))
     if value is None and error["type"] != "literal_error":
         return f"'{name}' has no value", REMEDIES.get(name, "write one, or remove the field")
@@ -139,7 +143,7 @@ def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:  # noq
             return f"'{name}' wants {_pattern_words(error)}; this is {_shown(value)}", None
         case "literal_error":
             choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
-            return f"'{name}' wants {_or(choices)}; this is {_shown(value)}", nearest(str(value), choices) if isinstance(value, str) else None
+            return f"'{name}' wants {_or(choices)}; this is {_shown(value)}", _meant(value, choices)
         case "string_type":
             hint = "put the text in quotes" if isinstance(value, int | float) else _condition_hint(name, value)
             return f"'{name}' wants text; this is {_kind(value)}", hint
@@ -163,13 +167,18 @@ _WANTED: Final = {
 }
 
 
-def _condition_hint(name: str, value: Any) -> str | None:  # noqa: ANN401
+def _meant(value: Any, choices: list[str]) -> str | None:
+    meant = closest(value, choices) if isinstance(value, str) else None
+    return f"did you mean '{meant}'?" if meant else None
+
+
+def _condition_hint(name: str, value: Any) -> str | None:
     if isinstance(value, dict | list) and name in ("when", "check", "auto_when", "that", "match", "items"):
         return "put an expression that starts with '{' or '[' in quotes"
     return None
 
 
-def _pattern_words(error: Any) -> str:  # noqa: ANN401
+def _pattern_words(error: Any) -> str:
     return _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), "another form")
 
 
@@ -188,7 +197,8 @@ _PATTERNS: Final = {
 
 REMEDIES: Final[Mapping[str, str]] = {
     "give_up": "a wait without an end is a silent stall: say when to give up",
-    "rollback": "every step needs a rollback plan: 'rollback: {do: ...}' or 'rollback: {none: why nothing is to be undone}'",
+    "rollback": "every step needs a rollback plan: 'rollback: {do: ...}' or "
+    "'rollback: {none: why nothing is to be undone}'",
     "compensate": "say what is done when the step cannot be completed: 'compensate: {do: [...], then: ...}'",
     "refused": "say what happens when the answer is no: 'refused: {then: stop}'",
     "unanswered": "say what happens when nobody answers: 'unanswered: {then: stop}'; silence never approves",
@@ -221,7 +231,7 @@ def _field_names(loc: tuple[Any, ...]) -> set[str]:
     return {field.alias or name for each in _forms(here) for name, field in each.model_fields.items()}
 
 
-def _inside(annotation: Any, part: Any) -> Iterator[Any]:  # noqa: ANN401
+def _inside(annotation: Any, part: Any) -> Iterator[Any]:
     """Yield what stands at ``part`` of a value with this annotation."""
     if isinstance(part, str) and part.startswith("<"):
         named = [form for form in _forms([annotation]) if form.__name__ == part.strip("<>")]
@@ -245,7 +255,7 @@ def _forms(annotations: list[Any]) -> list[type[BaseModel]]:
     ]
 
 
-def _unwrapped(annotation: Any) -> Iterator[Any]:  # noqa: ANN401
+def _unwrapped(annotation: Any) -> Iterator[Any]:
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         yield from _unwrapped(typing.get_args(annotation)[0])
@@ -256,18 +266,24 @@ def _unwrapped(annotation: Any) -> Iterator[Any]:  # noqa: ANN401
         yield annotation
 
 
-def _kind(value: Any) -> str:  # noqa: ANN401
+def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "true or false"
     names = ((dict, "a mapping"), (list, "a list"), (int, "a whole number"), (str, "text"))
     return next((words for kind, words in names if isinstance(value, kind)), "empty")
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"'{value[:60]}'" if isinstance(value, str) else str(value) if isinstance(value, int) else _kind(value)
 
 
 def _or(choices: list[str]) -> str:
-    return choices[0] if len(choices) == 1 else ", ".join(choices[:-1]) + " or " + choices[-1] if choices else "another value"
+    return (
+        choices[0]
+        if len(choices) == 1
+        else ", ".join(choices[:-1]) + " or " + choices[-1]
+        if choices
+        else "another value"
+    )

@@ -18,7 +18,7 @@ from topstitch.language.cel_ast import Read
 from topstitch.language.expressions import Facts, Part, parse_text, runtime_expression
 from topstitch.language.functions import MONEY_FUNCTIONS
 from topstitch.language.load import Path
-from topstitch.language.report import Report, nearest, place_in
+from topstitch.language.report import Report, closest, nearest, place_in
 from topstitch.language.scopes import Scope, Scopes, Typed
 from topstitch.language.shapes import fits, kind_of, literal_trouble, words_of
 from topstitch.model.action import JsonSchema
@@ -65,27 +65,46 @@ class Values:
             self._type(path, schema, typed)
         return typed
 
-    def payload(self, path: Path, given: Mapping[str, Any], wanted: JsonSchema, site: Site, at: Path, free: frozenset[str] = frozenset()) -> None:  # noqa: PLR0913
-        """Check a ``with`` against an action's input. ``at`` is where its absence is reported; ``free`` is given elsewhere."""
+    def payload(
+        self,
+        path: Path,
+        given: Mapping[str, Any],
+        wanted: JsonSchema,
+        site: Site,
+        at: Path,
+        free: frozenset[str] = frozenset(),
+    ) -> None:
+        """Check a ``with`` against an action's input.
+
+        ``at`` is where a missing field is reported; ``free`` are fields that are given elsewhere.
+        """
         if self.report.touched(path):
             return
         properties: Mapping[str, JsonSchema] = wanted.get("properties", {})
+        closed = wanted.get("additionalProperties") is not True and "properties" in wanted
         missing = [name for name in wanted.get("required", ()) if name not in given and name not in free]
-        if missing and not any(self.report.touched((*path, name)) for name in missing):
-            named = " and ".join(f"'{name}'" for name in missing) if len(missing) < 3 else ", ".join(f"'{name}'" for name in missing)  # noqa: PLR2004
-            self.report.add("payload", at, f"{named} {'is' if len(missing) == 1 else 'are'} missing", "the action wants " + _wants(wanted), key=at == path)
-            self.report.break_off((*path, missing[0]))
         for name, value in given.items():
             here = (*path, name)
-            if name in properties:
-                self.value(here, value, properties[name], site, required=name in wanted.get("required", ()))
-            elif wanted.get("additionalProperties") is not True and (properties or "properties" in wanted):
-                if not self.report.touched(here):
-                    self.report.add("unknown-field", here, f"there is no field '{name}'", nearest(name, properties), key=True)
-            else:
-                self.value(here, value, {}, site)
+            if name in properties or not closed:
+                self.value(here, value, properties.get(name, {}), site, required=name in wanted.get("required", ()))
+            elif not self.report.touched(here):
+                self.report.add(
+                    "unknown-field", here, f"there is no field '{name}'", nearest(name, properties), key=True
+                )
+                if (meant := closest(name, missing)) is not None:
+                    missing.remove(meant)  # misspelt, and said so
+        missing = [name for name in missing if not self.report.touched((*path, name))]
+        if missing:
+            self.report.add(
+                "payload",
+                at,
+                f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+                "the action wants " + _wants(wanted),
+                key=True,
+                breaks=(*path, missing[0]),
+            )
 
-    def value(self, path: Path, value: Any, schema: JsonSchema, site: Site, *, required: bool = False) -> None:  # noqa: ANN401
+    def value(self, path: Path, value: Any, schema: JsonSchema, site: Site, *, required: bool = False) -> None:
         """Check one value of a payload."""
         if self.report.touched(path):
             return
@@ -126,7 +145,12 @@ class Values:
 
     def _literal(self, path: Path, text: str, schema: JsonSchema) -> None:
         if re.match(r"=[A-Za-z!(\[{]", text):
-            self.report.add("expression", path, "an expression needs a space after '='", f"write '= {text[1:40]}', or '==' for the sign itself")
+            self.report.add(
+                "expression",
+                path,
+                "an expression needs a space after '='",
+                f"write '= {text[1:40]}', or '==' for the sign itself",
+            )
         elif trouble := literal_trouble(text, schema):
             remedy = nearest(text, schema["enum"]) if schema.get("enum") else None
             self.report.add("type", path, f"'{_name(path)}' wants {words_of(schema)}; this is {trouble}", remedy)
@@ -142,14 +166,31 @@ class Values:
                 self._in_text(path, part, typed)
                 self._personal(path, typed, schema)
         if not broken and kind_of(schema) not in ("string", "money", "any"):
-            self.report.add("type", path, f"'{_name(path)}' wants {words_of(schema)}; this is text", "use '= expression' to keep the type")
+            self.report.add(
+                "type",
+                path,
+                f"'{_name(path)}' wants {words_of(schema)}; this is text",
+                "use '= expression' to keep the type",
+            )
 
     def _in_text(self, path: Path, part: Part, typed: Typed) -> None:
         place = place_in(self.report.document, path, part.offset, len(part.source or ""))
         if typed.type.startswith("optional"):
-            self.report.add("optional", path, f"'{_shown(part.source)}' may be absent", "give it a text with .orValue('...')", span=place)
+            self.report.add(
+                "optional",
+                path,
+                f"'{_shown(part.source)}' may be absent",
+                "give it a text with .orValue('...')",
+                span=place,
+            )
         elif typed.type.startswith(("LIST", "MAP")) or typed.type in self.scopes.shapes.schemas:
-            self.report.add("type", path, "a list or a record cannot stand in a text", "choose a field of it, or join(...) it", span=place)
+            self.report.add(
+                "type",
+                path,
+                "a list or a record cannot stand in a text",
+                "choose a field of it, or join(...) it",
+                span=place,
+            )
 
     def _typed(self, path: Path, part: Part, schema: JsonSchema, site: Site, *, required: bool) -> None:
         typed = self._compile(path, part.source or "", part.offset, site)
@@ -157,7 +198,12 @@ class Values:
             return
         optional = re.fullmatch(r"optional_type<(.*)>", typed.type)
         if optional and required:
-            self.report.add("optional", path, f"'{_name(path)}' is required, and this may be absent", "give it a value with .orValue(...)")
+            self.report.add(
+                "optional",
+                path,
+                f"'{_name(path)}' is required, and this may be absent",
+                "give it a value with .orValue(...)",
+            )
         elif not fits(optional[1] if optional else typed.type, schema, self.scopes.shapes):
             self._type(path, schema, typed)
         else:
@@ -226,7 +272,12 @@ class Values:
     def _reads_well(self, path: Path, typed: Typed, source: str, offset: int, site: Site) -> bool:
         """Check what is read; at most one finding, so that one mistake is said once."""
         if typed.syntax.walks_map:
-            self.report.add("expression", path, "going over a map has no defined order", "go over a list, or read the fields by name")
+            self.report.add(
+                "expression",
+                path,
+                "going over a map has no defined order",
+                "go over a list, or read the fields by name",
+            )
             return False
         for read in typed.syntax.reads:
             trouble = self._unavailable(read, site) or self._may_be_absent(read, typed)
@@ -243,7 +294,9 @@ class Values:
             try:
                 parse_money(arguments[0])
             except ValueError:
-                self.report.add("expression", path, f"'{arguments[0]}' is not an amount of money", 'write it as "2500 USD"')
+                self.report.add(
+                    "expression", path, f"'{arguments[0]}' is not an amount of money", 'write it as "2500 USD"'
+                )
                 return False
         return True
 
@@ -258,12 +311,20 @@ class Values:
         if root != "steps" or site.done is None:
             return None
         if not name or not part:
-            return "dependency", f"'{site.label}' reads '{dotted}' as a whole", "name a field: steps.<step>.output.<field>"
+            return (
+                "dependency",
+                f"'{site.label}' reads '{dotted}' as a whole",
+                "name a field: steps.<step>.output.<field>",
+            )
         if name in site.done or (part == "status" and name in site.settled):
             return None
         if part == "status":
-            return "dependency", f"'{site.label}' reads '{dotted}' but does not wait for '{name}'", f"add '{name}' to needs or after"
-        if read.optional_from == 2 and name in site.settled:  # noqa: PLR2004 -- steps.x.?output
+            return (
+                "dependency",
+                f"'{site.label}' reads '{dotted}' but does not wait for '{name}'",
+                f"add '{name}' to needs or after",
+            )
+        if read.optional_from == 2 and name in site.settled:
             return None
         return "dependency", f"'{site.label}' reads '{dotted}' but does not need '{name}'", f"add '{name}' to needs"
 
@@ -284,7 +345,7 @@ class Values:
             schema = properties[part]
         return None
 
-    def _read_place(self, path: Path, read: Read, source: str, offset: int) -> Any:  # noqa: ANN401
+    def _read_place(self, path: Path, read: Read, source: str, offset: int) -> Any:
         pattern = r"\s*(?:\.\s*\??|\[\s*\??\s*[\"'])\s*".join(re.escape(part) for part in read.path)
         found = re.search(rf"(?<![\w.]){pattern}", source)
         if found is None:
@@ -302,7 +363,12 @@ class Values:
             if read.tested:
                 continue
             if source.get("x-secret"):
-                self.report.add("secret", path, f"'{'.'.join(read.path)}' is a secret and would be written to the journal", "let the connector hold it")
+                self.report.add(
+                    "secret",
+                    path,
+                    f"'{'.'.join(read.path)}' is a secret and would be written to the journal",
+                    "let the connector hold it",
+                )
                 return
             masked = any(name == "mask" for name, _ in typed.syntax.calls)
             if source.get("x-personal") and not (schema.get("x-personal") or masked or not schema):
@@ -316,7 +382,7 @@ class Values:
                 return
 
 
-def constant(source: str) -> Any:  # noqa: ANN401
+def constant(source: str) -> Any:
     """Return the value of an expression that reads nothing; ``None`` when it has none."""
     try:
         return runtime_expression(source).evaluate(Facts({}))
@@ -337,6 +403,11 @@ def _guards(reads: Iterable[Read]) -> frozenset[tuple[str, ...]]:
     """Return the paths whose absence an expression asks about."""
     tested = {read.path for read in reads if read.tested}
     return frozenset(tested | {read.path[: read.optional_from + 1] for read in reads if read.optional_from is not None})
+
+
+def _listed(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " and " + quoted[-1]
 
 
 def _wants(schema: JsonSchema) -> str:

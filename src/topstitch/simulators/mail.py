@@ -266,14 +266,13 @@ class _Smtp(SMTP):
             ident="ESMTP simulated",
             authenticator=_Authenticator(simulator),
             auth_require_tls=False,
-            auth_required=True,
             data_size_limit=SIZE_MAX,
             enable_SMTPUTF8=True,
             loop=asyncio.get_running_loop(),
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        fault = self.simulator.faults.take("CONNECT", "")
+        fault = self.simulator.faults.take("CONNECT", "", is_write=False)
         if fault and fault.kind is FaultKind.DOWN and isinstance(transport, asyncio.WriteTransport):
             self.simulator.note("CONNECT", "", 0, fault=fault)
             transport.abort()
@@ -297,7 +296,7 @@ class _Authenticator:
     ) -> AuthResult:
         settings = self._simulator.settings
         wanted = (settings["username"].encode(), settings["password"].encode())
-        refused = self._simulator.faults.take("AUTH", "")
+        refused = self._simulator.faults.take("AUTH", "", is_write=False)
         good = isinstance(data, LoginPassword) and (data.login, data.password) == wanted and refused is None
         self._simulator.note("AUTH", "", 235 if good else 535, fault=refused)
         return AuthResult(success=good, handled=False)
@@ -310,8 +309,10 @@ class _Handler:
         self._simulator = simulator
 
     async def handle_MAIL(  # noqa: N802 (aiosmtpd's name)
-        self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
+        if not session.authenticated:
+            return "530 5.7.0 Authentication required"
         refusal, _ = await self._simulator.meet("MAIL", address, server.transport)
         if refusal:
             return refusal

@@ -57,7 +57,7 @@ def after(vendor: Vendor, fault: Fault | None, answer: Answer) -> Answer:
             return vendor.error(409)
         case FaultKind.BAD_JSON:
             return Answer(answer.status, answer.payload()[: max(1, len(answer.payload()) // 2)], answer.headers)
-        case FaultKind.WRONG_SCHEMA if answer.body is not None:
+        case FaultKind.WRONG_SCHEMA if answer.body is not None and answer.media == "application/json":
             document = orjson.loads(answer.payload())
             return Answer(answer.status, reshape(document, fault.with_), answer.headers)
     return answer

@@ -42,7 +42,7 @@ class Rows:
         if table in NUMBERS:
             prefix, start = NUMBERS[table]
             usual["number"] = f"{prefix}{self._records.number(table, start):07d}"
-        return self.put(table, random_bytes(16).hex(), {**usual, **_defaults(table), **fields})
+        return self.put(table, random_bytes(16).hex(), _with_priority(table, {**usual, **_defaults(table), **fields}))
 
     def put(self, table: str, sys_id: str, fields: Mapping[str, str]) -> Json:
         """Insert a row under a sys_id that is known."""
@@ -54,8 +54,8 @@ class Rows:
     def change(self, table: str, row: Json, fields: Mapping[str, str]) -> Json:
         """Change a row and its system fields."""
         count = str(int(row.get("sys_mod_count", "0")) + 1)
-        stamped = {**fields, "sys_updated_on": self.stamp(), "sys_mod_count": count}
-        return self._records.change(table, row["sys_id"], stamped)
+        stamped = {**row, **fields, "sys_updated_on": self.stamp(), "sys_mod_count": count}
+        return self._records.change(table, row["sys_id"], _with_priority(table, stamped))
 
     def known_fields(self, table: str, fields: Json) -> dict[str, str]:
         """Return the fields that the table has, as text; the vendor ignores the others."""
@@ -109,6 +109,14 @@ def _defaults(table: str) -> dict[str, str]:
     if table == "incident":
         return {"state": "1", "impact": "3", "urgency": "3", "priority": "5", "active": "true"}
     return {"active": "true"} if "active" in COLUMNS[table] else {}
+
+
+def _with_priority(table: str, fields: Mapping[str, str]) -> dict[str, str]:
+    """Return a row with the priority that follows from impact and urgency, as the vendor's rule has it."""
+    both = (fields.get("impact", ""), fields.get("urgency", ""))
+    if table != "incident" or not all(one in {"1", "2", "3"} for one in both):
+        return dict(fields)
+    return {**fields, "priority": str(int(both[0]) + int(both[1]) - 1)}
 
 
 def _text(value: Any) -> str:

@@ -180,6 +180,8 @@ class Simulator:
                 return answer, change.effects > 0
         except Refusal as refused:
             return refused.answer, False
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return self.error(400, message=f"The request cannot be read: {error!r}"), False
 
     def _admit(self, call: Call, endpoint: Endpoint) -> None:
         if endpoint.open:

@@ -57,7 +57,7 @@ class People:
             Route("/_sim/press", self._press_json, methods=["POST"]),
             Route("/_sim/submit", self._submit_json, methods=["POST"]),
             Route("/_sim/notifications", self._notifications, methods=["GET"]),
-            WebSocketRoute("/link", self._socket),
+            WebSocketRoute("/link/", self._socket),
         ]
 
     # Acts

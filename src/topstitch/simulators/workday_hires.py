@@ -94,8 +94,8 @@ class Hires:
         document = self.make(asked)
         with self._records.store.transaction():
             self._workers.put(_worker_of(document, asked))
-        if notify:
-            self.notify(document)
+            if notify:
+                self.notify(document)
         return document
 
     def make(self, asked: Mapping[str, Any]) -> dict[str, Any]:

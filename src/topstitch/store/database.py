@@ -108,7 +108,7 @@ class Sqlite:
         mode = self.connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise _operator("database-no-wal", f"{self.place} cannot use SQLite's write-ahead log (it says {mode!r})", "move the data folder to a local disk")
-        for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=2000"):
+        for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
             self.connection.execute(f"PRAGMA {pragma}")
 
     def begin(self) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,7 @@ from topstitch.foundation.ids import random_bytes
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+POOL_BYTES: Final = 4096
 KEY_FILE: Final = "installation.key"
 
 
@@ -55,12 +57,39 @@ class InstallationKey:
 
     def new_subject_key(self, instance: str, subject: str) -> SubjectKey:
         """Make the key of an instance."""
-        key = random_bytes(KEY_BYTES)
+        key = fresh_bytes(KEY_BYTES)
         return SubjectKey(subject=subject, wrapped=_seal(self._cipher, key, instance), cipher=AESGCM(key), fresh=True)
 
     def unwrap(self, instance: str, subject: str, wrapped: str) -> SubjectKey:
         """Open a stored key."""
         return SubjectKey(subject=subject, wrapped=wrapped, cipher=AESGCM(_open(self._cipher, wrapped, instance)), fresh=False)
+
+
+class _Pool(threading.local):
+    """Random bytes drawn by the page: each draw from the machine hands the interpreter lock over."""
+
+    def __init__(self) -> None:
+        self._bytes, self._at = b"", 0
+
+    def take(self, count: int) -> bytes:
+        """Return bytes that nobody else gets."""
+        start, self._at = self._at, self._at + count
+        if self._at > len(self._bytes):
+            self._bytes, start, self._at = random_bytes(POOL_BYTES), 0, count
+        return self._bytes[start : self._at]
+
+    def forget(self) -> None:
+        """Drop what is drawn: a forked process must not use the same."""
+        self._bytes, self._at = b"", 0
+
+
+_POOL: Final = _Pool()
+os.register_at_fork(after_in_child=_POOL.forget)
+
+
+def fresh_bytes(count: int) -> bytes:
+    """Return ``count`` unpredictable bytes, at most a page."""
+    return _POOL.take(count)
 
 
 def read_or_make_key(path: Path | None, *, known_check: str | None) -> InstallationKey:
@@ -111,7 +140,7 @@ def _make(path: Path) -> bytes:
 
 
 def _seal(cipher: AESGCM, data: bytes, place: str) -> str:
-    nonce = random_bytes(NONCE_BYTES)
+    nonce = fresh_bytes(NONCE_BYTES)
     return base64.b64encode(nonce + cipher.encrypt(nonce, data, place.encode())).decode()
 
 

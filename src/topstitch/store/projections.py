@@ -116,13 +116,13 @@ def _rows_of(rows: Mapping[Projection, Mapping[tuple[Any, ...], Row]]) -> list[t
 
 
 def _values(projection: Projection, row: Row) -> list[Any]:
-    get = row.get
-    return [_scalar(get(name)) for name in projection.columns]
+    return [value if value is None or value.__class__ in _PLAIN else _scalar(value) for value in map(row.get, projection.columns)]
+
+
+_PLAIN: Final = frozenset({str, int})
 
 
 def _scalar(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    if value is None or type(value) in (str, int):
-        return value
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, Mapping) and value.keys() == {"erased"}:

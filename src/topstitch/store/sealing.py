@@ -21,10 +21,9 @@ import orjson
 from topstitch.foundation.canonical import commitment, digest_bytes
 from topstitch.foundation.clock import cut
 from topstitch.foundation.errors import TamperError
-from topstitch.foundation.ids import random_bytes
 from topstitch.foundation.timetext import rfc3339
 from topstitch.model.record import ENGINE, Actor, ActorKind, Draft, Path, Record, Stage
-from topstitch.store.keys import SubjectKey
+from topstitch.store.keys import SubjectKey, fresh_bytes
 
 BLOB_BYTES_MIN: Final = 65_536
 """A longer record stands in ``blobs``, under its digest."""
@@ -33,6 +32,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SORTED: Final = orjson.OPT_SORT_KEYS
 _COMMITMENT_LENGTH: Final = 44
 _ENGINE: Final = str(ENGINE)
+_ENGINE_JSON: Final = f'"{_ENGINE}"'
 _MARK: Final = '{"c":"'
 
 
@@ -66,9 +66,10 @@ def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | N
             ciphertext = key.encrypt(orjson.dumps(opened), f"{instance}:{seq}")
     at, at_text, at_ms = _time(draft.at)
     step = "null" if draft.step is None else orjson.dumps(draft.step).decode()
+    actor = _ENGINE_JSON if draft.actor == ENGINE else orjson.dumps(str(draft.actor)).decode()
     # sorted by key, without white space: the canonical form, put together from canonical parts
     text = (
-        f'{{"actor":{orjson.dumps(str(draft.actor)).decode()},"at":"{at_text}","body":{plain.decode()},"instance":"{instance}",'
+        f'{{"actor":{actor},"at":"{at_text}","body":{plain.decode()},"instance":"{instance}",'
         f'"kind":"{draft.kind}","seq":{seq},"stage":"{draft.stage}","step":{step}}}'
     )
     digest = sha256(b"\x00" + prev + text.encode()).digest()
@@ -162,7 +163,7 @@ def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str
         found, value = _get(body, path)
         if not found or value is None:
             continue
-        salt = random_bytes(SALT_BYTES)
+        salt = fresh_bytes(SALT_BYTES)
         mark = {"c": base64.b64encode(commitment(salt, value)).decode()}
         body = _put(body, path, mark)
         opened.append((path, base64.b64encode(salt).decode(), value))

@@ -26,7 +26,7 @@ from topstitch.store.requests import Request
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
 """How often a SQLite writer looks whether another process has committed."""
-SWITCH_SECONDS: Final = 0.0005
+SWITCH_SECONDS: Final = 0.001
 """Upper bound of the interpreter's thread switch interval while a writer thread lives: the default
 of 5 ms lets a busy event loop hold a commit up once per statement."""
 

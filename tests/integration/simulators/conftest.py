@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -58,6 +59,13 @@ class World:
     sims: Simulators
     session: aiohttp.ClientSession
     clock: SimulatedClock
+
+    async def somebody_sleeps(self) -> datetime:
+        """Return the time until which a simulator sleeps, once one does."""
+        async with asyncio.timeout(5):
+            while (when := self.clock.next_sleeper()) is None:  # noqa: ASYNC110 (the clock has no event)
+                await asyncio.sleep(0)
+        return when
 
     async def client(self, system: str) -> Client:
         """Return a client that has signed in."""

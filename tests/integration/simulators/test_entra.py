@@ -70,7 +70,11 @@ async def test_edge_2_a_taken_principal_name_is_a_400_that_says_so(entra: Any) -
     await created(entra)
     reply = await entra("POST", "/v1.0/users", {**USER, "userPrincipalName": "Priya.Raman@corp.example"})
     text = "Another object with the same value for property userPrincipalName already exists."
-    assert (reply.status, reply.body["error"]["code"], reply.body["error"]["message"]) == (400, "Request_BadRequest", text)
+    assert (reply.status, reply.body["error"]["code"], reply.body["error"]["message"]) == (
+        400,
+        "Request_BadRequest",
+        text,
+    )
 
 
 async def test_edge_2_a_disabled_account_with_the_same_number_does_not_prevent_another(entra: Any) -> None:
@@ -111,7 +115,10 @@ async def test_edge_10_a_new_user_is_invisible_for_a_while_but_its_name_is_taken
 async def test_edge_10_a_new_user_may_not_be_referred_to_yet(world: Any, entra: Any) -> None:
     await entra("PATCH", "/_sim/settings", {"reference_lag_seconds": 30})
     id_ = await created(entra)
-    where, body = f"/v1.0/groups/{await group(entra, 'sales')}/members/$ref", {"@odata.id": f"https://x/v1.0/users/{id_}"}
+    where, body = (
+        f"/v1.0/groups/{await group(entra, 'sales')}/members/$ref",
+        {"@odata.id": f"https://x/v1.0/users/{id_}"},
+    )
     assert (await entra("POST", where, body)).status == 404
     world.clock.advance(30)
     assert (await entra("POST", where, body)).status == 204
@@ -164,7 +171,9 @@ async def test_a_deleted_user_waits_in_the_deleted_items_and_comes_back(entra: A
     id_ = await created(entra)
     assert (await entra("DELETE", MINE)).status == 204
     assert (await entra("GET", MINE)).status == 404
-    assert (await entra("GET", f"/v1.0/directory/deletedItems/{id_}")).body["userPrincipalName"] == USER["userPrincipalName"]
+    assert (await entra("GET", f"/v1.0/directory/deletedItems/{id_}")).body["userPrincipalName"] == USER[
+        "userPrincipalName"
+    ]
     assert (await entra("POST", f"/v1.0/directory/deletedItems/{id_}/restore")).status == 200
     assert (await entra("GET", MINE)).body["id"] == id_
 
@@ -193,7 +202,9 @@ async def test_lists_page_filter_count_and_refuse_what_graph_refuses(entra: Any)
     text = "startswith(displayName,'In') and (department eq 'Engineering' or department in ('Sales','Design'))"
     found = (await entra("GET", f"/v1.0/users?$filter={text}")).body["value"]
     assert [user["displayName"] for user in found] == ["Ingrid Solberg"]
-    assert (await entra("GET", "/v1.0/users?$filter=displayName gt 'a'")).body["error"]["code"] == "Request_UnsupportedQuery"
+    assert (await entra("GET", "/v1.0/users?$filter=displayName gt 'a'")).body["error"][
+        "code"
+    ] == "Request_UnsupportedQuery"
     assert (await entra("GET", "/v1.0/users?$top=1000")).status == 400
 
 

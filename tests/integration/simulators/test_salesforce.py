@@ -45,7 +45,9 @@ async def test_upsert_creates_changes_and_refuses_what_is_ambiguous(salesforce: 
 
 
 async def test_the_key_may_not_stand_in_the_body(salesforce: Any) -> None:
-    reply = await salesforce("PATCH", f"{DATA}/sobjects/Account/{KEYED}", {"Name": "x", "Topstitch_Key__c": "ins_1:crm"})
+    reply = await salesforce(
+        "PATCH", f"{DATA}/sobjects/Account/{KEYED}", {"Name": "x", "Topstitch_Key__c": "ins_1:crm"}
+    )
     assert (reply.status, reply.body[0]["errorCode"]) == (400, "INVALID_FIELD")
 
 
@@ -85,9 +87,14 @@ async def test_a_user_cannot_be_deleted_only_made_inactive(salesforce: Any) -> N
 
 async def test_soql_filters_orders_walks_and_counts(salesforce: Any) -> None:
     await salesforce("POST", f"{DATA}/sobjects/UserTerritory2Association", await association(salesforce))
-    found = await one(salesforce, "SELECT Territory2.Name, RoleInTerritory2 FROM UserTerritory2Association WHERE User.Email LIKE 'dana%'")
+    found = await one(
+        salesforce,
+        "SELECT Territory2.Name, RoleInTerritory2 FROM UserTerritory2Association WHERE User.Email LIKE 'dana%'",
+    )
     assert (found["Territory2"]["Name"], found["RoleInTerritory2"]) == ("EMEA-North", "Account Executive")
-    query = "SELECT Name FROM Account WHERE Territory__c IN ('EMEA-Central') AND NOT Name = 'x' ORDER BY Name DESC LIMIT 1"
+    query = (
+        "SELECT Name FROM Account WHERE Territory__c IN ('EMEA-Central') AND NOT Name = 'x' ORDER BY Name DESC LIMIT 1"
+    )
     assert (await one(salesforce, query))["Name"] == "Nordwind Logistik"
     counted = await salesforce("GET", f"{DATA}/query?q={quote('SELECT COUNT() FROM Account')}")
     assert counted.body == {"totalSize": 4, "done": True, "records": []}
@@ -110,7 +117,9 @@ async def test_bad_queries_are_refused(salesforce: Any, query: str, code: str) -
 
 async def test_quotes_in_a_query_are_escaped(salesforce: Any) -> None:
     await salesforce("POST", f"{DATA}/sobjects/Account", {"Name": "O'Neill & Sons"})
-    assert (await one(salesforce, r"SELECT Name FROM Account WHERE Name = 'O\'Neill & Sons'"))["Name"] == "O'Neill & Sons"
+    assert (await one(salesforce, r"SELECT Name FROM Account WHERE Name = 'O\'Neill & Sons'"))[
+        "Name"
+    ] == "O'Neill & Sons"
 
 
 async def test_queries_come_in_batches(world: Any, salesforce: Any) -> None:
@@ -127,7 +136,12 @@ async def test_queries_come_in_batches(world: Any, salesforce: Any) -> None:
 def parts(*names: str | None) -> list[dict[str, Any]]:
     url = f"{DATA}/sobjects/Account"
     return [
-        {"method": "POST", "url": url, "referenceId": f"part{number}", "body": {"Name": name} if name else {"Nmae": "x"}}
+        {
+            "method": "POST",
+            "url": url,
+            "referenceId": f"part{number}",
+            "body": {"Name": name} if name else {"Nmae": "x"},
+        }
         for number, name in enumerate(names)
     ]
 
@@ -139,7 +153,11 @@ async def accounts(salesforce: Any) -> int:
 async def test_a_composite_all_or_none_leaves_nothing_when_a_part_fails(salesforce: Any) -> None:
     body = {"allOrNone": True, "compositeRequest": parts("a", None, "c")}
     results = (await salesforce("POST", f"{DATA}/composite", body)).body["compositeResponse"]
-    assert [result["body"][0]["errorCode"] for result in results] == ["PROCESSING_HALTED", "INVALID_FIELD", "PROCESSING_HALTED"]
+    assert [result["body"][0]["errorCode"] for result in results] == [
+        "PROCESSING_HALTED",
+        "INVALID_FIELD",
+        "PROCESSING_HALTED",
+    ]
     assert await accounts(salesforce) == 4
 
 
@@ -180,7 +198,10 @@ async def test_too_many_calls_are_a_403_here(salesforce: Any) -> None:
 
 
 async def test_describe_tells_types_keys_and_references(salesforce: Any) -> None:
-    fields = {field["name"]: field for field in (await salesforce("GET", f"{DATA}/sobjects/AccountTeamMember/describe")).body["fields"]}
+    fields = {
+        field["name"]: field
+        for field in (await salesforce("GET", f"{DATA}/sobjects/AccountTeamMember/describe")).body["fields"]
+    }
     assert fields["UserId"]["referenceTo"] == ["User"]
     assert fields["Topstitch_Key__c"]["externalId"] is True
     assert fields["AccountId"]["nillable"] is False

@@ -236,7 +236,8 @@ class _Compiler:
         if isinstance(placed, str) or placed is None:
             if placed is Idempotency.NATIVE_KEY and "{key}" not in str(request.model_dump()):
                 raise self._text.error(
-                    (*at, "idempotency"), "native_key, but the key is sent nowhere; name header, query or body, or use {key}"
+                    (*at, "idempotency"),
+                    "native_key, but the key is sent nowhere; name header, query or body, or use {key}",
                 )
             return query, headers, body
         if placed.header:
@@ -253,9 +254,13 @@ class _Compiler:
         def fill(template: Any, at: At) -> Filler | None:
             if template is None or template == {}:
                 return None
-            return self._guarded(at, lambda: compile_template(template, self._settings, known))
+            return self._template(template, known, at)
 
         return fill
+
+    def _template(self, template: Any, known: frozenset[str], at: At) -> Filler:
+        filler: Filler = self._guarded(at, lambda: compile_template(template, self._settings, known))
+        return filler
 
     def _output(
         self, name: str, field: OutputField, known: frozenset[str], at: At
@@ -289,9 +294,9 @@ class _Compiler:
             where=tuple(
                 (
                     self._needed(path, (*at, "where", path)),
-                    self._guarded((*at, "where", path), lambda t=t: compile_template(t, self._settings, known)),
+                    self._template(template, known, (*at, "where", path)),
                 )
-                for path, t in where.items()
+                for path, template in where.items()
             ),
         )
 
@@ -347,7 +352,8 @@ class _Compiler:
         return None if path is None else self._needed(path, at)
 
     def _needed(self, path: str, at: At) -> Getter:
-        return self._guarded(at, lambda: compile_path(path))
+        getter: Getter = self._guarded(at, lambda: compile_path(path))
+        return getter
 
     def _guarded(self, at: At, make: Callable[[], Any]) -> Any:
         try:

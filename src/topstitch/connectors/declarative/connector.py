@@ -52,7 +52,12 @@ class Declared(Connector):
     """The connector of one file."""
 
     def __init__(
-        self, given: Given, document: Document, contract: Any, actions: Mapping[str, Compiled], events: Mapping[str, Any]
+        self,
+        given: Given,
+        document: Document,
+        contract: Any,
+        actions: Mapping[str, Compiled],
+        events: Mapping[str, Any],
     ) -> None:
         super().__init__(given)
         self.contract = contract
@@ -60,7 +65,11 @@ class Declared(Connector):
         self._actions = actions
         self._events = events
         self._http = HttpClient(
-            _at(given, document), title=contract.title, auth=_auth(given, document), classify=_good, headers=document.headers
+            _at(given, document),
+            title=contract.title,
+            auth=_auth(given, document),
+            classify=_good,
+            headers=document.headers,
         )
         self._credential_words = [r for r in _shared(actions) if r.class_ is ErrorClass.CREDENTIAL]
         if self._credential_words:
@@ -72,7 +81,11 @@ class Declared(Connector):
         self._check(compiled, params)
         answer = await self._send(compiled, params, call)
         if self._absent(compiled, answer):
-            return Done(None) if compiled.looks_up or not compiled.writes else Done(self._from_input(compiled, params, call))
+            return (
+                Done(None)
+                if compiled.looks_up or not compiled.writes
+                else Done(self._from_input(compiled, params, call))
+            )
         document = answer.json(writes=compiled.writes) if answer.body and compiled.output else None
         if compiled.pages is not None:
             document = await self._more_pages(compiled, compiled.pages, document, params, call)
@@ -190,7 +203,8 @@ class Declared(Connector):
         if compiled.looks_up:
             return Done(None)
         raise PermanentError(
-            "not_found", f"{self.contract.title} has no such record for {compiled.contract.name}; check what it was asked"
+            "not_found",
+            f"{self.contract.title} has no such record for {compiled.contract.name}; check what it was asked",
         )
 
     async def _more_pages(
@@ -271,7 +285,9 @@ class Declared(Connector):
             if value is None and optional:
                 continue
             if value is None or not check(value):
-                raise RequestError("event_invalid", f"{field} of {name} is missing or of another type; correct the sender")
+                raise RequestError(
+                    "event_invalid", f"{field} of {name} is missing or of another type; correct the sender"
+                )
             data[field] = value
         identity = event.id(raw)
         if not isinstance(identity, str) or not identity:
@@ -285,7 +301,7 @@ class Declared(Connector):
     def _bad_params(self, compiled: Compiled, what: str) -> PermanentError:
         return PermanentError(
             "params_invalid",
-            f"{self.contract.name}.{compiled.contract.name} cannot take these params ({what}); correct the step's with:",
+            f"{self.contract.name}.{compiled.contract.name} cannot take these params: {what}; correct the step's with:",
         )
 
     def _shape(self, compiled: Compiled, answer: Answer, what: str) -> ConnectorError:

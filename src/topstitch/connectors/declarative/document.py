@@ -141,7 +141,7 @@ class Pick(Strict):
 
 
 class Paging(Strict):
-    """How a list goes on: by ``next`` (path of an address) or ``cursor`` (path) sent back as ``param``, or by offset."""
+    """How a list goes on: by ``next`` (path of an address), or ``cursor`` (path) sent back as ``param``, or offset."""
 
     rows: str
     next: str | None = None
@@ -235,13 +235,14 @@ def _at(loc: tuple[int | str, ...], value: Any) -> At:
     """Return the part of a pydantic location that exists in the file (it names union members too)."""
     at: list[int | str] = []
     for part in loc:
-        if (isinstance(value, dict) and part in value) or (
-            isinstance(value, list) and isinstance(part, int) and part < len(value)
-        ):
+        if isinstance(part, int):
+            if not isinstance(value, list) or part >= len(value):
+                break
             at.append(part)
             value = value[part]
-        elif part == loc[-1] and isinstance(value, dict):
+        elif isinstance(value, dict) and (part in value or part == loc[-1]):
             at.append(part)
+            value = value.get(part)
     return tuple(at)
 
 

@@ -26,7 +26,7 @@ _PATH: Final = re.compile(r"\$|[\w@$-]+(\[\])?(\.[\w@$-]+(\[\])?)*")
 
 
 def compile_path(path: str) -> Getter:
-    """Return the function that finds ``path``; it returns nothing where there is nothing. Raise ``ValueError`` if it is none."""
+    """Return the function that finds ``path``, or nothing where it is absent; raise ``ValueError`` if it is none."""
     if not _PATH.fullmatch(path):
         raise ValueError(f"{path!r} is no path; write it as data.items.0.id, or rows[].id for each row")
     if path == "$":
@@ -95,7 +95,9 @@ def _place(name: str, settings: Mapping[str, str], known: frozenset[str]) -> str
         return lambda _p, c: c.key
     if name == "instance":
         return lambda _p, c: c.instance
-    choices = ", ".join([*(f"input.{n}" for n in sorted(known)), *(f"setting.{n}" for n in settings), "key", "instance"])
+    choices = ", ".join(
+        [*(f"input.{n}" for n in sorted(known)), *(f"setting.{n}" for n in settings), "key", "instance"]
+    )
     raise ValueError(f"{{{name}}} names nothing; use one of {choices}")
 
 

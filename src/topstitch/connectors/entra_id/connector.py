@@ -35,14 +35,22 @@ from topstitch.connectors.entra_id.models import (
     UserQuery,
 )
 from topstitch.connectors.http import segment
-from topstitch.foundation.errors import ChangedError, ConnectorError, PermanentError, TransientError, UnknownOutcomeError
+from topstitch.foundation.errors import (
+    ChangedError,
+    ConnectorError,
+    PermanentError,
+    TransientError,
+    UnknownOutcomeError,
+)
 from topstitch.foundation.ids import random_bytes
 from topstitch.model.action import Idempotency
 
 MARK: Final = "extensionAttribute15"
 ENROLMENT: Final = "https://mysignins.microsoft.com/security-info?login_hint={upn}"
 LAG_SECONDS: Final = 5.0
-PORTAL: Final = "https://entra.microsoft.com/#view/Microsoft_AAD_UsersAndTenants/UserProfileMenuBlade/~/overview/userId/{id}"
+PORTAL: Final = (
+    "https://entra.microsoft.com/#view/Microsoft_AAD_UsersAndTenants/UserProfileMenuBlade/~/overview/userId/{id}"
+)
 
 
 class EntraId(Connector):
@@ -60,7 +68,12 @@ class EntraId(Connector):
         self._graph = Graph(given)
 
     @write(
-        idempotency=Idempotency.UNIQUE, lookup="find_created", undo="disable_user", risk_floor=2, settle="60s", timeout="60s"
+        idempotency=Idempotency.UNIQUE,
+        lookup="find_created",
+        undo="disable_user",
+        risk_floor=2,
+        settle="60s",
+        timeout="60s",
     )
     async def create_user(self, new: NewUser, call: CallContext) -> Done[CreatedUser]:
         """Create an account with groups, licences and manager, and enable it when all of that is in place."""
@@ -117,11 +130,13 @@ class EntraId(Connector):
             user = await self._graph.user(query.upn, call)
         if user is None:
             return FoundUser(found=False)
-        return FoundUser(found=True, user_id=user["id"], upn=user["userPrincipalName"], enabled=bool(user["accountEnabled"]))
+        return FoundUser(
+            found=True, user_id=user["id"], upn=user["userPrincipalName"], enabled=bool(user["accountEnabled"])
+        )
 
     @write(idempotency=Idempotency.NATURAL, undo="enable_user", risk_floor=2, timeout="60s")
     async def disable_user(self, who: Disable, call: CallContext) -> Done[Enabled]:
-        """Disable an account and sign it out; with ``remove_groups`` it also leaves its groups and gives licences back."""
+        """Disable an account and sign it out; with ``remove_groups`` it leaves its groups and licences too."""
         gone = Done(Enabled(user_id=who.user_id, enabled=False), found=call.first, record=who.user_id)
         user = await self._graph.user(who.user_id, call)
         if user is None:
@@ -161,10 +176,11 @@ class EntraId(Connector):
     async def list_users(self, since: Since, call: CallContext) -> ListedUsers:
         """Accounts with an employee number that were created on or after a day."""
         query = {"$select": "id,userPrincipalName,employeeId,createdDateTime", "$top": "999"}
-        rows = []
-        async for row in self._graph.rows("/users", call, query):
-            if row.get("employeeId") and (row.get("createdDateTime") or "") >= since.since:
-                rows.append(ListedUser(employee_number=row["employeeId"], user_id=row["id"], upn=row["userPrincipalName"]))
+        rows = [
+            ListedUser(employee_number=row["employeeId"], user_id=row["id"], upn=row["userPrincipalName"])
+            async for row in self._graph.rows("/users", call, query)
+            if row.get("employeeId") and (row.get("createdDateTime") or "") >= since.since
+        ]
         return ListedUsers(rows=rows)
 
     @read()
@@ -172,7 +188,9 @@ class EntraId(Connector):
         """The people in a group, those in its inner groups too."""
         ids = await self._graph.group_ids([query.group], call)
         members = self._graph.rows(
-            f"/groups/{segment(ids[query.group])}/transitiveMembers", call, {"$select": "id,displayName,mail,userPrincipalName"}
+            f"/groups/{segment(ids[query.group])}/transitiveMembers",
+            call,
+            {"$select": "id,displayName,mail,userPrincipalName"},
         )
         return People(people=[_person(row) async for row in members if _is_user(row)])
 
@@ -229,7 +247,12 @@ class EntraId(Connector):
         return {name: value for name, value in fields.items() if value is not None}
 
     async def _complete(
-        self, user: Mapping[str, Any], groups: Mapping[str, str], skus: Mapping[str, str], manager: str | None, call: CallContext
+        self,
+        user: Mapping[str, Any],
+        groups: Mapping[str, str],
+        skus: Mapping[str, str],
+        manager: str | None,
+        call: CallContext,
     ) -> None:
         path = f"/users/{segment(user['id'])}"
         for group in groups.values():
@@ -255,7 +278,9 @@ class EntraId(Connector):
             return None
         user = await self._graph.user(upn, call)
         if user is None:
-            raise PermanentError("manager_unknown", f"{TITLE} has no manager {upn}; correct manager_upn or create the account")
+            raise PermanentError(
+                "manager_unknown", f"{TITLE} has no manager {upn}; correct manager_upn or create the account"
+            )
         return str(user["id"])
 
     async def _join(self, group: str, user_id: str, call: CallContext) -> None:
@@ -301,7 +326,8 @@ class EntraId(Connector):
         rows = [row async for row in self._graph.rows("/users", call, query) if row.get("employeeId") == employee_id]
         if len(rows) > 1:
             raise PermanentError(
-                "several_records", f"{TITLE} has {len(rows)} users with employee number {employee_id}; correct them there"
+                "several_records",
+                f"{TITLE} has {len(rows)} users with employee number {employee_id}; correct them there",
             )
         return rows[0] if rows else None
 
@@ -329,5 +355,3 @@ def _is_user(row: Mapping[str, Any]) -> bool:
 def _person(row: Mapping[str, Any]) -> Person:
     email = row.get("mail") or row["userPrincipalName"]
     return Person(id=row["userPrincipalName"], name=row.get("displayName") or email, email=email)
-
-

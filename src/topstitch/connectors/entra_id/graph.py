@@ -19,7 +19,8 @@ GRAPH: Final = "https://graph.microsoft.com"
 LOGIN: Final = "https://login.microsoftonline.com"
 PAGES_MAX: Final = 200
 USER_FIELDS: Final = (
-    "id,userPrincipalName,accountEnabled,displayName,mail,department,employeeId,assignedLicenses,onPremisesExtensionAttributes"
+    "id,userPrincipalName,accountEnabled,displayName,mail,department,employeeId,assignedLicenses,"
+    "onPremisesExtensionAttributes"
 )
 LICENSES: Final[Mapping[str, str]] = {"E3": "SPE_E3", "E5": "SPE_E5", "F3": "SPE_F1", "CRM": "CRM_SEAT"}
 """Licence names in job profiles -> SKU part numbers; a connection's ``licenses`` adds to them."""
@@ -45,7 +46,7 @@ class Graph:
 
     def _classify(self, answer: Answer, writes: bool) -> ConnectorError | None:
         """Translate what Graph says differently from its status."""
-        if answer.status < 400:
+        if answer.status < 300 and answer.status != 202:
             return None
         code, message = error_of(answer)
         if answer.status == 503:
@@ -57,7 +58,9 @@ class Graph:
         if answer.status == 400 and "already exist" in message:
             return ChangedError("already_exists", f"{TITLE}: {message} Look at the record that is there.", **rest)
         if type(error) is PermanentError:
-            return PermanentError(code or error.code, f"{TITLE} refused: {message} Correct it there or in the step.", **rest)
+            return PermanentError(
+                code or error.code, f"{TITLE} refused: {message} Correct it there or in the step.", **rest
+            )
         error.code = code if answer.status == 429 or not code else error.code
         return error
 
@@ -118,7 +121,9 @@ class Graph:
             rows = [row async for row in self.rows("/groups", call, query) if row.get("displayName") == name]
             if len(rows) != 1:
                 what = "no group" if not rows else f"{len(rows)} groups"
-                raise PermanentError("group_unclear", f"{TITLE} has {what} named {name}; correct the job profile or the group")
+                raise PermanentError(
+                    "group_unclear", f"{TITLE} has {what} named {name}; correct the job profile or the group"
+                )
             self._groups[name] = rows[0]["id"]
         return self._groups[name]
 
@@ -132,7 +137,9 @@ class Graph:
         wanted = {name: self._part_numbers.get(name, name) for name in dict.fromkeys(names)}
         for name, part in wanted.items():
             if part not in parts:
-                raise PermanentError("license_unknown", f"{TITLE} has no licence {name} ({part}); buy it or map it under licenses")
+                raise PermanentError(
+                    "license_unknown", f"{TITLE} has no licence {name} ({part}); buy it or map it under licenses"
+                )
         return {name: parts[part] for name, part in wanted.items()}
 
     async def license_names(self, user: Mapping[str, Any], call: CallContext) -> list[str]:

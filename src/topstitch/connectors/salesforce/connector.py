@@ -26,7 +26,7 @@ from topstitch.connectors.salesforce.models import (
     Removed,
     UserRef,
 )
-from topstitch.connectors.salesforce.rest import KEY, PARTS_MAX, TITLE, Part, Rest, literal
+from topstitch.connectors.salesforce.rest import KEY, PARTS_MAX, TITLE, Part, Rest, literal, select
 from topstitch.foundation.errors import PermanentError, RequestError
 from topstitch.foundation.money import parse_money
 from topstitch.model.action import Idempotency
@@ -55,7 +55,12 @@ class Salesforce(Connector):
         self._rest = Rest(given)
 
     @write(
-        idempotency=Idempotency.NATIVE_KEY, lookup="find_assignment", undo="remove_assignment", risk_floor=2, settle="10s", timeout="60s"
+        idempotency=Idempotency.NATIVE_KEY,
+        lookup="find_assignment",
+        undo="remove_assignment",
+        risk_floor=2,
+        settle="10s",
+        timeout="60s",
     )
     async def assign_team(self, new: NewAssignment, call: CallContext) -> Done[Assigned]:
         """Give a user territory, role, account team, manager and quota, all of it or nothing."""
@@ -84,7 +89,7 @@ class Salesforce(Connector):
     @read()
     async def find_assignment(self, new: NewAssignment, call: CallContext) -> Done[Assigned] | None:
         """The assignment that carries our key, or the same one made by somebody else."""
-        row = await self._rest.one(f"SELECT Id FROM UserTerritory2Association WHERE {KEY} = {literal(call.key)}", call)
+        row = await self._rest.one(select("Id", "UserTerritory2Association", f"{KEY} = {literal(call.key)}"), call)
         if row is None:
             user = await self._user(new.user_id, call)
             places = await self._places(user["Id"], call) if user else []
@@ -105,7 +110,12 @@ class Salesforce(Connector):
         shown = Assignment(user_id=ref.user_id, territory=_name(place), role=role, quota=quota, found=True)
         return Done(shown, record=place["Id"], url=self._link("UserTerritory2Association", place["Id"]))
 
-    @write(idempotency=Idempotency.NATURAL, irreversible="an assignment that was removed is made again", risk_floor=2, timeout="60s")
+    @write(
+        idempotency=Idempotency.NATURAL,
+        irreversible="an assignment that was removed is made again",
+        risk_floor=2,
+        timeout="60s",
+    )
     async def remove_assignment(self, ref: RemoveAssignment, call: CallContext) -> Done[Removed]:
         """Take territory, account team and quota away. What is gone already is as good."""
         user = await self._user(ref.user_id, call)
@@ -116,8 +126,11 @@ class Salesforce(Connector):
         parts = [self._rest.delete_part("place", "UserTerritory2Association", place["Id"])]
         key = place.get(KEY)
         if key:
-            parts += [self._rest.delete_part(f"team{n}", "AccountTeamMember", id_) for n, id_ in enumerate(await self._team(user, key, call))]
-            quota = await self._rest.one(f"SELECT Id FROM ForecastingQuota WHERE {KEY} = {literal(key)}", call)
+            parts += [
+                self._rest.delete_part(f"team{n}", "AccountTeamMember", id_)
+                for n, id_ in enumerate(await self._team(user, key, call))
+            ]
+            quota = await self._rest.one(select("Id", "ForecastingQuota", f"{KEY} = {literal(key)}"), call)
             parts += [self._rest.delete_part("quota", "ForecastingQuota", quota["Id"])] if quota else []
         if user.get(KEY) == _user_key(ref.user_id) and len(places) == 1:
             parts.append(self._rest.update_part("user", "User", user["Id"], {"IsActive": False}))
@@ -129,7 +142,9 @@ class Salesforce(Connector):
         """An opportunity."""
         row = await self._rest.row("Opportunity", ref.opportunity_id, call, OPPORTUNITY_FIELDS)
         if row is None:
-            raise PermanentError("not_found", f"{TITLE} has no opportunity {ref.opportunity_id}; check the id", status=404)
+            raise PermanentError(
+                "not_found", f"{TITLE} has no opportunity {ref.opportunity_id}; check the id", status=404
+            )
         shown = Opportunity(
             opportunity_id=row["Id"],
             name=row["Name"],
@@ -141,7 +156,11 @@ class Salesforce(Connector):
         )
         return Done(shown, record=row["Id"], url=self._link("Opportunity", row["Id"]))
 
-    @write(idempotency=Idempotency.NATURAL, irreversible="the values before are in the instance's context; set them again", risk_floor=3)
+    @write(
+        idempotency=Idempotency.NATURAL,
+        irreversible="the values before are in the instance's context; set them again",
+        risk_floor=3,
+    )
     async def update_opportunity(self, change: OpportunityChange, call: CallContext) -> Done[OpportunityChanged]:
         """Change an opportunity."""
         fields: dict[str, Any] = {"StageName": change.stage, "CloseDate": change.close_date}
@@ -157,7 +176,9 @@ class Salesforce(Connector):
         row = await self._rest.row("Account", ref.account_id, call, "Id,Name,Industry,BillingCountry")
         if row is None:
             raise PermanentError("not_found", f"{TITLE} has no account {ref.account_id}; check the id", status=404)
-        shown = Account(account_id=row["Id"], name=row["Name"], industry=row.get("Industry"), country=row.get("BillingCountry"))
+        shown = Account(
+            account_id=row["Id"], name=row["Name"], industry=row.get("Industry"), country=row.get("BillingCountry")
+        )
         return Done(shown, record=row["Id"], url=self._link("Account", row["Id"]))
 
     def normalise_event(self, name: str, raw: Mapping[str, Any]) -> NormalisedEvent:  # noqa: ARG002 -- the body says it
@@ -170,12 +191,18 @@ class Salesforce(Connector):
         needed = {"opportunity_id": "Id", "name": "Name", "account_id": "AccountId", "close_date": "CloseDate"}
         for field in needed.values():
             if not isinstance(row.get(field), str):
-                raise RequestError("event_invalid", f"sObject.{field} is missing; add it to the outbound message", detail={"field": field})
+                raise RequestError(
+                    "event_invalid",
+                    f"sObject.{field} is missing; add it to the outbound message",
+                    detail={"field": field},
+                )
         data: dict[str, Any] = {ours: row[theirs] for ours, theirs in needed.items()}
         amount = self._money(row)
         data |= {"amount": amount} if amount else {}
         data |= {"owner_id": row["OwnerId"]} if row.get("OwnerId") else {}
-        return NormalisedEvent("opportunity_closed_won", raw["Id"], f"salesforce:{raw.get('OrganizationId', self.given.alias)}", data)
+        return NormalisedEvent(
+            "opportunity_closed_won", raw["Id"], f"salesforce:{raw.get('OrganizationId', self.given.alias)}", data
+        )
 
     async def health(self) -> Mapping[str, Any]:
         """Read the limits."""
@@ -190,19 +217,23 @@ class Salesforce(Connector):
     async def _user(self, user_id: str, call: CallContext) -> dict[str, Any] | None:
         """Find a user by the identity provider's id, or by the mark on one that we created."""
         wanted = f"FederationIdentifier = {literal(user_id)} OR {KEY} = {literal(_user_key(user_id))}"
-        return await self._rest.one(f"SELECT {USER_FIELDS} FROM User WHERE {wanted}", call)
+        return await self._rest.one(select(USER_FIELDS, "User", wanted), call)
 
     async def _manager(self, email: str, call: CallContext) -> str:
         wanted = f"Username = {literal(email)} OR FederationIdentifier = {literal(email)}"
-        row = await self._rest.one(f"SELECT Id FROM User WHERE {wanted}", call)
+        row = await self._rest.one(select("Id", "User", wanted), call)
         if row is None:
-            raise PermanentError("manager_unknown", f"{TITLE} has no user for the manager; create one or correct reports_to")
+            raise PermanentError(
+                "manager_unknown", f"{TITLE} has no user for the manager; create one or correct reports_to"
+            )
         return str(row["Id"])
 
     async def _territory(self, name: str, call: CallContext) -> str:
-        row = await self._rest.one(f"SELECT Id, Name FROM Territory2 WHERE Name = {literal(name)}", call)
+        row = await self._rest.one(select("Id, Name", "Territory2", f"Name = {literal(name)}"), call)
         if row is None or row["Name"] != name:
-            raise PermanentError("territory_unknown", f"{TITLE} has no territory {name}; correct the job profile or the territory")
+            raise PermanentError(
+                "territory_unknown", f"{TITLE} has no territory {name}; correct the job profile or the territory"
+            )
         return str(row["Id"])
 
     async def _accounts(self, territory: str, call: CallContext) -> list[str]:
@@ -210,7 +241,9 @@ class Salesforce(Connector):
         field = self.given.option("account_territory_field", ACCOUNT_TERRITORY)
         if not field:
             return []
-        rows = await self._rest.query(f"SELECT Id, {field} FROM Account WHERE {field} = {literal(territory)} ORDER BY Id", call)
+        rows = await self._rest.query(
+            select(f"Id, {field}", "Account", f"{field} = {literal(territory)}", "ORDER BY Id"), call
+        )
         accounts = [row["Id"] for row in rows if row.get(field) == territory]
         if len(accounts) > ACCOUNTS_MAX:
             raise PermanentError(
@@ -220,13 +253,17 @@ class Salesforce(Connector):
             )
         return accounts
 
-    async def _user_part(self, new: NewAssignment, user: Mapping[str, Any] | None, manager: str, call: CallContext) -> Part:
+    async def _user_part(
+        self, new: NewAssignment, user: Mapping[str, Any] | None, manager: str, call: CallContext
+    ) -> Part:
         if user is not None:
             return self._rest.update_part("user", "User", user["Id"], {"ManagerId": manager, "IsActive": True})
         profile = self.given.option("user_profile", PROFILE)
-        row = await self._rest.one(f"SELECT Id FROM Profile WHERE Name = {literal(profile)}", call)
+        row = await self._rest.one(select("Id", "Profile", f"Name = {literal(profile)}"), call)
         if row is None:
-            raise PermanentError("profile_unknown", f"{TITLE} has no profile {profile}; correct user_profile of the connection")
+            raise PermanentError(
+                "profile_unknown", f"{TITLE} has no profile {profile}; correct user_profile of the connection"
+            )
         address = f"{new.user_id}@{self.given.option('user_domain', 'sso.invalid')}"
         fields = {
             "Username": address,
@@ -247,7 +284,7 @@ class Salesforce(Connector):
 
     async def _quota_part(self, quota: str, owner: str, call: CallContext) -> Part:
         money = parse_money(quota)
-        kind = await self._rest.one(f"SELECT Id FROM ForecastingType WHERE DeveloperName = {literal(FORECAST)}", call)
+        kind = await self._rest.one(select("Id", "ForecastingType", f"DeveloperName = {literal(FORECAST)}"), call)
         fields = {
             "QuotaOwnerId": owner,
             "QuotaAmount": float(money.amount),
@@ -261,16 +298,23 @@ class Salesforce(Connector):
     async def _places(self, user: str, call: CallContext) -> list[dict[str, Any]]:
         """Return a user's territories, the latest first."""
         fields = f"Id, UserId, Territory2.Name, RoleInTerritory2, {KEY}, CreatedDate"
-        soql = f"SELECT {fields} FROM UserTerritory2Association WHERE UserId = {literal(user)} ORDER BY CreatedDate DESC"
+        soql = select(fields, "UserTerritory2Association", f"UserId = {literal(user)}", "ORDER BY CreatedDate DESC")
         return [row for row in await self._rest.query(soql, call) if row["UserId"] == user]
 
     async def _team(self, user: Mapping[str, Any], key: str, call: CallContext) -> list[str]:
         """Return the account team rows that the assignment with ``key`` made."""
-        soql = f"SELECT Id, {KEY} FROM AccountTeamMember WHERE UserId = {literal(user['Id'])}"
-        return [row["Id"] for row in await self._rest.query(soql, call) if str(row.get(KEY) or "").startswith(f"{key}/")]
+        soql = select(f"Id, {KEY}", "AccountTeamMember", f"UserId = {literal(user['Id'])}")
+        return [
+            row["Id"] for row in await self._rest.query(soql, call) if str(row.get(KEY) or "").startswith(f"{key}/")
+        ]
 
     async def _quota(self, user: str, call: CallContext) -> str | None:
-        soql = f"SELECT QuotaAmount, CurrencyIsoCode, StartDate FROM ForecastingQuota WHERE QuotaOwnerId = {literal(user)} ORDER BY StartDate DESC LIMIT 1"
+        soql = select(
+            "QuotaAmount, CurrencyIsoCode, StartDate",
+            "ForecastingQuota",
+            f"QuotaOwnerId = {literal(user)}",
+            "ORDER BY StartDate DESC LIMIT 1",
+        )
         row = await self._rest.one(soql, call)
         return self._amount(row["QuotaAmount"], row.get("CurrencyIsoCode")) if row else None
 
@@ -278,7 +322,7 @@ class Salesforce(Connector):
         return None if row.get("Amount") is None else self._amount(row["Amount"], row.get("CurrencyIsoCode"))
 
     def _amount(self, amount: float, currency: str | None) -> str:
-        number = f"{amount:.2f}".removesuffix(".00") if isinstance(amount, float) else str(amount)
+        number = f"{amount:.2f}".removesuffix(".00")
         return f"{number} {currency or self.given.option('currency', 'USD')}"
 
     def _assigned(self, id_: str) -> Done[Assigned]:

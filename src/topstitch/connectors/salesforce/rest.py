@@ -19,7 +19,12 @@ VERSION: Final = "v61.0"
 KEY: Final = "Topstitch_Key__c"
 PAGES_MAX: Final = 100
 PARTS_MAX: Final = 25
-NOTHING_DONE: Final = ("UNABLE_TO_LOCK_ROW", "REQUEST_LIMIT_EXCEEDED", "SERVER_UNAVAILABLE", "CONCURRENT_REQUESTS_LIMIT_EXCEEDED")
+NOTHING_DONE: Final = (
+    "UNABLE_TO_LOCK_ROW",
+    "REQUEST_LIMIT_EXCEEDED",
+    "SERVER_UNAVAILABLE",
+    "CONCURRENT_REQUESTS_LIMIT_EXCEEDED",
+)
 TAKEN: Final = ("DUPLICATE_VALUE", "DUPLICATES_DETECTED", "DUPLICATE_USERNAME", "ENTITY_IS_LOCKED")
 LIMIT_WAIT_SECONDS: Final = 60.0
 """How long to wait when the vendor says that the limit is used up and not for how long."""
@@ -51,7 +56,9 @@ class Rest:
         rows = await self.query(soql, call)
         if len(rows) > 1:
             raise PermanentError(
-                "several_records", f"{TITLE} has {len(rows)} rows where one is meant; remove what is not meant", detail={"soql": soql}
+                "several_records",
+                f"{TITLE} has {len(rows)} rows where one is meant; remove what is not meant",
+                detail={"soql": soql},
             )
         return rows[0] if rows else None
 
@@ -89,7 +96,9 @@ class Rest:
         answer = await self.http.request("POST", f"{self.root}/composite", call, body=body)
         results = answer.document(writes=True).get("compositeResponse")
         if not isinstance(results, list):
-            raise unreadable(TITLE, "a composite without results", writes=True, status=answer.status, body=answer.text())
+            raise unreadable(
+                TITLE, "a composite without results", writes=True, status=answer.status, body=answer.text()
+            )
         refused = [result for result in results if result["httpStatusCode"] >= 300]
         if refused:
             raise self._refused_part(refused, answer)
@@ -104,9 +113,12 @@ class Rest:
         """Translate what Salesforce says differently from its status. A 503 of its promises that nothing was done."""
         if answer.status == 300:
             return PermanentError(
-                "several_records", f"{TITLE} has several rows with this key; remove what is not meant", status=300, body=answer.text()
+                "several_records",
+                f"{TITLE} has several rows with this key; remove what is not meant",
+                status=300,
+                body=answer.text(),
             )
-        if answer.status < 400:
+        if answer.status < 300 and answer.status != 202:
             return None
         if answer.status == 503:
             return nothing_done(answer, TITLE, self.http.retry_after(answer))
@@ -138,6 +150,11 @@ class Rest:
 def literal(text: str) -> str:
     """Return text as a literal of a query."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def select(fields: str, name: str, where: str, rest: str = "") -> str:
+    """Return a query; ``where`` holds values only through ``literal``."""
+    return f"SELECT {fields} FROM {name} WHERE {where} {rest}".rstrip()  # noqa: S608 -- SOQL, and values are escaped
 
 
 def _codes(body: Any) -> list[str]:

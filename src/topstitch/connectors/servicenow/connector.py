@@ -87,20 +87,29 @@ class ServiceNow(Connector):
         items = await self._items(query.tier, call)
         currencies = {item.get("currency") or "USD" for item in items}
         if len(currencies) != 1:
-            raise PermanentError("several_currencies", f"tier {query.tier} is priced in {sorted(currencies)}; use one of them")
+            raise PermanentError(
+                "several_currencies", f"tier {query.tier} is priced in {sorted(currencies)}; use one of them"
+            )
         total = sum((_amount(item["price"]) for item in items), Decimal(0))
         currency = currencies.pop()
         return Price(total=f"{total:.2f} {currency}", items=[item["name"] for item in items], currency=currency)
 
     @write(
-        idempotency=Idempotency.FIND_FIRST, lookup="find_request", undo="cancel_request", risk_floor=2, settle="10s", timeout="60s"
+        idempotency=Idempotency.FIND_FIRST,
+        lookup="find_request",
+        undo="cancel_request",
+        risk_floor=2,
+        settle="10s",
+        timeout="60s",
     )
     async def create_catalog_request(self, wanted: NewRequest, call: CallContext) -> Done[Requested]:
         """Order equipment: one request with a line for each item."""
         known = {item["name"]: item["sys_id"] for item in await self._items(wanted.tier, call)}
         missing = [name for name in wanted.items if name not in known]
         if missing or not wanted.items:
-            raise PermanentError("item_unknown", f"{TITLE} offers no {', '.join(missing) or 'items'}; correct items or the catalog")
+            raise PermanentError(
+                "item_unknown", f"{TITLE} offers no {', '.join(missing) or 'items'}; correct items or the catalog"
+            )
         person = await self._tables.one("sys_user", call, "sys_id,employee_number", employee_number=wanted.employee_id)
         variables = {
             "employee_id": wanted.employee_id,
@@ -144,9 +153,13 @@ class ServiceNow(Connector):
             return Done(cancelled, found=call.first, record=ref.request_id)
         state = REQUEST_STATES[row["request_state"]]
         if state == "fulfilled":
-            raise PermanentError("already_fulfilled", f"{TITLE} has delivered {row['number']}; arrange its return by hand")
+            raise PermanentError(
+                "already_fulfilled", f"{TITLE} has delivered {row['number']}; arrange its return by hand"
+            )
         if state != "cancelled":
-            await self._tables.update("sc_request", row["sys_id"], call, {"request_state": "closed_cancelled", "state": "4"})
+            await self._tables.update(
+                "sc_request", row["sys_id"], call, {"request_state": "closed_cancelled", "state": "4"}
+            )
         if ref.update_asset:
             await self._free_assets(row["sys_id"], call)
         found = state == "cancelled" and call.first
@@ -154,7 +167,7 @@ class ServiceNow(Connector):
 
     @write(idempotency=Idempotency.NATIVE_KEY, lookup="find_exception", undo="close_exception")
     async def create_exception(self, new: NewException, call: CallContext) -> Done[ExceptionFiled]:
-        """File an exception as an incident. The same exception again updates its ticket, and opens it if it was closed."""
+        """File an exception as an incident. The same one again updates its ticket, and opens it if it was closed."""
         row = await self._tables.one("incident", call, INCIDENT_FIELDS, correlation_id=call.key)
         if row is None:
             row = await self._tables.insert("incident", call, self._incident(new, call))
@@ -199,13 +212,17 @@ class ServiceNow(Connector):
         )
         return Done(shown, record=row["sys_id"], url=self._link("incident", row["sys_id"]))
 
-    def normalise_event(self, name: str, raw: Mapping[str, Any]) -> NormalisedEvent:
+    def normalise_event(self, name: str, raw: Mapping[str, Any]) -> NormalisedEvent:  # noqa: ARG002 -- the body says it
         """Read the notification that a business rule on ``incident`` posts: ``{"id", "table", "record": {...}}``."""
         record = raw.get("record")
         if not isinstance(record, Mapping) or raw.get("table", "incident") != "incident":
-            raise RequestError("event_invalid", "the notification carries no incident under record; correct the business rule")
+            raise RequestError(
+                "event_invalid", "the notification carries no incident under record; correct the business rule"
+            )
         if str(record.get("priority")) != "1":
-            raise RequestError("event_unknown", "only incidents of priority 1 are events; correct the business rule's condition")
+            raise RequestError(
+                "event_unknown", "only incidents of priority 1 are events; correct the business rule's condition"
+            )
         fields = {
             "incident_id": record.get("sys_id"),
             "number": record.get("number"),
@@ -214,9 +231,13 @@ class ServiceNow(Connector):
             "caller": record.get("caller") or None,
             "assignment_group": record.get("assignment_group") or None,
         }
-        missing = [name for name in ("incident_id", "number", "summary", "opened_at") if not isinstance(fields[name], str)]
+        missing = [
+            name for name in ("incident_id", "number", "summary", "opened_at") if not isinstance(fields[name], str)
+        ]
         if missing:
-            raise RequestError("event_invalid", f"{missing[0]} is missing in the incident; add its column to the business rule")
+            raise RequestError(
+                "event_invalid", f"{missing[0]} is missing in the incident; add its column to the business rule"
+            )
         identity = str(raw.get("id") or f"{fields['incident_id']}/p1")
         instance = raw.get("instance") or self.given.alias
         data = {name: value for name, value in fields.items() if value is not None}
@@ -225,7 +246,9 @@ class ServiceNow(Connector):
     async def health(self) -> Mapping[str, Any]:
         """Read one row."""
         call = CallContext(timeout_seconds=self.given.timeout_seconds)
-        await self._tables.http.get("/api/now/table/sys_user", call, query={"sysparm_limit": "1", "sysparm_fields": "sys_id"})
+        await self._tables.http.get(
+            "/api/now/table/sys_user", call, query={"sysparm_limit": "1", "sysparm_fields": "sys_id"}
+        )
         return {"ok": True}
 
     async def close(self) -> None:
@@ -238,7 +261,9 @@ class ServiceNow(Connector):
         items = await self._tables.catalog("GET", "/items", call, sysparm_category=category, sysparm_limit="200")
         found = [item for item in items if item.get("tier") == tier and item.get("category", category) == category]
         if not found:
-            raise PermanentError("tier_unknown", f"{TITLE} offers no equipment of tier {tier}; correct the tier or the catalog")
+            raise PermanentError(
+                "tier_unknown", f"{TITLE} offers no equipment of tier {tier}; correct the tier or the catalog"
+            )
         return found
 
     async def _order(
@@ -257,7 +282,8 @@ class ServiceNow(Connector):
         cart = await self._tables.catalog("GET", "/cart", call)
         if sorted(item["name"] for item in cart["items"]) != sorted(wanted.items):
             raise TransientError(
-                "cart_shared", f"somebody else used the cart of {TITLE}'s account; it is tried again, or give Topstitch its own account"
+                "cart_shared",
+                f"somebody else used the cart of {TITLE}'s account; it is tried again, or give us our own account",
             )
         order = {"sysparm_requested_for": person["sys_id"] if person else ""}
         placed = await self._tables.catalog("POST", "/cart/submit_order", call, order)
@@ -269,7 +295,9 @@ class ServiceNow(Connector):
     async def _free_assets(self, request: str, call: CallContext) -> None:
         """Give back what was reserved for a request's lines."""
         for line in await self._tables.find("sc_req_item", call, "sys_id,request", request=request):
-            for asset in await self._tables.find("alm_asset", call, "sys_id,request_line,install_status", request_line=line["sys_id"]):
+            for asset in await self._tables.find(
+                "alm_asset", call, "sys_id,request_line,install_status", request_line=line["sys_id"]
+            ):
                 await self._tables.update("alm_asset", asset["sys_id"], call, IN_STOCK)
 
     def _incident(self, new: NewException, call: CallContext) -> dict[str, str]:
@@ -287,7 +315,9 @@ class ServiceNow(Connector):
 
     def _filed(self, row: Mapping[str, Any]) -> Done[ExceptionFiled]:
         url = self._link("incident", row["sys_id"])
-        return Done(ExceptionFiled(exception_id=row["sys_id"], number=row["number"], url=url), record=row["sys_id"], url=url)
+        return Done(
+            ExceptionFiled(exception_id=row["sys_id"], number=row["number"], url=url), record=row["sys_id"], url=url
+        )
 
     def _requested(self, sys_id: str, number: str) -> Done[Requested]:
         return Done(Requested(request_id=sys_id, number=number), record=sys_id, url=self._link("sc_request", sys_id))
@@ -301,7 +331,9 @@ def _amount(text: str) -> Decimal:
     try:
         return Decimal(text.lstrip("$€£").replace(",", ""))
     except InvalidOperation:
-        raise PermanentError("price_unreadable", f"{TITLE} shows the price {text!r}; correct it in the catalog") from None
+        raise PermanentError(
+            "price_unreadable", f"{TITLE} shows the price {text!r}; correct it in the catalog"
+        ) from None
 
 
 def _note(new: NewException) -> str:

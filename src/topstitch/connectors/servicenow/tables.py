@@ -27,7 +27,7 @@ class Tables:
 
     def _classify(self, answer: Answer, writes: bool) -> ConnectorError | None:
         """Translate what ServiceNow says differently from its status. A 503 of its promises that nothing was done."""
-        if answer.status < 400:
+        if answer.status < 300 and answer.status != 202:
             return None
         if answer.status == 503:
             return nothing_done(answer, TITLE, self.http.retry_after(answer))
@@ -35,7 +35,7 @@ class Tables:
         if type(error) is PermanentError:
             code, words = _error(answer)
             return PermanentError(
-                error.code if not code else code,
+                code or error.code,
                 f"{TITLE} refused: {words} Correct it there or in the step.",
                 status=answer.status,
                 request_id=error.request_id,
@@ -100,7 +100,7 @@ class Tables:
 
 def _auth(given: Given) -> Auth:
     """Prefer OAuth; a connection that only names username and password uses HTTP basic."""
-    if given.credentials.optional("client_id") is None:
+    if not given.credentials.names("client_id"):
         return basic(given, "username", "password")
     return OAuth2(given, f"{given.base_url.rstrip('/')}/oauth_token.do", extra=lambda: _password_grant(given))
 

@@ -50,7 +50,11 @@ class Slack(Connector):
         super().__init__(given)
         based = replace(given, base_url=given.base_url or BASE_URL)
         self._http = HttpClient(
-            based, title=TITLE, auth=bearer(given, "token"), classify=self._classify, expired=lambda a: _error(a) in REFUSED_TOKEN
+            based,
+            title=TITLE,
+            auth=bearer(given, "token"),
+            classify=self._classify,
+            expired=lambda a: _error(a) in REFUSED_TOKEN,
         )
         self._channels: dict[str, str] = {}
 
@@ -66,7 +70,9 @@ class Slack(Connector):
         except ChangedError as error:
             if error.code != "already_in_channel":
                 raise
-            return Done(Invited(channel_id=channel, state=_state(user)), found=call.first, record=f"{channel}/{user['id']}")
+            return Done(
+                Invited(channel_id=channel, state=_state(user)), found=call.first, record=f"{channel}/{user['id']}"
+            )
         return Done(Invited(channel_id=channel, state=_state(user)), record=f"{channel}/{user['id']}")
 
     @read()
@@ -102,7 +108,11 @@ class Slack(Connector):
             return Membership(member=False, state="absent")
         return Membership(member=True, state=_state(user))
 
-    @notify(idempotency=Idempotency.FIND_FIRST, lookup="find_message", irreversible="a message that was posted has been read")
+    @notify(
+        idempotency=Idempotency.FIND_FIRST,
+        lookup="find_message",
+        irreversible="a message that was posted has been read",
+    )
     async def post_message(self, post: Post, call: CallContext) -> Done[Posted]:
         """Post a message to a channel."""
         channel = await self._channel(post.channel, call)
@@ -116,7 +126,10 @@ class Slack(Connector):
         """The message that carries our key, among the channel's latest."""
         channel = await self._channel(post.channel, call)
         pages = self._pages(
-            "conversations.history", call, {"channel": channel, "include_all_metadata": "true", "limit": "200"}, HISTORY_PAGES_MAX
+            "conversations.history",
+            call,
+            {"channel": channel, "include_all_metadata": "true", "limit": "200"},
+            HISTORY_PAGES_MAX,
         )
         async for page in pages:
             for message in page["messages"]:
@@ -139,7 +152,9 @@ class Slack(Connector):
 
     async def _write(self, method: str, call: CallContext, body: Mapping[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        return (await self._http.request("POST", f"/api/{method}", call, body=body, headers=headers)).document(writes=True)
+        return (await self._http.request("POST", f"/api/{method}", call, body=body, headers=headers)).document(
+            writes=True
+        )
 
     async def _pages(
         self, method: str, call: CallContext, query: Mapping[str, str], pages_max: int = PAGES_MAX
@@ -160,7 +175,9 @@ class Slack(Connector):
             async for page in self._pages("conversations.list", call, query):
                 self._channels.update({channel["name"]: channel["id"] for channel in page["channels"]})
         if wanted not in self._channels:
-            raise PermanentError("channel_not_found", f"{TITLE} shows no channel {wanted}; create it, or invite the app to it")
+            raise PermanentError(
+                "channel_not_found", f"{TITLE} shows no channel {wanted}; create it, or invite the app to it"
+            )
         return self._channels[wanted]
 
     async def _user(self, email: str, call: CallContext) -> dict[str, Any] | None:
@@ -193,23 +210,31 @@ class Slack(Connector):
 
     def _classify(self, answer: Answer, writes: bool) -> ConnectorError | None:
         """Go by the word in ``error`` where the status says that all is well."""
-        if answer.status >= 400:
+        if answer.status != 200:
             return self._http.classify(answer, writes)
         document = answer.peek()
         if not isinstance(document, dict):
-            return unreadable(TITLE, "a body that is no JSON object", writes=writes, status=answer.status, body=answer.text())
+            return unreadable(
+                TITLE, "a body that is no JSON object", writes=writes, status=answer.status, body=answer.text()
+            )
         if document.get("ok") is True:
             return None
         word = str(document.get("error", "unknown_error"))
         rest: dict[str, Any] = {"status": answer.status, "request_id": answer.request_id, "body": answer.text()}
         if word in REFUSED_TOKEN:
-            return CredentialError(word, f"{TITLE} refuses the token ({word}); renew it and update its reference", **rest)
+            return CredentialError(
+                word, f"{TITLE} refuses the token ({word}); renew it and update its reference", **rest
+            )
         if word in NOTHING_DONE:
             wait = self._http.retry_after(answer)
-            return TransientError(word, f"{TITLE} did nothing ({word}); it is tried again", retry_after_seconds=wait, **rest)
+            return TransientError(
+                word, f"{TITLE} did nothing ({word}); it is tried again", retry_after_seconds=wait, **rest
+            )
         if word in UNCLEAR:
             if writes:
-                return UnknownOutcomeError(word, f"{TITLE} failed inside ({word}); it is looked up whether it was done", **rest)
+                return UnknownOutcomeError(
+                    word, f"{TITLE} failed inside ({word}); it is looked up whether it was done", **rest
+                )
             return TransientError(word, f"{TITLE} failed inside ({word}); it is asked again", **rest)
         if word.startswith("already_"):
             return ChangedError(word, f"{TITLE} says {word}; look at what is there", **rest)

@@ -61,7 +61,9 @@ class Workday(Connector):
         super().__init__(given)
         self._tenant = segment(given.option("tenant"))
         token_url = f"{given.base_url.rstrip('/')}/ccx/oauth2/{self._tenant}/token"
-        self._http = HttpClient(given, title=TITLE, auth=OAuth2(given, token_url, in_header=True), classify=self._classify)
+        self._http = HttpClient(
+            given, title=TITLE, auth=OAuth2(given, token_url, in_header=True), classify=self._classify
+        )
         self._workers = f"/ccx/api/staffing/{given.option('version', 'v6')}/{self._tenant}/workers"
 
     @read()
@@ -82,7 +84,8 @@ class Workday(Connector):
         if len(fitting) != 1:
             what = "no row" if not fitting else f"{len(fitting)} rows"
             raise PermanentError(
-                "profile_unclear", f"{TITLE}'s report has {what} for job profile {ref.profile_id}; correct the profile or the report"
+                "profile_unclear",
+                f"{TITLE}'s report has {what} for job profile {ref.profile_id}; correct the profile or the report",
             )
         return Done(_profile(fitting[0]), record=ref.profile_id)
 
@@ -164,7 +167,9 @@ class Workday(Connector):
         read_so_far = 0
         for _ in range(PAGES_MAX):
             page = (
-                await self._http.get(self._workers, call, query={"limit": str(PAGE), "offset": str(read_so_far), **query})
+                await self._http.get(
+                    self._workers, call, query={"limit": str(PAGE), "offset": str(read_so_far), **query}
+                )
             ).document()
             rows = page["data"]
             for row in rows:

@@ -1,0 +1,5 @@
+"""Runs the command line: ``python -m topstitch``."""
+
+from topstitch.cli import main
+
+main()

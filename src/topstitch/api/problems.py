@@ -1,0 +1,160 @@
+"""Decides how every error leaves: as an RFC 9457 problem document, whatever went wrong and wherever.
+
+``handlers`` is what the application is made with; nothing else answers with an error. The page a
+problem's ``type`` points to is served by ``explain``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from topstitch.foundation.canonical import canonical_bytes
+from topstitch.foundation.clock import SystemClock
+from topstitch.foundation.errors import (
+    ConflictError,
+    NotAllowedError,
+    NotFoundError,
+    OperatorError,
+    RequestError,
+    TopstitchError,
+)
+from topstitch.foundation.ids import new_id
+
+LOG: Final = logging.getLogger("topstitch.api")
+MEDIA_TYPE: Final = "application/problem+json"
+PAGES: Final = "/docs/errors"
+RETRY_SECONDS: Final = 30
+"""When a sender should come again after our own trouble."""
+STATUS_BY_CODE: Final[Mapping[str, int]] = {
+    "json-invalid": 400,
+    "media-type": 415,
+    "too-large": 413,
+    "batch-too-large": 413,
+}
+STATUS_BY_KIND: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
+    (NotFoundError, 404),
+    (NotAllowedError, 401),
+    (ConflictError, 409),
+    (RequestError, 422),
+    (OperatorError, 503),
+)
+TITLES: Final[Mapping[str, str]] = {
+    "json-invalid": "The body is no JSON",
+    "media-type": "The content type is not read here",
+    "too-large": "The body is too large",
+    "batch-too-large": "The batch holds too many events",
+    "event-invalid": "The event lacks a field or has a wrong one",
+    "event_invalid": "The notification lacks a field or has a wrong one",
+    "event-unknown": "There is no event of this type",
+    "event_unknown": "There is no event of this type",
+    "event-unfit": "The definition cannot read the event",
+    "empty-key": "The event lacks what keeps instances apart",
+    "hook-unknown": "There is no such hook",
+    "signature-missing": "The delivery is not signed",
+    "signature-wrong": "The signature is not of this body",
+    "signature-old": "The signature's time is too far from ours",
+    "credentials-wrong": "The credentials are not those of this hook",
+    "not-found": "There is nothing at this address",
+    "method-not-allowed": "This address does not take this method",
+    "unexpected": "Something unexpected happened",
+}
+"""Each code's title; what is not listed is titled by its status."""
+PAGE: Final = """{title}
+
+Code: {code}
+
+The answer's "detail" says what happened and ends with the remedy; "errors" names each field.
+An event that was refused is kept as it came; its number stands under "rejected".
+"""
+
+
+def handlers() -> dict[Any, Callable[[Request, Any], Response]]:
+    """Return what turns every exception of the application into a problem document."""
+    return {HTTPException: _http, TopstitchError: _ours, Exception: _unexpected}
+
+
+def problem(error: TopstitchError, at: str) -> dict[str, Any]:
+    """Return an error as the document that is sent."""
+    status = status_of(error)
+    document = _document(error.code, status, error.message, at)
+    document["retryable"] = status >= 500
+    for name in ("errors", "rejected"):
+        if name in error.detail:
+            document[name] = error.detail[name]
+    return document
+
+
+def status_of(error: TopstitchError) -> int:
+    """Return the HTTP status that says who must act."""
+    if error.code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[error.code]
+    return next((status for kind, status in STATUS_BY_KIND if isinstance(error, kind)), 500)
+
+
+async def explain(request: Request) -> Response:
+    """Serve the page of a problem type."""
+    code = request.path_params["code"]
+    if code not in TITLES:
+        raise NotFoundError("not-found", f"there is no problem {code!r}; known are {', '.join(sorted(TITLES))}")
+    return PlainTextResponse(PAGE.format(title=TITLES[code], code=code))
+
+
+def answer(document: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """Return JSON."""
+    return Response(canonical_bytes(document), status, headers, media_type="application/json")
+
+
+def _ours(request: Request, error: TopstitchError) -> Response:
+    document = problem(error, request.url.path)
+    status = document["status"]
+    headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="topstitch", charset="UTF-8"'
+    if status >= 500:
+        LOG.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+    return _problem(document, headers)
+
+
+def _http(request: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "-")
+    detail = _HTTP_DETAILS.get(status, error.detail)
+    return _problem(_document(code, status, detail, request.url.path), dict(error.headers or {}))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    name = new_id("err", SystemClock().now())
+    LOG.error("%s: %s %s: %s", name, request.method, request.url.path, error, exc_info=error)
+    detail = f"something unexpected happened; send it again later, and report it with {name}, which the log has too"
+    document = {**_document("unexpected", 500, detail, request.url.path), "id": name, "retryable": True}
+    return _problem(document, {})
+
+
+def _document(code: str, status: int, detail: str, at: str) -> dict[str, Any]:
+    title = TITLES.get(code) or HTTPStatus(status).phrase
+    return {
+        "type": f"{PAGES}/{code}" if code in TITLES else "about:blank",
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "instance": at,
+        "code": code,
+        "retryable": False,
+    }
+
+
+def _problem(document: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    return Response(canonical_bytes(document), document["status"], headers, media_type=MEDIA_TYPE)
+
+
+_HTTP_DETAILS: Final[Mapping[int, str]] = {
+    404: "there is nothing at this address; events go to POST /api/v1/events, webhooks to POST /hooks/<name>",
+    405: "this address does not take this method; the Allow header lists those it takes",
+}

@@ -1,0 +1,89 @@
+"""Decides what the instance list says of an instance: stage, status, and on whom or what it waits.
+
+The engine asks after every turn and writes the answer beside the records. Pure; the words
+are for a person, so people are named, and so are systems by their titles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from topstitch.foundation.timetext import rfc3339
+from topstitch.model.instance import SETTLED, StepStatus
+from topstitch.model.state import ActStatus, InstanceState, StepState
+from topstitch.plan.plan import Plan
+from topstitch.reconciliation.decide import next_check
+from topstitch.store import Summary
+
+NAMES_MAX = 2
+"""How many people are named before the rest is counted."""
+
+
+def summarise(plan: Plan, state: InstanceState) -> Summary:
+    """Return what the instance list shows."""
+    if state.ended is not None:
+        return Summary(stage=str(state.stage), status=str(state.ended))
+    waiting = waiting_on(plan, state)
+    asked = any(step.status is StepStatus.ASKING for step in state.steps.values()) or _open_tasks(state)
+    status = "paused" if state.paused else "waiting" if asked or _at_rest(state) else "running"
+    return Summary(stage=str(state.stage), status=status, waiting_on="; ".join(waiting) or None)
+
+
+def waiting_on(plan: Plan, state: InstanceState) -> list[str]:
+    """Return each thing the instance waits for, people first."""
+    found = [_approval(plan, step) for step in state.steps.values() if step.status is StepStatus.ASKING]
+    found += [f"{who(task.people, task.to)}: {task.title}" for task in _open_tasks(state)]
+    found += [line for step in state.steps.values() if (line := _system(plan, state, step))]
+    if not found:
+        found += _later(plan, state)
+    return found
+
+
+def who(people: Iterable[Mapping[str, Any]], otherwise: str) -> str:
+    """Name the people, or what they were looked for as."""
+    names = [str(p.get("name") or p.get("id")) for p in people if isinstance(p, Mapping)]
+    if not names:
+        return otherwise.removeprefix("group:")
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return ", ".join(names[:NAMES_MAX]) + more
+
+
+def _approval(plan: Plan, step: StepState) -> str:
+    title = plan.steps[step.id].title
+    ask = plan.steps[step.id].approval
+    named = ", ".join(ask.ask) if ask else "owner"
+    people = step.approval.people if step.approval else ()
+    return f"{who(people, named)}: decide on {title}"
+
+
+def _open_tasks(state: InstanceState) -> list[Any]:
+    return [task for task in state.tasks.values() if task.ending is None]
+
+
+def _system(plan: Plan, state: InstanceState, step: StepState) -> str | None:
+    """Say which system a step waits for, when it will be tried again later."""
+    if step.wait_until is not None and step.status not in SETTLED and step.status is not StepStatus.ASKING:
+        return f"an event for {plan.steps[step.id].title}, until {rfc3339(step.wait_until)}"
+    for name in step.acts:
+        act = state.acts[name]
+        if act.status in (ActStatus.WAITING, ActStatus.DOUBT) and act.next_at is not None:
+            system = plan.systems.get(act.system)
+            verb = "the next try of" if act.status is ActStatus.WAITING else "finding out about"
+            return f"{system.title if system else act.system}: {verb} {plan.steps[step.id].title}"
+    return None
+
+
+def _later(plan: Plan, state: InstanceState) -> list[str]:
+    waiting = [s for s in state.steps.values() if s.status is StepStatus.WAITING]
+    if state.executed_at is None and waiting and all(s.status in SETTLED or s in waiting for s in state.steps.values()):
+        return [f"the time set for {plan.steps[waiting[0].id].title}"]
+    if state.executed_at is None:
+        return []
+    due = next_check(plan, state)
+    return [f"the check {due[0]} at {rfc3339(due[1])}"] if due else []
+
+
+def _at_rest(state: InstanceState) -> bool:
+    """Whether nothing is under way: all steps are settled and only time has to pass."""
+    return state.executed_at is not None

@@ -1,0 +1,15 @@
+"""The command line: one file per group of commands, each loaded when it is called.
+
+``main`` is what the ``topstitch`` script calls. Commands act directly on the database of the data
+folder; an engine in another process notices within moments. The rooms they need are imported
+inside the commands, so that ``--help`` and TAB stay quick.
+"""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Run the command that was typed and exit with its code."""
+    from topstitch.cli.root import topstitch
+
+    topstitch.main(prog_name="topstitch")

@@ -1,0 +1,154 @@
+"""Decides what every command has in common: ``--data``, ``--json``, ``--debug``, and how it ends.
+
+``command`` makes a click command whose function gets a ``Door``. An error becomes a message
+that ends with its remedy and one of the documented exit codes; an unexpected one prints an id
+that the log has too, and a traceback only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+from topstitch.cli.screen import Screen
+from topstitch.foundation.errors import (
+    AuthorError,
+    ConflictError,
+    NotAllowedError,
+    NotFoundError,
+    OperatorError,
+    RequestError,
+    TamperError,
+    TopstitchError,
+)
+
+if TYPE_CHECKING:
+    from topstitch.settings import Settings
+
+FAILED, USAGE, FINDINGS, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8
+BROKEN_CHAIN: Final = 20
+INTERRUPTED: Final = 130
+EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
+    (NotFoundError, NOT_FOUND),
+    (NotAllowedError, NOT_ALLOWED),
+    (ConflictError, CONFLICT),
+    (RequestError, USAGE),
+    (AuthorError, FINDINGS),
+    (TamperError, BROKEN_CHAIN),
+)
+"""Whose error ends with which code; any other is 1."""
+UNREACHABLE_CODES: Final = frozenset({"database-unreachable", "server-unreachable"})
+LOG: Final = logging.getLogger("topstitch.cli")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Door:
+    """What a command's function is handed: where it acts, and how it speaks."""
+
+    screen: Screen
+    data: str | None
+    debug: bool = False
+    flags: dict[str, str | None] | None = None
+
+    def settings(self, **flags: str | None) -> Settings:
+        """Return the settings of the data folder, with more flags."""
+        from topstitch.settings import load
+
+        return load({"data": self.data, **(self.flags or {}), **flags})
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end."""
+        return asyncio.run(work)
+
+
+def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command with the common options; its function's first argument is the ``Door``."""
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def called(**given: Any) -> None:
+            door = _door(given)
+            _end(door.screen, lambda: function(door, **given))
+
+        for option in reversed(_common(data=data)):
+            called = option(called)
+        return click.command(name, **rest)(called)
+
+    return make
+
+
+def exit_code(error: TopstitchError) -> int:
+    """Return the documented exit code of an error."""
+    if error.code in UNREACHABLE_CODES:
+        return UNREACHABLE
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), FAILED)
+
+
+def fail(code: int) -> NoReturn:
+    """End with a code, everything having been said."""
+    sys.stdout.flush()
+    raise SystemExit(code)
+
+
+def _common(*, data: bool) -> list[Callable[[Any], Any]]:
+    options = [
+        click.option("--json", "as_json", is_flag=True, help="Print data as JSON."),
+        click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error."),
+    ]
+    if data:
+        folder = click.option("--data", metavar="FOLDER", help="The data folder. [./topstitch-data, or TOPSTITCH_DATA]")
+        return [folder, *options]
+    return options
+
+
+def _door(given: dict[str, Any]) -> Door:
+    debug = given.pop("debug")
+    return Door(Screen(as_json=given.pop("as_json"), debug=debug), given.pop("data", None), debug)
+
+
+def _end(screen: Screen, work: Callable[[], Any]) -> None:
+    try:
+        work()
+    except TopstitchError as error:
+        if screen.debug:
+            traceback.print_exc()
+        screen.error(error)
+        fail(exit_code(error))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        fail(INTERRUPTED)
+    except BrokenPipeError:
+        _leave_quietly()
+    except (click.exceptions.Exit, click.ClickException, SystemExit):
+        raise
+    except Exception as error:  # noqa: BLE001 -- the last place where anything may be caught
+        _unexpected(screen, error)
+
+
+def _unexpected(screen: Screen, error: Exception) -> NoReturn:
+    from topstitch.foundation.clock import SystemClock
+    from topstitch.foundation.ids import new_id
+
+    name = new_id("err", SystemClock().now())
+    LOG.error("%s: %s", name, error, exc_info=error)
+    if screen.debug:
+        traceback.print_exc()
+    message = f"something unexpected happened ({type(error).__name__}); report it with {name}, or see it with --debug"
+    screen.error(OperatorError("unexpected", message, detail={"id": name}))
+    fail(FAILED)
+
+
+def _leave_quietly() -> NoReturn:
+    """Whoever read our output has gone."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(FAILED)

@@ -1,0 +1,160 @@
+"""Commands on definitions: validate, table, schema, publish.
+
+``validate`` and ``publish`` print findings the same way; nothing with an error is published. A published
+version never changes: what is in flight stays on the version that started it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from topstitch.cli.command import FINDINGS, Door, command, fail
+from topstitch.foundation.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from topstitch.language.check import CheckResult
+    from topstitch.language.load import Document
+    from topstitch.model.action import SystemContract
+    from topstitch.settings import Settings
+
+FORMATS: Final = ("text", "json", "github", "sarif")
+Checked = tuple["Document", "CheckResult"]
+
+
+@command("validate")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", help="How findings are printed.")
+@click.option("--all", "every", is_flag=True, help="Print every finding in full.")
+def validate(door: Door, files: Sequence[str], form: str, *, every: bool) -> None:
+    """Check definitions; print what is wrong and how to mend it. Exit 3 when there are findings."""
+    checked = [_checked(door, Path(name)) for name in files]
+    _print(door, checked, "json" if door.screen.as_json else form, every=every)
+    if any(result.errors for _, result in checked):
+        fail(FINDINGS)
+
+
+@command("table")
+@click.argument("file", metavar="FILE")
+@click.option("--format", "form", type=click.Choice(("text", "markdown")), default="text", help="How it is printed.")
+def table(door: Door, file: str, form: str) -> None:
+    """Print the mapping table of a definition: step, system, action, payload, approval, rollback."""
+    from topstitch.language.render import HEADERS, as_markdown, as_plain, mapping_table
+
+    document, result = _checked(door, Path(file))
+    if result.workflow is None:
+        _print(door, [(document, result)], "json" if door.screen.as_json else "text", every=False)
+        fail(FINDINGS)
+    rows = mapping_table(result.workflow, _contracts(door))
+    if door.screen.as_json:
+        from dataclasses import astuple
+
+        door.screen.data([dict(zip(HEADERS, astuple(row), strict=True)) for row in rows])
+        return
+    door.screen.print(as_markdown(rows) if form == "markdown" else as_plain(rows, door.screen.width or 160))
+
+
+@command("schema", data=False)
+@click.option("-o", "--output", metavar="FILE", help="Write it there.")
+def schema(door: Door, output: str | None) -> None:
+    """Print the JSON Schema of definitions, for editors."""
+    from topstitch.language.export import schema_json
+
+    text = schema_json()
+    if output is None:
+        click.echo(text)
+        return
+    _write(Path(output), text)
+    door.screen.note(f"Wrote {output}.")
+
+
+@command("publish")
+@click.argument("file", metavar="FILE")
+@click.option("--as", "person", metavar="PERSON", help="Who publishes. [the person setting, or your user name]")
+@click.option("--parent", metavar="DIGEST", help="Refuse unless this version is in force. [the one in force now]")
+@click.option("--dry-run", is_flag=True, help="Check and compare, and publish nothing.")
+def publish(door: Door, file: str, person: str | None, parent: str | None, *, dry_run: bool) -> None:
+    """Publish a definition: from now on its events start this version."""
+    document, result = _checked(door, Path(file))
+    if not result.ok:
+        _print(door, [(document, result)], "json" if door.screen.as_json else "text", every=False)
+        door.screen.note("Nothing was published.")
+        fail(FINDINGS)
+    from topstitch.cli.publishing import Publication, publish_definition
+
+    settings = door.settings(person=person)
+    done: Publication = door.run(publish_definition(settings, document.text, result, parent=parent, dry_run=dry_run))
+    door.screen.data(done.document())
+    for line in done.lines():
+        door.screen.print(line)
+
+
+def _checked(door: Door, path: Path) -> Checked:
+    from topstitch.language.check import check
+    from topstitch.language.load import load
+
+    document = load(_text(path), str(path))
+    return document, check(document, _contracts(door))
+
+
+def _contracts(door: Door) -> Mapping[str, SystemContract]:
+    """Return the installed contracts, with those of the systems that the data folder declares."""
+    from topstitch.connectors.registry import installed_contracts
+
+    settings: Settings = door.settings()
+    if not settings.connections.exists():
+        return installed_contracts()
+    from topstitch.connectors.connections import load_connections
+    from topstitch.connectors.registry import Registry
+
+    known = load_connections(settings.connections, check_credentials=False)
+    if any(c.connector.startswith("http:") for c in known.connections.values()):
+        return Registry(known).contracts()
+    return installed_contracts()
+
+
+def _print(door: Door, checked: Sequence[Checked], form: str, *, every: bool) -> None:
+    from topstitch.language import messages
+
+    screen = door.screen
+    if form == "json":
+        found: list[Any] = [each for d, r in checked for each in messages.as_json(d, r.findings)]
+        from topstitch.foundation.canonical import canonical_bytes
+
+        click.echo(canonical_bytes(found).decode())
+        return
+    if form == "sarif":
+        click.echo(messages.as_sarif((d, r.findings) for d, r in checked))
+        return
+    for document, result in checked:
+        if form == "github":
+            if result.findings:
+                click.echo(messages.as_github(document, result.findings))
+            continue
+        if result.findings:
+            screen.print(messages.as_text(document, result.findings, every=every))
+        screen.note(f"{document.path}: {messages.summary(result.findings)}; {result.expressions} expressions typed")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise OperatorError("file-missing", f"there is no file {path}; name one that exists") from None
+    except UnicodeDecodeError:
+        raise OperatorError("file-unreadable", f"{path} is no UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise OperatorError("file-unreadable", f"{path} cannot be read ({error.strerror}); correct its permissions") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OperatorError("file-unwritable", f"{path} cannot be written ({error.strerror}); name another") from None
+
+

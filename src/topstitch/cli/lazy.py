@@ -1,0 +1,59 @@
+"""A group of commands that imports a command's file when it is called, not before.
+
+``root`` lists the commands by name with their file and first sentence; ``--help`` and
+completion read the list alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+Listed = Mapping[str, tuple[str, str]]
+"""Name -> (``module:attribute``, what it does)."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named first and loaded later."""
+
+    def __init__(self, *args: Any, commands_at: Listed, **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.commands_at = commands_at
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the path of work."""
+        del ctx
+        return list(self.commands_at)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the file of a command and return it."""
+        del ctx
+        if cmd_name not in self.commands_at:
+            return None
+        module, _, name = self.commands_at[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and name the nearest command on a misspelling."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(error.message + self._nearest(args[0] if args else ""), ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, doc) for name, (_, doc) in self.commands_at.items()])
+
+    def _nearest(self, word: str) -> str:
+        import difflib
+
+        close = difflib.get_close_matches(word, list(self.commands_at), n=1)
+        return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,43 @@
+"""The commands by name: where each lives and what it does.
+
+Nothing else is imported here; ``topstitch --version`` and ``--help`` cost a click import only.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from topstitch import __version__
+from topstitch.cli.lazy import LazyGroup, Listed
+
+COMMANDS: Final[Listed] = {
+    "init": ("topstitch.cli.init:init", "Make a data folder: settings, connections and a first definition."),
+    "demo": ("topstitch.cli.demo.command:demo", "Run five hires through the onboarding against simulated systems."),
+    "validate": ("topstitch.cli.definitions:validate", "Check definitions; print what is wrong and how to mend it."),
+    "table": ("topstitch.cli.definitions:table", "Print a definition's mapping table."),
+    "schema": ("topstitch.cli.definitions:schema", "Print the JSON Schema of definitions."),
+    "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
+    "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
+    "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),
+    "instances": ("topstitch.cli.instances:instances", "List instances."),
+    "instance": ("topstitch.cli.instances:instance", "Show one instance, or watch it."),
+    "approvals": ("topstitch.cli.approvals:approvals", "List, show, approve or refuse what waits for a decision."),
+    "tasks": ("topstitch.cli.tasks:tasks", "List, show, finish or fail work that is done by hand."),
+    "audit": ("topstitch.cli.audit:audit", "Show an instance's records; verify the chains."),
+    "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
+    "doctor": ("topstitch.cli.doctor:doctor", "Look whether everything that is needed is there."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with: topstitch demo. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings, 4 not allowed, "
+    "5 not found, 6 conflict, 7 unreachable, 8 still waiting, 20 a chain is broken.",
+)
+@click.version_option(__version__, prog_name="topstitch", message="%(prog)s %(version)s")
+def topstitch() -> None:
+    """Carry one business event across every system it touches, and prove what happened."""

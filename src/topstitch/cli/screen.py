@@ -1,0 +1,123 @@
+"""Decides how a command speaks: data to standard output, all else to standard error.
+
+Every command gets a ``Screen``. With ``--json`` its data is one JSON document; otherwise text for
+a person. Colour and progress appear only on a terminal, and never with ``NO_COLOR``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TextIO
+
+import click
+
+from topstitch.foundation.errors import TopstitchError
+
+MARKS: Final = {
+    "ok": ("✓", "green"),
+    "wait": ("◔", "magenta"),
+    "work": ("▸", "blue"),
+    "warn": ("▲", "yellow"),
+    "bad": ("✗", "red"),
+    "idle": ("·", "bright_black"),
+}
+"""State = glyph + word + colour; never colour alone."""
+GAP: Final = "  "
+
+
+class Screen:
+    """Where a command's words go."""
+
+    def __init__(self, *, as_json: bool = False, debug: bool = False, out: TextIO | None = None) -> None:
+        self.as_json = as_json
+        self.debug = debug
+        self._out = out or sys.stdout
+        self.is_terminal = _is_terminal(self._out)
+
+    def data(self, document: Any) -> None:
+        """Print a command's data as JSON, if that is how it was asked for."""
+        if self.as_json:
+            from topstitch.foundation.canonical import canonical_bytes
+
+            self._out.write(canonical_bytes(document).decode() + "\n")
+            self._out.flush()
+
+    def print(self, text: str = "") -> None:
+        """Print data for a person; nothing when JSON was asked for."""
+        if not self.as_json:
+            click.echo(text, file=self._out, color=self.is_terminal)
+
+    def note(self, text: str) -> None:
+        """Say something that is no data."""
+        click.echo(text, err=True, color=_is_terminal(sys.stderr))
+
+    def error(self, error: TopstitchError) -> None:
+        """Say what went wrong; as a problem document when JSON was asked for."""
+        if self.as_json:
+            document: dict[str, Any] = {"code": error.code, "message": error.message}
+            if error.detail:
+                document["detail"] = {k: v for k, v in error.detail.items() if _is_plain(v)}
+            from topstitch.foundation.canonical import canonical_bytes
+
+            click.echo(canonical_bytes({"error": document}).decode(), err=True)
+            return
+        self.note(f"{self.style('error', fg='red', bold=True, err=True)}[{error.code}]: {error.message}")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+        """Print rows under their columns; without any, say what would be here."""
+        kept = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+        if self.as_json:
+            return
+        if not kept:
+            self.note(empty)
+            return
+        for line in aligned([[c.upper() for c in columns], *kept], width=self.width):
+            click.echo(line, file=self._out, color=self.is_terminal)
+
+    def mark(self, kind: str, text: str = "") -> str:
+        """Return a state's glyph, coloured, and its word."""
+        glyph, colour = MARKS[kind]
+        return f"{self.style(glyph, fg=colour)} {text}".rstrip()
+
+    def style(self, text: str, *, err: bool = False, **how: Any) -> str:
+        """Return text styled, where there is a terminal."""
+        terminal = _is_terminal(sys.stderr) if err else self.is_terminal
+        return click.style(text, **how) if terminal else text
+
+    @property
+    def width(self) -> int:
+        """How many columns there are; no limit without a terminal."""
+        if not self.is_terminal:
+            return 0
+        import shutil
+
+        return shutil.get_terminal_size().columns
+
+
+def aligned(rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:
+    """Return rows as lines with aligned columns; the widest column gives way when there is a width."""
+    count = max(len(row) for row in rows)
+    padded = [[*row, *[""] * (count - len(row))] for row in rows]
+    widths = [max(len(click.unstyle(row[i])) for row in padded) for i in range(count)]
+    over = sum(widths) + len(GAP) * (count - 1) - width
+    if width and over > 0:
+        widest = widths.index(max(widths))
+        widths[widest] = max(12, widths[widest] - over)
+    return [GAP.join(_fitted(cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in padded]
+
+
+def _fitted(cell: str, width: int) -> str:
+    shown = click.unstyle(cell)
+    if len(shown) > width:
+        return shown[: width - 1] + "…"
+    return cell + " " * (width - len(shown))
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool, list, Mapping))

@@ -1,0 +1,141 @@
+"""Decides who is meant by ``manager_of(subject)``, ``group:x``, ``owner``, ``requester``.
+
+The engine calls ``resolve`` for a ``ResolveCall``. Which alias answers which question stands
+under ``[people]`` in ``connections.toml``; groups can also be written down there. It reads
+only, asks each system through its reader, and never picks between people: it names them
+all, and says who was excluded and why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from topstitch.connectors.registry import Registry
+from topstitch.foundation.clock import stopwatch
+from topstitch.model.orders import Outcome, Problem, ResolveCall, Result
+
+_OF: Final = re.compile(r"(manager_of)\((subject|requester)\)")
+EXCLUDED_BECAUSE: Final = "may not decide on this: requested it, proposed it or carried it out"
+
+
+class _UnansweredError(Exception):
+    """A system did not answer; its outcome is the resolution's outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__()
+        self.outcome = outcome
+
+
+async def resolve(registry: Registry, call: ResolveCall) -> Outcome:
+    """Return the people that are meant: ``{"people": [...], "excluded": [...]}``."""
+    began = stopwatch()
+    found: list[dict[str, Any]] = []
+    try:
+        for who in call.who:
+            found += [{**person, "for": who} for person in await _people(registry, who, call)]
+    except _UnansweredError as error:
+        return error.outcome
+    people, excluded = _without(_once(found), call.exclude)
+    value = {"people": people, "excluded": excluded}
+    return Outcome(result=Result.OK, value=value, duration_ms=round((stopwatch() - began) * 1000))
+
+
+async def _people(registry: Registry, who: str, call: ResolveCall) -> list[dict[str, Any]]:
+    match = _OF.fullmatch(who)
+    if match is not None:
+        return await _manager(registry, call.subject if match[2] == "subject" else call.requester)
+    kind, colon, name = who.partition(":")
+    match kind if colon else who:
+        case "group" | "role":
+            return await _group(registry, name)
+        case "person" | "human":
+            return await _person(registry, name)
+        case "owner":
+            team = call.owner.get("team")
+            return await _group(registry, str(team)) if team else []
+        case "requester":
+            return await _person(registry, call.requester)
+        case "subject":
+            return await _person(registry, call.subject)
+        case _:
+            raise _UnansweredError(
+                _refused(
+                    "who_unknown", f"{who!r} names nobody; use manager_of(subject), group:<name>, owner or requester"
+                )
+            )
+
+
+async def _manager(registry: Registry, person: str | None) -> list[dict[str, Any]]:
+    if not person:
+        return []
+    alias = _alias(registry.connections.people.manager_of, "manager_of")
+    return await _ask(registry, alias, "resolve_manager", {"person": person})
+
+
+async def _group(registry: Registry, name: str) -> list[dict[str, Any]]:
+    settings = registry.connections.people
+    if name in settings.groups:
+        return [_by_address(member) for member in settings.groups[name]]
+    return await _ask(registry, _alias(settings.group, "group"), "resolve_group", {"group": name})
+
+
+async def _person(registry: Registry, person: str | None) -> list[dict[str, Any]]:
+    """Return a person by id or address; an address that no system knows is still somebody who can be written to."""
+    if not person:
+        return []
+    alias = registry.connections.people.person
+    if alias is not None and "resolve_person" in registry.contract_of(alias).actions:
+        known = await _ask(registry, alias, "resolve_person", {"person": person})
+        if known:
+            return known
+    return [_by_address(person)]
+
+
+async def _ask(registry: Registry, alias: str, action: str, params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if action not in registry.contract_of(alias).actions:
+        message = f"connection {alias} has no action {action}; name another under [people] in connections.toml"
+        raise _UnansweredError(_refused("people_unconfigured", message))
+    outcome = await registry.reader(alias).read(action, params)
+    if outcome.result is not Result.OK:
+        raise _UnansweredError(outcome)
+    people: list[dict[str, Any]] = list(outcome.value["people"])
+    return people
+
+
+def _alias(alias: str | None, question: str) -> str:
+    if alias is None:
+        message = f'nobody is set to answer {question}; add {question} = "<alias>" under [people] in connections.toml'
+        raise _UnansweredError(_refused("people_unconfigured", message))
+    return alias
+
+
+def _by_address(address: str) -> dict[str, Any]:
+    return {"id": address, "name": address, "email": address if "@" in address else ""}
+
+
+def _once(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep each person once, by the first reason."""
+    return list({person["id"].lower(): person for person in reversed(people)}.values())[::-1]
+
+
+def _without(
+    people: list[dict[str, Any]], exclude: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    barred = {_bare(one) for one in exclude}
+    kept = [person for person in people if barred.isdisjoint(_names(person))]
+    return kept, [{"person": person["id"], "why": EXCLUDED_BECAUSE} for person in people if person not in kept]
+
+
+def _names(person: Mapping[str, Any]) -> set[str]:
+    return {str(person[part]).lower() for part in ("id", "email") if person.get(part)}
+
+
+def _bare(actor: str) -> str:
+    """Return an actor's id without its kind: ``human:dana@x`` is ``dana@x``."""
+    return actor.removeprefix("human:").lower()
+
+
+def _refused(code: str, message: str) -> Outcome:
+    return Outcome(result=Result.REFUSED, problem=Problem(code=code, message=message))

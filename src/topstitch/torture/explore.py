@@ -1,0 +1,235 @@
+"""Walks every schedule with at most N faults, and keeps the first bad one of each sort.
+
+Called by ``cli torture`` and the tests. Two schedules that meet in the same state of
+journal, systems and time, with the same number of faults left, have the same future: it is
+walked once and counted for both (``merge``; without it each is walked to its own end, and
+the counts are the same). A bad schedule carries the choices that lead to it: ``replay``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from topstitch.foundation.clock import stopwatch
+from topstitch.model.action import JsonSchema
+from topstitch.model.instance import StepStatus
+from topstitch.model.state import Failure
+from topstitch.plan.plan import Plan
+from topstitch.torture.arrange import Arena, arrange, simplify
+from topstitch.torture.journal import Journal, PaperJournal
+from topstitch.torture.node import BrokenError, Node, Point
+from topstitch.torture.oracles import judge
+from topstitch.torture.walk import FAULT_KINDS, Walker
+
+POINTS_MAX: Final = 4000
+"""Choice points of one schedule; one that needs more does not end."""
+KEPT_MAX: Final = 20
+"""Bad schedules that are kept to be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadSchedule:
+    """A schedule in which something is not as it must be."""
+
+    oracle: str
+    said: str
+    choices: str
+    """What ``replay`` takes: ``3:1,17:2`` is choice 1 at point 3 and choice 2 at point 17."""
+    faults: tuple[str, ...]
+    """The choices that were not the expected ones, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Torture:
+    """What came of walking all schedules."""
+
+    faults: int
+    schedules: int
+    bad: int
+    points: int
+    """Choice points that were expanded."""
+    seconds: float
+    first: tuple[BadSchedule, ...]
+    """One for each sort of badness, the first found."""
+    ends: Mapping[str, int]
+    simplified: tuple[str, ...]
+    cut: bool
+    """Whether the budget ended before the schedules did."""
+
+    @property
+    def clean(self) -> bool:
+        """Whether every schedule was walked and none was bad."""
+        return not self.bad and not self.cut
+
+    @property
+    def per_second(self) -> float:
+        """Schedules for each second."""
+        return self.schedules / self.seconds if self.seconds else 0.0
+
+
+@dataclass(slots=True)
+class _Tally:
+    ends: Counter[str] = field(default_factory=Counter)
+    first: dict[tuple[str, str], BadSchedule] = field(default_factory=dict)
+    points: int = 0
+
+
+@dataclass(slots=True)
+class _Frame:
+    point: Point
+    left: int
+    key: bytes | None
+    at: int = -1
+    schedules: int = 0
+    bad: int = 0
+
+
+def explore(
+    plan: Plan,
+    faults: int,
+    *,
+    schema: JsonSchema | None = None,
+    data: Mapping[str, Any] | None = None,
+    kinds: frozenset[str] = FAULT_KINDS,
+    reconcile: bool = True,
+    merge: bool = True,
+    budget_seconds: float | None = None,
+    bound_seconds: float | None = None,
+    stop_at_first: bool = False,
+) -> Torture:
+    """Walk all schedules of ``plan`` with at most ``faults`` faults.
+
+    ``schema`` is the trigger event's, ``data`` a real event's. ``bound_seconds`` is what ``verify``
+    printed: an instance that takes longer is a bad schedule.
+    """
+    arena = ready(plan, schema=schema, data=data, reconcile=reconcile)
+    walk = _Walk(Walker(arena=arena, journal=PaperJournal(arena.plan), kinds=kinds), faults, merge, bound_seconds)
+    began = stopwatch()
+    until = began + budget_seconds if budget_seconds is not None else None
+    schedules, bad, cut = walk.all(until, stop_at_first=stop_at_first)
+    return Torture(
+        faults=faults,
+        schedules=schedules,
+        bad=bad,
+        points=walk.tally.points,
+        seconds=stopwatch() - began,
+        first=tuple(walk.tally.first.values()),
+        ends=dict(walk.tally.ends),
+        simplified=arena.simplified,
+        cut=cut,
+    )
+
+
+def ready(
+    plan: Plan, *, schema: JsonSchema | None = None, data: Mapping[str, Any] | None = None, reconcile: bool = True
+) -> Arena:
+    """Return the arena of ``plan``, with the payloads replaced that sample data cannot render."""
+    arena = arrange(plan, schema=schema, data=data, reconcile=reconcile)
+    for _ in plan.steps:
+        poor = _without_data(arena)
+        if not poor:
+            break
+        arena = simplify(arena, poor)
+    return arena
+
+
+def _without_data(arena: Arena) -> list[str]:
+    """Return the steps that fail on a good day, because the sample data lacks what they read."""
+    walker = Walker(arena=arena, journal=PaperJournal(arena.plan), kinds=frozenset())
+    node = walker.begin(arena.variants[0], 0)
+    for _ in range(POINTS_MAX):
+        poor = [s.id for s in node.state.steps.values() if s.failure is Failure.EXPRESSION and s.status is StepStatus.COMPENSATING]
+        if poor or node.ended:
+            return poor
+        node = walker.expand(node).take(0)
+    return []
+
+
+class _Walk:
+    def __init__(self, walker: Walker, faults: int, merge: bool, bound: float | None) -> None:
+        self.walker, self.faults, self.merge, self.bound = walker, faults, merge, bound
+        self.tally = _Tally()
+        self._known: dict[bytes, tuple[int, int]] = {}
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._stack: list[_Frame] = []
+
+    def all(self, until: float | None, *, stop_at_first: bool) -> tuple[int, int, bool]:
+        """Return how many schedules there are, how many are bad, and whether time ran out first."""
+        variants = self.walker.arena.variants
+        top = _Frame(
+            Point("conditions", [(v.name, v.cost) for v in variants], lambda i: self.walker.begin(variants[i], self.faults)),
+            self.faults,
+            None,
+        )
+        stack = self._stack = [top]
+        while stack:
+            frame = stack[-1]
+            if (until is not None and stopwatch() > until) or (stop_at_first and self.tally.first):
+                return sum(f.schedules for f in stack), sum(f.bad for f in stack), True
+            if not self._next(frame):
+                stack.pop()
+                if frame.key is not None:
+                    self._known[frame.key] = (frame.schedules, frame.bad)
+                if not stack:
+                    return frame.schedules, frame.bad, False
+                stack[-1].schedules += frame.schedules
+                stack[-1].bad += frame.bad
+        raise AssertionError("the stack holds at least its first frame")
+
+    def _next(self, frame: _Frame) -> bool:
+        """Take the next choice that can be paid for; return whether there was one."""
+        options = frame.point.options
+        frame.at += 1
+        while frame.at < len(options) and options[frame.at][1] > frame.left:
+            frame.at += 1
+        if frame.at >= len(options):
+            return False
+        try:
+            self._arrive(frame, frame.point.take(frame.at))
+        except BrokenError as broken:
+            self._broken(frame, broken)
+        except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
+            self._broken(frame, BrokenError("raised", f"{type(error).__name__}: {error}"))
+        return True
+
+    def _arrive(self, frame: _Frame, node: Node) -> None:
+        if node.ended:
+            judge(self.walker.arena.plan, node, self.bound)
+            self.tally.ends[str(node.state.ended)] += 1
+            frame.schedules += 1
+            return
+        key = None
+        if self.merge and not node.pending:
+            key = hashlib.blake2b(self._encode((node.state, node.world, node.now, node.left, node.flying)), digest_size=16).digest()
+            known = self._known.get(key)
+            if known is not None:
+                frame.schedules += known[0]
+                frame.bad += known[1]
+                return
+        if len(self._stack) > POINTS_MAX:
+            raise BrokenError("stall", f"it is not over after {POINTS_MAX} choices")
+        self.tally.points += 1
+        self._stack.append(_Frame(self.walker.expand(node), node.left, key))
+
+    def _broken(self, frame: _Frame, broken: BrokenError) -> None:
+        frame.schedules += 1
+        frame.bad += 1
+        name = (broken.oracle, broken.said)
+        if name in self.tally.first or len(self.tally.first) >= KEPT_MAX:
+            return
+        taken = [(i, f.at, f.point) for i, f in enumerate(self._stack) if f.at != 0]
+        self.tally.first[name] = BadSchedule(
+            oracle=broken.oracle,
+            said=broken.said,
+            choices=",".join(f"{i}:{at}" for i, at, _ in taken) or "none",
+            faults=tuple(f"{point.what}: {point.options[at][0]}" for _, at, point in taken),
+        )
+
+
+__all__ = ["BadSchedule", "Journal", "Torture", "explore", "ready"]

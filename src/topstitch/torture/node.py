@@ -1,0 +1,55 @@
+"""Says what one point of a schedule is, and what a choice at it is.
+
+Made by ``walk`` and ``people``, kept by ``explore``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from topstitch.model.orders import Call, Orders, Outcome
+from topstitch.model.record import Draft
+from topstitch.model.state import InstanceState
+from topstitch.torture.world import World
+
+
+class BrokenError(Exception):
+    """A schedule in which something is not as it must be: which rule, and what was seen."""
+
+    def __init__(self, oracle: str, said: str) -> None:
+        super().__init__(f"{oracle}: {said}")
+        self.oracle, self.said = oracle, said
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One point of a schedule: all that its future depends on.
+
+    ``pending`` is to be written next; ``orders`` is what the core wants, when it is known already.
+    """
+
+    state: InstanceState
+    world: World
+    now: datetime
+    left: int
+    """How many faults may still happen."""
+    flying: tuple[tuple[Call, Outcome], ...] = ()
+    """Answers that are still on their way."""
+    pending: tuple[Draft, ...] = ()
+    orders: Orders | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the schedule is over."""
+        return self.state.ended is not None and not self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The choices at one point: what is happening, each choice's name and cost, and how to take it."""
+
+    what: str
+    options: Sequence[tuple[str, int]]
+    take: Callable[[int], Node]

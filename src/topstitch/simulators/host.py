@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Collection, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -213,7 +214,7 @@ class _Host:
         config = uvicorn.Config(
             self._simulator.app,
             http=_Protocol,
-            ws="websockets-sansio",
+            ws="websockets-sansio" if find_spec("websockets") else "none",
             lifespan="on",
             log_config=None,
             log_level="critical",

@@ -34,6 +34,8 @@ class Choice(msgspec.Struct, frozen=True):
     outcome: Outcome
     kind: str = "system"
     late: bool = False
+    crash: bool = False
+    """Whether the engine dies after the call is made, with every answer of this turn."""
 
 
 def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, now: datetime) -> list[Choice]:
@@ -59,6 +61,7 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
         Choice("unavailable once", 1, world, BUSY),
         Choice("unavailable for good", 1, world.shutting(f"send:{act}"), BUSY),
         Choice("ok, but the answer comes late", 1, after, done, "late", late=True),
+        Choice("ok, and the engine dies before it hears", 1, after, done, "crash", crash=True),
     ]
     if known.purpose == "step" and arena.plan.steps[known.step or ""].act.expects:  # type: ignore[union-attr]
         choices.append(Choice("says done, and drops it", 1, systems.lost(after, act), done))

@@ -205,8 +205,8 @@ class _Walk:
             frame.schedules += 1
             return
         key = None
-        if self.merge and not node.pending:
-            key = hashlib.blake2b(self._encode((node.state, node.world, node.now, node.left, node.flying)), digest_size=16).digest()
+        if self.merge and node.begins:
+            key = hashlib.blake2b(self._encode((node.state, node.world, node.now, node.left, node.flying, node.recovers)), digest_size=16).digest()
             known = self._known.get(key)
             if known is not None:
                 frame.schedules += known[0]

@@ -1,8 +1,8 @@
 """Keeps a schedule's journal honest: every record is written as bytes, read again and folded.
 
-``walk`` appends through it. The state that goes on is checked against the one folded from
-the bytes, record by record, so that by induction the whole journal folds to the state in
-memory at every point of every schedule, and a restart may go on with it.
+``walk`` checks each commit through it. The state that goes on is compared with the one
+folded from the bytes; so, by induction, the whole journal folds to the state in memory at
+every point of every schedule, and a restart may go on with it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from topstitch.torture.node import BrokenError
 class Journal(Protocol):
     """What a walk appends to."""
 
-    def append(self, state: InstanceState, drafts: Sequence[Draft]) -> InstanceState:
-        """Return the state after ``drafts`` as a restart would fold it."""
+    def check(self, before: InstanceState, drafts: Sequence[Draft], after: InstanceState) -> None:
+        """Raise when ``drafts``, read back, do not lead from ``before`` to ``after``."""
         ...
 
 
@@ -33,29 +33,25 @@ class PaperJournal:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def append(self, state: InstanceState, drafts: Sequence[Draft]) -> InstanceState:
-        """Fold each draft twice, as it is and as it reads from its bytes; raise when the two differ."""
+    def check(self, before: InstanceState, drafts: Sequence[Draft], after: InstanceState) -> None:
+        """Fold each draft as it reads from its bytes; raise when the state is another than the one at hand."""
+        state = before
         for draft in drafts:
-            record = reread(draft)
-            after = lifecycle.fold(self._plan, state, draft)
-            again = lifecycle.fold(self._plan, state, record)
-            if after != again:
-                raise BrokenError("refolded", f"{draft.kind} folds to another state once it is read from its bytes")
-            state = after
-        return state
+            state = lifecycle.fold(self._plan, state, reread(draft))
+        if state != after:
+            kinds = ", ".join(draft.kind for draft in drafts)
+            raise BrokenError("refolded", f"{kinds}: the state folded from the bytes is another than the one in memory")
 
 
 def reread(draft: Draft) -> Record:
     """Return a draft as a record that went through its canonical bytes."""
-    head = {"at": rfc3339(draft.at), "actor": str(draft.actor), "stage": draft.stage, "body": draft.body}
-    read = parse(canonical_bytes(head))
     return Record(
         instance="",
         seq=0,
         kind=draft.kind,
-        at=parse_time(read["at"]),
-        actor=parse_actor(read["actor"]),
-        stage=Stage(read["stage"]),
+        at=parse_time(rfc3339(draft.at)),
+        actor=parse_actor(str(draft.actor)),
+        stage=Stage(draft.stage),
         step=draft.step,
-        body=read["body"],
+        body=parse(canonical_bytes(draft.body)),
     )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from topstitch.model.orders import Call, Orders, Outcome
-from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState
 from topstitch.torture.world import World
 
@@ -27,7 +26,8 @@ class BrokenError(Exception):
 class Node:
     """One point of a schedule: all that its future depends on.
 
-    ``pending`` is to be written next; ``orders`` is what the core wants, when it is known already.
+    A turn begins at a node without ``landed`` and ``todo``; those are filled while the calls of the
+    turn are answered one by one, before the core is asked again.
     """
 
     state: InstanceState
@@ -36,14 +36,23 @@ class Node:
     left: int
     """How many faults may still happen."""
     flying: tuple[tuple[Call, Outcome], ...] = ()
-    """Answers that are still on their way."""
-    pending: tuple[Draft, ...] = ()
+    """Answers that come late."""
+    recovers: bool = False
+    """Whether a new engine takes the instance up here."""
+    landed: tuple[tuple[Call, Outcome], ...] = ()
+    todo: tuple[Call, ...] = ()
     orders: Orders | None = None
+    """What the core wants, when it has been asked already."""
 
     @property
     def ended(self) -> bool:
         """Whether the schedule is over."""
-        return self.state.ended is not None and not self.pending
+        return self.state.ended is not None
+
+    @property
+    def begins(self) -> bool:
+        """Whether a turn begins here: then the node is told by its state, and may be met again."""
+        return not self.landed and not self.todo
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,20 @@ An instance that asks for nothing and is not over has stalled, which is what all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from topstitch import lifecycle
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.model.state import ActStatus, ApprovalState, InstanceState, StepState, TaskState
 from topstitch.torture import world as systems
 from topstitch.torture.arrange import Arena
+from topstitch.torture.journal import Journal
 from topstitch.torture.node import BrokenError, Node, Point
 from topstitch.torture.world import World
 
@@ -28,23 +30,23 @@ WAITS: Final = (("time passes", 0),)
 CANCELS: Final = (*WAITS, ("somebody cancels: roll back", 1), ("somebody cancels: stop", 1))
 
 
-def rest(arena: Arena, node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:
+def rest(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:
     """Return the choices of a rest: the first open matter that a person may see to, else time."""
     matter = _matter(arena, node)
     if matter is None:
-        return _time(node, wake_at, kinds)
+        return _time(arena, journal, node, wake_at, kinds)
     what, moves = matter
     moves = [move for move in moves if move[1] == 0 or "people" in kinds]
 
     def take(index: int) -> Node:
         _, cost, act = moves[index]
         world, drafts = act()
-        return _node(node, world, drafts, cost)
+        return _said_so(arena, journal, node, world, drafts, cost)
 
     return Point(what, [(name, cost) for name, cost, _ in moves], take)
 
 
-def told(world: World, drafts: tuple[Draft, ...]) -> World:
+def told(world: World, drafts: Sequence[Draft]) -> World:
     """Return the world in which people have read these records: which tasks say to look first."""
     for draft in drafts:
         if draft.kind == Kind.TASK_OPENED and draft.body["check_first"]:
@@ -52,11 +54,16 @@ def told(world: World, drafts: tuple[Draft, ...]) -> World:
     return world
 
 
-def _node(node: Node, world: World, drafts: tuple[Draft, ...], cost: int) -> Node:
-    return Node(node.state, world, node.now, node.left - cost, node.flying, drafts)
+def _said_so(arena: Arena, journal: Journal, node: Node, world: World, drafts: tuple[Draft, ...], cost: int) -> Node:
+    """Return the node after a person's records, which are commits of their own."""
+    state = node.state
+    for draft in drafts:
+        state = lifecycle.fold(arena.plan, state, draft)
+    journal.check(node.state, drafts, state)
+    return Node(state, world, node.now, node.left - cost, node.flying, orders=None if drafts else node.orders)
 
 
-def _time(node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:
+def _time(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:
     if wake_at is None:
         raise BrokenError("stall", "the instance is not over and nothing will ever wake it")
     if wake_at <= node.now:
@@ -68,7 +75,8 @@ def _time(node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:
             return Node(node.state, node.world, wake_at, node.left)
         mode = Mode.ROLLING_BACK if choice == 1 else Mode.STOPPING
         body = {"mode": mode, "because": "somebody cancelled it", "cancelled": True}
-        return _node(node, node.world, (_said(node, Kind.MODE_CHANGED, None, body, "olga"),), 1)
+        cancelled = _said(node, Kind.MODE_CHANGED, None, body, "olga")
+        return _said_so(arena, journal, node, node.world, (cancelled,), 1)
 
     return Point("rest", CANCELS if open_ else WAITS, take)
 

@@ -1,15 +1,16 @@
 """Decides which choices stand open at one point of a schedule, and where each of them leads.
 
-A node is everything that the future depends on: the instance's state, the systems, the
-time, the answers on their way, and how many faults are left. ``expand`` asks the real core
-what it wants and returns the choices: how a journal write ends, how a system answers, what
-a person does. ``explore`` walks them all; nothing is remembered here between two calls, so
-that a schedule can be left and taken up again anywhere.
+``expand`` takes turns as the engine does: settle what has come back, ask the real core,
+write all of it in one commit, make the calls. Between them stand the choices: how the commit
+ends, how a system answers, whether the engine dies after a send, what a person does.
+``explore`` walks them all. Nodes are values, and nothing is remembered between two calls, so
+a schedule can be left and taken up again anywhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from topstitch import lifecycle
@@ -18,7 +19,6 @@ from topstitch.model.orders import (
     InboxCall,
     LookUpCall,
     Orders,
-    Outcome,
     ReadCall,
     ReportCall,
     ResolveCall,
@@ -27,14 +27,21 @@ from topstitch.model.orders import (
     WriteCall,
 )
 from topstitch.model.record import Draft
-from topstitch.model.state import InstanceState
+from topstitch.model.state import ActStatus, InstanceState
 from topstitch.torture import answers, people
+from topstitch.torture.answers import Choice
 from topstitch.torture.arrange import START, Arena, Variant
 from topstitch.torture.journal import Journal
 from topstitch.torture.node import BrokenError, Node, Point
 from topstitch.torture.world import World
 
 INSTANCE: Final = "ins_torture"
+FAULT_KINDS: Final = frozenset(
+    {"crash", "system", "silent", "look", "back", "late", "foreign", "context", "directory", "people", "event", "reconcile"}
+)
+"""What can go wrong in a schedule. ``cancel`` and ``tell`` may be added."""
+EVERY_KIND: Final = FAULT_KINDS | {"cancel", "tell"}
+WRITTEN: Final = (("written", 0), ("crash before it is written", 1), ("written, then crash", 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,101 +57,113 @@ class Walker:
         """Return the first node of the schedules in which the conditions say what ``variant`` says."""
         plan = self.arena.plan
         first = lifecycle.begin(plan, self.arena.event(variant), INSTANCE, START)
-        assert first is not None
-        state = self.journal.append(lifecycle.initial(plan, INSTANCE), (first,))
+        if first is None:
+            raise BrokenError("raised", "the event starts nothing")
+        before = lifecycle.initial(plan, INSTANCE)
+        state = lifecycle.fold(plan, before, first)
+        self.journal.check(before, (first,), state)
         return Node(state, World(), START, faults - variant.cost)
 
     def expand(self, node: Node) -> Point:
         """Return the choices at ``node``."""
-        if node.pending:
-            return self._append(node, node.pending, None)
-        orders = node.orders or lifecycle.decide(self.arena.plan, node.state, node.now)
-        if orders.records:
-            return self._append(node, orders.records, orders)
+        if node.todo:
+            return self._perform(node, node.todo[0])
+        orders = node.orders
+        if orders is None:
+            state, drafts, orders = self._turn(node)
+            if drafts:
+                return self._commit(node, state, drafts, orders)
+            node = replace(node, orders=orders)
         under_way = {call.key for call, _ in node.flying}
-        for call in orders.calls:
-            if call.key not in under_way:
-                return self._perform(node, call)
+        todo = tuple(call for call in orders.calls if call.key not in under_way)
+        if todo:
+            return self._perform(replace(node, orders=None, todo=todo), todo[0])
         if node.flying:
-            return self._land(node)
-        return people.rest(self.arena, node, orders.wake_at, self.kinds)
+            landed = replace(node, orders=None, landed=node.flying, flying=())
+            return self.expand(landed)
+        return people.rest(self.arena, self.journal, node, orders.wake_at, self.kinds)
+
+    def _turn(self, node: Node) -> tuple[InstanceState, list[Draft], Orders]:
+        plan, state, now = self.arena.plan, node.state, node.now
+        drafts: list[Draft] = []
+        if node.recovers:
+            drafts += lifecycle.recover(plan, state, now)
+            for draft in drafts:
+                state = lifecycle.fold(plan, state, draft)
+        for call, outcome in node.landed:
+            found = lifecycle.settle(plan, state, call, outcome, now)
+            if not found and isinstance(call, WriteCall):
+                raise BrokenError("unheard", f"the answer to {call.key} left no record")
+            for draft in found:
+                state = lifecycle.fold(plan, state, draft)
+            drafts += found
+        orders = lifecycle.decide(plan, state, now)
+        drafts += orders.records
+        return orders.state, drafts, orders
 
     # --- the journal --------------------------------------------------------------------------
 
-    def _append(self, node: Node, drafts: tuple[Draft, ...], orders: Orders | None) -> Point:
-        after = self.journal.append(node.state, drafts)
+    def _commit(self, node: Node, after: InstanceState, drafts: list[Draft], orders: Orders) -> Point:
+        self.journal.check(node.state, drafts, after)
         world = people.told(node.world, drafts)
-        if orders is not None and after != orders.state:
-            raise BrokenError("refolded", "the state handed back by decide is not the fold of its records")
-        rest = Orders(calls=orders.calls, wake_at=orders.wake_at, ended=orders.ended) if orders else None
+        rest = Orders(calls=orders.calls, wake_at=orders.wake_at, ended=orders.ended)
 
         def take(choice: int) -> Node:
-            if choice == 0:
-                return Node(after, world, node.now, node.left, node.flying, orders=rest)
-            if choice == 1:
-                return self._restart(node, node.state, node.world)
-            return self._restart(node, after, world)
+            match choice:
+                case 0:
+                    return Node(after, world, node.now, node.left, node.flying, orders=rest)
+                case 1:
+                    return _restarted(node, node.state, node.world)
+                case _:
+                    return _restarted(node, after, world)
 
-        return Point("write " + ", ".join(draft.kind for draft in drafts), WRITTEN if "crash" in self.kinds else WRITTEN[:1], take)
-
-    def _restart(self, node: Node, state: InstanceState, world: World) -> Node:
-        """Return the node at which a new engine takes the instance up from its journal."""
-        found = tuple(lifecycle.recover(self.arena.plan, state, node.now))
-        return Node(state, world, node.now, node.left - 1, (), found)
+        crashes = "crash" in self.kinds and not orders.ended
+        return Point("write " + ", ".join([draft.kind for draft in drafts]), WRITTEN if crashes else WRITTEN[:1], take)
 
     # --- calls --------------------------------------------------------------------------------
 
     def _perform(self, node: Node, call: Call) -> Point:
-        match call:
-            case WriteCall():
-                choices = answers.of_write(self.arena, node.state, node.world, call, node.now)
-            case LookUpCall():
-                choices = answers.of_look_up(self.arena, node.state, node.world, call, node.now)
-            case ReadCall():
-                choices = answers.of_read(self.arena, node.state, node.world, call)
-            case ResolveCall():
-                choices = answers.of_resolve(node.world, call)
-            case TellCall():
-                choices = answers.of_tell(node.world, call)
-            case InboxCall() | StartCall():
-                choices = answers.of_event(node.world, call)
-            case ReportCall():
-                choices = [answers.Choice("told", 0, node.world, answers.OK)]
-        choices = [c for c in choices if c.kind in self.kinds or c.cost == 0]
+        choices = self._answers(node, call)
+        if node.left <= 0:
+            choices = choices[:1]
+        else:
+            choices = [c for c in choices if c.cost == 0 or c.kind in self.kinds]
+        rest = node.todo[1:]
 
         def take(index: int) -> Node:
             chosen = choices[index]
-            left = node.left - chosen.cost
-            if chosen.late:
-                return Node(node.state, chosen.world, node.now, left, (*node.flying, (call, chosen.outcome)))
-            return self._settled(node, chosen.world, left, call, chosen.outcome, node.flying)
+            if chosen.crash:
+                return _restarted(node, node.state, chosen.world)
+            came = ((call, chosen.outcome),)
+            landed, flying = (node.landed, node.flying + came) if chosen.late else (node.landed + came, node.flying)
+            return Node(node.state, chosen.world, node.now, node.left - chosen.cost, flying, landed=landed, todo=rest)
 
         return Point(f"{_VERBS[type(call)]} {call.key}", [(c.name, c.cost) for c in choices], take)
 
-    def _land(self, node: Node) -> Point:
-        call, outcome = node.flying[0]
+    def _answers(self, node: Node, call: Call) -> list[Choice]:
+        match call:
+            case WriteCall():
+                return answers.of_write(self.arena, node.state, node.world, call, node.now)
+            case LookUpCall():
+                return answers.of_look_up(self.arena, node.state, node.world, call, node.now)
+            case ReadCall():
+                return answers.of_read(self.arena, node.state, node.world, call)
+            case ResolveCall():
+                return answers.of_resolve(node.world, call)
+            case TellCall():
+                return answers.of_tell(node.world, call)
+            case InboxCall() | StartCall():
+                return answers.of_event(node.world, call)
+            case ReportCall():
+                return [Choice("told", 0, node.world, answers.OK)]
 
-        def take(_: int) -> Node:
-            return self._settled(node, node.world, node.left, call, outcome, node.flying[1:])
 
-        return Point(f"answer to {call.key}", LANDED, take)
-
-    def _settled(
-        self, node: Node, world: World, left: int, call: Call, outcome: Outcome, flying: tuple[tuple[Call, Outcome], ...]
-    ) -> Node:
-        drafts = tuple(lifecycle.settle(self.arena.plan, node.state, call, outcome, node.now))
-        if not drafts and isinstance(call, WriteCall):
-            raise BrokenError("unheard", f"the answer to {call.key} left no record")
-        return Node(node.state, world, node.now, left, flying, drafts)
+def _restarted(node: Node, state: InstanceState, world: World) -> Node:
+    """Return the node at which a new engine takes the instance up from its journal."""
+    recovers = any(act.status is ActStatus.SENT for act in state.acts.values())
+    return Node(state, world, node.now, node.left - 1, recovers=recovers)
 
 
-WRITTEN: Final = (("written", 0), ("crash before it is written", 1), ("written, then crash", 1))
-LANDED: Final = (("comes in", 0),)
-FAULT_KINDS: Final = frozenset(
-    {"crash", "system", "silent", "look", "back", "late", "foreign", "context", "directory", "people", "event", "reconcile"}
-)
-"""What can go wrong in a schedule. ``cancel`` and ``tell`` may be added."""
-EVERY_KIND: Final = FAULT_KINDS | {"cancel", "tell"}
 _VERBS: Final[dict[type[Any], str]] = {
     WriteCall: "send",
     LookUpCall: "look up",
@@ -155,3 +174,4 @@ _VERBS: Final[dict[type[Any], str]] = {
     StartCall: "start",
     ReportCall: "report",
 }
+Expand = Callable[[Node], Point]

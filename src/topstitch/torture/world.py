@@ -88,7 +88,7 @@ def written(world: World, act: str, action: ActionContract, key: str, now: datet
 def lost(world: World, act: str) -> World:
     """Return the world in which the system has dropped what it said it had done."""
     thing = world.thing(act)
-    return world.with_thing(act, replace(thing, there=0, lost=True))
+    return world.with_thing(act, replace(thing, there=0, made=0, lost=True))
 
 
 def taken_back(world: World, target: str) -> World:

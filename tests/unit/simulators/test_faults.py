@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from topstitch import simulators
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.simulators.faults import FaultFormError, FaultKind, Faults
 from topstitch.simulators.mangle import reshape
@@ -55,6 +57,11 @@ def test_what_is_no_fault_is_refused(faults: Faults, form: dict[str, Any]) -> No
 def test_every_kind_is_said_to_exist_and_explained(faults: Faults) -> None:
     for kind in FaultKind:
         assert faults.add({"kind": kind.value}).described()["kind"] == kind.value
+
+
+def test_the_readme_names_every_kind() -> None:
+    readme = (Path(simulators.__file__).parent / "README.md").read_text(encoding="utf-8")
+    assert [kind.value for kind in FaultKind if f"`{kind.value}`" not in readme] == []
 
 
 def test_a_document_is_bent_at_every_depth() -> None:

@@ -179,8 +179,6 @@ def fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceSta
 
 
 def _turn(plan: Plan, state: InstanceState, now: datetime) -> Turn:
-    if state.stage is Stage.TRIGGER:
-        return Turn(drafts=[_entered(Stage.CONTEXT, now)])
     if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
         return context.decide(plan, state, now)
     turn = execution.decide(plan, state, now)
@@ -258,10 +256,6 @@ def _ended(plan: Plan, state: InstanceState, now: datetime) -> Draft:
     return Draft(kind=Kind.ENDED, at=now, actor=ENGINE, stage=Stage.AUDIT, body=body)
 
 
-def _entered(stage: Stage, now: datetime) -> Draft:
-    return Draft(kind=Kind.STAGE_ENTERED, at=now, actor=ENGINE, stage=stage, body={"stage": stage})
-
-
 def _reported(state: InstanceState, call: ReportCall, outcome: Outcome, now: datetime) -> list[Draft]:
     if outcome.result not in (Result.OK, Result.REFUSED):
         return []
@@ -302,6 +296,7 @@ def _fold_started(state: InstanceState, entry: Draft | Record) -> InstanceState:
         environment=body["environment"],
         parent=body.get("parent"),
         parent_step=body.get("parent_step"),
+        stage=Stage.CONTEXT,
     )
 
 

@@ -8,6 +8,7 @@ once; what it returns is handed down. It opens no database and reads no credenti
 
 from __future__ import annotations
 
+import getpass
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -62,6 +63,7 @@ class Settings:
     lease_seconds: float
     body_kb_max: int
     log_level: str
+    person: str
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,8 +84,16 @@ def load(flags: Mapping[str, str | None] | None = None, environ: Mapping[str, st
     values = {s.name: _one(s, given, environ, written, str(file)) for s in SETTINGS}
     values["data"] = data
     values["database"] = values["database"] or str(data / DATABASE_FILE)
+    values["person"] = values["person"] or _user_name()
     values["connections"] = values["connections"] or data / "connections.toml"
     return Settings(**values)
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}"
 
 
 def _one(
@@ -228,6 +238,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default="info",
         doc="What the log says, on standard error.",
         read=_level,
+    ),
+    Setting(
+        name="person",
+        kind="text",
+        default="",
+        doc="Who you are when you approve, refuse or finish a task: an address or id. Without it: your user name here.",
+        read=_text,
     ),
 )
 """Every setting there is."""

@@ -21,7 +21,7 @@ EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 Place = tuple[int, int]
 """Level and number of a tile."""
 ReadTile = Callable[[int, int], bytes]
-"""Returns the hashes of a tile, at least as many as are asked about; raises ``LookupError`` for a tile that is not there."""
+"""Returns the hashes of a tile, at least as many as are asked about, or raises ``LookupError``."""
 
 
 def leaf_hash(record_hash: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.bootstrap.plans import Plans
 from topstitch.connectors import notices, people
 from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import Clock
@@ -36,7 +37,6 @@ from topstitch.model.orders import (
 )
 from topstitch.model.record import ENGINE, Draft, Stage
 from topstitch.plan.plan import Plan
-from topstitch.bootstrap.plans import Plans
 from topstitch.store import NotYet, Store, events
 from topstitch.trigger.match import instance_id, new_instance
 
@@ -90,7 +90,7 @@ class Calls:
             case TellCall():
                 return await self._tell(instance, call)
             case InboxCall():
-                found = await events.of_type_since(self._store, call.event_type, call.since)
+                found = await events.inbox(self._store, call.event_type, call.since)
                 return Outcome(result=Result.OK, value={"events": [_offered(event) for event in found]})
             case StartCall():
                 return await self._start(call)

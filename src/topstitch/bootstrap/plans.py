@@ -7,15 +7,16 @@ is in force is asked of the database each time, because another process may have
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from topstitch.foundation.errors import NotFoundError, OperatorError
-from topstitch.language.check import check
-from topstitch.language.load import load
+from topstitch.foundation.canonical import parse
+from topstitch.foundation.errors import NotFoundError
+from topstitch.language.normal import workflow_from_normal
 from topstitch.model.action import Contracts
 from topstitch.plan.compile import compile_plan
 from topstitch.plan.plan import Plan
 from topstitch.store import Store, definitions
+from topstitch.store.definitions import Definition
 
 
 class Plans:
@@ -29,33 +30,23 @@ class Plans:
     async def load(self, digest: str) -> Plan:
         """Return the plan of a definition version by its digest."""
         plan = self._plans.get(digest)
-        if plan is None:
-            published = await definitions.get(self._store, digest)
-            if published is None:
-                raise NotFoundError("no-definition", f"no definition {digest} was published here; publish it again")
-            plan = self._plans[digest] = compiled(published.text, digest, self._contracts)
-        return plan
+        return plan if plan is not None else self._compiled(await definitions.get(self._store, digest))
 
     async def in_force(self) -> Sequence[Plan]:
-        """Return the plan that starts now, of every workflow."""
-        digests: Mapping[str, str] = await definitions.in_force(self._store)
-        return [await self.load(digest) for digest in digests.values()]
+        """Return the plan that new events start, of every workflow."""
+        return [self._compiled(definition) for definition in await definitions.in_force(self._store)]
 
     async def of(self, workflow: str) -> Plan:
         """Return the plan in force of one workflow."""
-        digests = await definitions.in_force(self._store)
-        if workflow not in digests:
-            known = ", ".join(sorted(digests)) or "none"
-            message = f"no workflow {workflow!r} is published; publish it, or name one of: {known}"
+        found = await definitions.in_force_of(self._store, workflow)
+        if found is None:
+            message = f"no workflow {workflow!r} is published; publish it, or correct the name"
             raise NotFoundError("no-workflow", message)
-        return await self.load(digests[workflow])
+        return self._compiled(found)
 
-
-def compiled(text: str, digest: str, contracts: Contracts) -> Plan:
-    """Compile a published text; it was checked when it was published."""
-    result = check(load(text, path=digest), contracts)
-    if result.workflow is None:
-        first = result.errors[0].message if result.errors else "its shape is not read any more"
-        message = f"the published definition {digest} cannot be read by this version ({first}); run the version that published it"
-        raise OperatorError("definition-unreadable", message)
-    return compile_plan(result.workflow, contracts, digest)
+    def _compiled(self, definition: Definition) -> Plan:
+        plan = self._plans.get(definition.digest)
+        if plan is None:
+            workflow = workflow_from_normal(parse(definition.normal))
+            plan = self._plans[definition.digest] = compile_plan(workflow, self._contracts, definition.digest)
+        return plan

@@ -36,7 +36,7 @@ DateText = Annotated[str, AfterValidator(check_date), WithJsonSchema({"type": "s
 """``2026-11-23``."""
 PersonalText = Annotated[str, Field(json_schema_extra={"x-personal": True})]
 """Text about a person: committed to in the journal, kept apart, erasable."""
-SecretText = Annotated[str, Field(repr=False, json_schema_extra={"x-secret": True})]
+SecretText = Annotated[str, Field(json_schema_extra={"x-secret": True})]
 """Text that no journal, log or screen ever shows."""
 
 
@@ -44,6 +44,12 @@ class Model(BaseModel):
     """Base of every input and output: unknown fields are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __repr__(self) -> str:
+        """Name the fields that are set, never their values: they are people's, or secret."""
+        return f"{type(self).__name__}({', '.join(sorted(self.model_fields_set))})"
+
+    __str__ = __repr__
 
 
 ValueT = TypeVar("ValueT")

@@ -23,6 +23,10 @@ _RATE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)/(s|m|h)")
 _UNIT_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
+SLACK: Final = 1.05
+"""A twentieth slower than allowed, so that unequal times on the way do not break the limit."""
+
+
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
     """So many calls per second, ``burst`` of them at once."""
 
@@ -98,13 +102,13 @@ class Limits:
             else:
                 turn = self._closed_until
         if self._rate is not None and self._due is not None:
-            slack = timedelta(seconds=(self._rate.burst - 1) / self._rate.per_second)
-            turn = max(turn, self._due - slack)
+            ahead = timedelta(seconds=(self._rate.burst - 1) / self._rate.per_second)
+            turn = max(turn, self._due - ahead)
         return turn
 
     def _book(self, turn: datetime) -> None:
         if self._rate is not None:
-            self._due = max(self._due or turn, turn) + timedelta(seconds=1 / self._rate.per_second)
+            self._due = max(self._due or turn, turn) + timedelta(seconds=SLACK / self._rate.per_second)
 
 
 async def sleep_either(clock: Clock, until: datetime, seconds: float) -> None:

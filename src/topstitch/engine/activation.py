@@ -146,7 +146,11 @@ class Activation:
     def _unopened(self, calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]]) -> list[Call]:
         """Return the ordered calls that are neither under way nor landed since this turn began."""
         again = {call.key for call, _ in landed}
-        return [call for call in calls if call.key not in self._flying and (call.key not in self._opened or call.key in again)]
+        return [
+            call
+            for call in calls
+            if call.key not in self._flying and (call.key not in self._opened or call.key in again)
+        ]
 
     def _start(self, calls: Sequence[Call]) -> None:
         for call in calls:
@@ -192,14 +196,18 @@ class Activation:
             state = self._core.fold(self._plan, state, draft)
         return state
 
-    async def _append(self, drafts: Sequence[Draft], state: State, orders: Orders, now: datetime, *, resting: bool) -> bool | None:
+    async def _append(
+        self, drafts: Sequence[Draft], state: State, orders: Orders, now: datetime, *, resting: bool
+    ) -> bool | None:
         """Append a turn; return whether it was the last, or nothing when others were ahead and it is to be decided anew."""
         ended = orders.ended and resting
         park = resting and not ended and not self._lingers(orders, now)
         wake_at = self._wake_at(orders, drafts, now) if park else None
         summary = self._core.summarise(self._plan, state) if drafts or ended or park else None
         try:
-            await self._ledger.append(self.lease, drafts, summary=summary, park=park, wake_at=wake_at, ended_at=now if ended else None)
+            await self._ledger.append(
+                self.lease, drafts, summary=summary, park=park, wake_at=wake_at, ended_at=now if ended else None
+            )
         except ConflictError as error:
             if error.code != BEHIND:
                 raise
@@ -235,10 +243,18 @@ class Activation:
             if call.key not in self._endless:
                 raise
             self._endless.discard(call.key)
-            outcome = _no_answer(call, "call-endless", f"no answer after {self._host.call_seconds_max:.0f} seconds; see why its own timeout did not end it")
+            outcome = _no_answer(
+                call,
+                "call-endless",
+                f"no answer after {self._host.call_seconds_max:.0f} seconds; see why its own timeout did not end it",
+            )
         except Exception as error:
             LOG.exception("a call of %s raised instead of answering: %s", self.instance, call.key)
-            outcome = _no_answer(call, "call-defect", f"the call failed inside Topstitch ({type(error).__name__}); see the log and report it")
+            outcome = _no_answer(
+                call,
+                "call-defect",
+                f"the call failed inside Topstitch ({type(error).__name__}); see the log and report it",
+            )
         self._landed.append((call, outcome))
         del self._flying[call.key]
         self._rouse()
@@ -265,4 +281,7 @@ class Activation:
 
 def _no_answer(call: Call, code: str, message: str) -> Outcome:
     """Return the outcome of a call that came to nothing here: whether it was done is not known, unless it only looked."""
-    return Outcome(result=Result.TRANSIENT if isinstance(call, LOOKS) else Result.UNKNOWN, problem=Problem(code=code, message=message))
+    return Outcome(
+        result=Result.TRANSIENT if isinstance(call, LOOKS) else Result.UNKNOWN,
+        problem=Problem(code=code, message=message),
+    )

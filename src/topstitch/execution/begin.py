@@ -17,7 +17,7 @@ from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.notify import personal_in, tell
-from topstitch.language.expressions import ExpressionError
+from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.instance import SETTLED, SUCCEEDED, Disposition, Mode
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Path
@@ -84,7 +84,7 @@ def failed_expression(plan: Plan, step_plan: StepPlan, desk: Desk, error: Author
     return [draft(Kind.STEP_FAILED, desk, step_plan.id, body)]
 
 
-def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState) -> Any:  # noqa: ANN401 -- a payload is any JSON
+def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState, scope: Facts | None = None) -> Any:
     """Return the step's payload as it would be sent now: a map, or a list of maps for ``for_each``."""
     step = state.steps[step_plan.id]
     if step.override is not None:
@@ -92,9 +92,10 @@ def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState) -> Any:  # n
     template = step_plan.act.params if step_plan.act else step_plan.call.params if step_plan.call else None
     if template is None:
         return {}
+    scope = scope or step_facts(plan, state, step)
     if step_plan.items is None:
-        return template.render(step_facts(plan, state, step))
-    items = step_plan.items.evaluate(step_facts(plan, state, step))
+        return template.render(scope)
+    items = step_plan.items.evaluate(scope)
     if not isinstance(items, list) or len(items) > step_plan.items_max:
         raise ExpressionError(f"for_each wants a list of at most {step_plan.items_max}; raise max or send less")
     return [template.render(step_facts(plan, state, step, item=item)) for item in items]
@@ -168,7 +169,7 @@ def _decided(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk) 
         give_up_at = desk.now + timedelta(seconds=step_plan.wait.give_up_seconds)
         body = {"event": step_plan.wait.event_type, "give_up_at": rfc3339(give_up_at)}
         return [draft(Kind.WAIT_BEGAN, desk, step_plan.id, body)]
-    return [decision(plan, step_plan, state, desk, rendered(plan, step_plan, state))]
+    return [decision(plan, step_plan, state, desk, rendered(plan, step_plan, state, scope))]
 
 
 def _who_releases(plan: Plan, step_plan: StepPlan, state: InstanceState) -> tuple[str, list[Mapping[str, Any]]]:

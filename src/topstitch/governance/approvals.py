@@ -1,66 +1,92 @@
 """Decides whether a person's answer to an approval counts, and makes the record of it.
 
-The doors call ``answer`` with the instance's state as it stands and the name the person gave;
-they append what it returns, guarded by the head they looked at. Only who was asked may
-answer, never who asked for it or whom it is about; an answer is for exactly the payload that
-was shown; and a late one hears who decided already. Whether an answer is enough, the
-execution stage decides.
+The doors call ``answer`` with the instance's state as it stands and the person who spoke; they
+append what it returns, guarded by the head they looked at. Only who was asked may answer, or
+who stands in for them by a dated delegation; never who asked for it, whom it is about, or who
+acts for one of these (``duties``). An answer is for exactly the payload that was shown; a late
+one hears who decided already. Whether an answer is enough, the execution stage decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError
+from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
+from topstitch.foundation.ids import derived_id
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.duties import (
+    Delegation,
+    Parties,
+    Person,
+    folded,
+    grants_to,
+    is_human,
+    names_of,
+    parties_of,
+    person_of,
+    presentable,
+    why_excluded,
+)
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Path
 from topstitch.model.state import ApprovalState, InstanceState, StepState
 
 APPROVE: Final = "approve"
 REFUSE: Final = "refuse"
+COMMENT_LENGTH_MAX: Final = 4_000
+"""Characters of a comment."""
 
 
-def answer(  # noqa: PLR0913 -- an answer has this many parts
+def answer(
     state: InstanceState,
     approval: str,
-    person: str,
+    person: str | Person,
     said: str,
     now: datetime,
     *,
     comment: str | None = None,
     payload_digest: str | None = None,
     via: str,
+    delegations: Sequence[Delegation] = (),
+    parties: Parties | None = None,
 ) -> Draft:
     """Return the record of an answer; raise when it does not count, saying why and what to do.
 
     ``payload_digest`` is what the person saw; without it the payload asked about now is meant.
+    ``parties`` are who may not decide, when the caller knows more of them than the instance does.
     """
     step = asked_step(state, approval)
-    asked = step.approval
-    assert asked is not None  # noqa: S101 -- the step was found by it
-    _require_open(asked)
-    known = _require_asked(state, asked, person)
-    _require_first(asked, known)
-    if payload_digest is not None and payload_digest != asked.payload_digest:
-        message = f"what {approval} asks about has changed since you looked; look again, then decide"
-        raise ConflictError("approval-stale", message, detail={"payload_digest": asked.payload_digest})
+    asked, speaker = step.approval, person_of(person)
+    assert asked is not None
+    remark = _remark(said, comment)
+    _require_open(asked, now)
+    _require_same_payload(step, asked, payload_digest)
+    seat = _seat(asked, speaker, parties or parties_of(state), delegations, now)
+    _require_first(asked, speaker, seat, delegations)
     body: dict[str, Any] = {
         "approval": approval,
         "answer": said,
         "payload_digest": asked.payload_digest,
         "via": via,
-        "for": known.get("for"),
+        "for": seat.get("for"),
     }
-    personal: tuple[Path, ...] = ()
-    if comment:
-        body["comment"], personal = comment, (("comment",),)
-    actor = Actor(ActorKind.HUMAN, str(known["id"]))
+    own = bool(names_of(seat) & names_of(speaker))
+    if not own:
+        body["on_behalf_of"] = str(seat["id"])
+    if remark:
+        body["comment"] = remark
+    personal: tuple[Path, ...] = (("comment",),) if remark else ()
+    actor = Actor(ActorKind.HUMAN, str(seat["id"] if own else speaker["id"]).removeprefix("human:"))
     return Draft(
         kind=Kind.APPROVAL_ANSWERED, at=now, actor=actor, stage=state.stage, step=step.id, body=body, personal=personal
     )
+
+
+def approval_id(instance: str, step: str, asks: int) -> str:
+    """Return the id of the step's approval number ``asks``."""
+    return derived_id("apr", instance, step, str(asks))
 
 
 def asked_step(state: InstanceState, approval: str) -> StepState:
@@ -68,32 +94,31 @@ def asked_step(state: InstanceState, approval: str) -> StepState:
     for step in state.steps.values():
         if step.approval is not None and step.approval.id == approval:
             return step
+    for step in state.steps.values():
+        if approval in (approval_id(state.id, step.id, asks) for asks in range(step.asks + 1)):
+            message = f"what {approval} asked about has changed, so people are asked anew; see topstitch approvals list"
+            raise ConflictError("approval-stale", message)
     message = f"{state.id} asks for no approval {approval} any more; see what waits with: topstitch approvals list"
     raise NotFoundError("no-approval", message)
 
 
-def find_person(people: tuple[Mapping[str, Any], ...], name: str) -> Mapping[str, Any] | None:
-    """Return who of ``people`` goes by ``name``: an id or an address, in any case."""
-    wanted = bare(name)
-    for person in people:
-        if isinstance(person, Mapping) and wanted in {bare(str(person[k])) for k in ("id", "email") if person.get(k)}:
-            return person
-    return None
+def find_person(people: Sequence[Mapping[str, Any]], name: str | Person) -> Mapping[str, Any] | None:
+    """Return who of ``people`` goes by ``name``: an id, an address or an alias, in any case."""
+    wanted = names_of(person_of(name))
+    return next((one for one in people if names_of(one) & wanted), None)
 
 
 def bare(name: str) -> str:
     """Return a person's name as it is compared: without ``human:`` and case."""
-    return name.removeprefix("human:").strip().lower()
+    return folded(name)
 
 
 def decided_already(asked: ApprovalState) -> str | None:
     """Say who decided and how, or nothing while it is open."""
-    if asked.ending is None and not any(said == REFUSE for _, said in asked.answers):
-        approved = {actor for actor, said in asked.answers if said == APPROVE}
-        if len(approved) < asked.quorum:
-            return None
+    ending = asked.ending or standing(asked)
+    if ending is None:
+        return None
     by = [actor.removeprefix("human:") for actor, _ in asked.answers]
-    ending = asked.ending or ("refused" if any(said == REFUSE for _, said in asked.answers) else "approved")
     match ending:
         case "approved" | "refused":
             return f"{', '.join(by) or 'somebody'} {ending} it already"
@@ -105,30 +130,83 @@ def decided_already(asked: ApprovalState) -> str | None:
             return "it was withdrawn, because the instance stopped"
 
 
-def _require_open(asked: ApprovalState) -> None:
+def standing(asked: ApprovalState) -> str | None:
+    """Return what the answers so far amount to: one refusal refuses, a quorum of distinct people approves."""
+    if any(said == REFUSE for _, said in asked.answers):
+        return "refused"
+    return "approved" if len({actor for actor, _ in asked.answers}) >= asked.quorum else None
+
+
+def _remark(said: str, comment: str | None) -> str:
+    if said not in (APPROVE, REFUSE):
+        raise RequestError("bad-answer", f"an answer is {APPROVE} or {REFUSE}, not {said!r}; send one of the two")
+    remark = presentable(comment or "").strip()
+    if len(remark) > COMMENT_LENGTH_MAX:
+        raise RequestError("comment-too-long", f"the comment has over {COMMENT_LENGTH_MAX} characters; write less")
+    return remark
+
+
+def _require_open(asked: ApprovalState, now: datetime) -> None:
     decided = decided_already(asked)
+    if decided is None and now >= asked.give_up_at:
+        decided = f"the time for it ended at {rfc3339(asked.give_up_at)}, and silence never approves"
     if decided is not None:
         message = f"{asked.id} is decided: {decided}; see the instance for what followed"
-        raise ConflictError("approval-decided", message, detail={"ending": asked.ending or "", "answers": _listed(asked)})
+        raise ConflictError(
+            "approval-decided", message, detail={"ending": asked.ending or "", "answers": _listed(asked)}
+        )
 
 
-def _require_asked(state: InstanceState, asked: ApprovalState, person: str) -> Mapping[str, Any]:
-    if bare(person) in {bare(one) for one in (state.requester, state.correlation) if one}:
-        message = f"{person} asked for this or is whom it is about, so somebody else has to decide {asked.id}"
-        raise NotAllowedError("own-request", message)
-    known = find_person(asked.people, person)
-    if known is None:
-        names = ", ".join(str(p.get("id")) for p in asked.people if isinstance(p, Mapping)) or "nobody was found"
-        message = f"{person} was not asked to decide {asked.id}; those who were: {names} (say who you are with --as)"
-        raise NotAllowedError("not-asked", message)
-    return known
+def _require_same_payload(step: StepState, asked: ApprovalState, seen: str | None) -> None:
+    if step.payload_digest == asked.payload_digest and seen in (None, asked.payload_digest):
+        return
+    message = f"what {asked.id} asks about has changed since you looked; look again, then decide"
+    raise ConflictError("approval-stale", message, detail={"payload_digest": asked.payload_digest})
 
 
-def _require_first(asked: ApprovalState, known: Mapping[str, Any]) -> None:
-    mine = {bare(actor) for actor, _ in asked.answers}
-    if bare(str(known["id"])) in mine:
-        message = f"{known['id']} has answered {asked.id} already; {asked.quorum} different people are needed"
-        raise ConflictError("answered-already", message)
+def _seat(
+    asked: ApprovalState, speaker: Person, parties: Parties, delegations: Sequence[Delegation], now: datetime
+) -> Person:
+    """Return whose answer it is: the speaker's own, or that of somebody who was asked and whom they stand in for."""
+    name = speaker["id"]
+    if not is_human(speaker):
+        raise NotAllowedError(
+            "not-a-person", f"{name} is no person and may only propose; ask one of those who were asked"
+        )
+    why = why_excluded(speaker, parties, delegations, now)
+    if why is not None:
+        message = f"{name} is the {why} here, so somebody else has to decide {asked.id}; ask another approver"
+        raise NotAllowedError("own-request", message, detail={"why": why})
+    known = find_person(asked.people, speaker)
+    if known is not None:
+        return known
+    for grant in grants_to(names_of(speaker), delegations, now):
+        grantor = find_person(asked.people, grant.grantor)
+        if grantor is not None and grant.group in (None, str(grantor.get("for")).removeprefix("group:")):
+            return grantor
+    names = ", ".join(str(p.get("id")) for p in asked.people) or "nobody was found"
+    message = f"{name} was not asked to decide {asked.id}; those who were: {names} (say who you are with --as)"
+    raise NotAllowedError("not-asked", message)
+
+
+def _require_first(asked: ApprovalState, speaker: Person, seat: Person, delegations: Sequence[Delegation]) -> None:
+    """One natural person has one voice, and so has one seat: delegate and delegator count as one."""
+    for actor, said in asked.answers:
+        if folded(actor) in names_of(speaker) | names_of(seat):
+            message = (
+                f"{speaker['id']} has answered {asked.id} already: {said}; {asked.quorum} different people are needed"
+            )
+            raise ConflictError("answered-already", message, detail={"answer": said})
+        if folded(actor) in _stand_ins(seat, delegations) and find_person(asked.people, actor) is None:
+            message = (
+                f"{actor} has answered {asked.id} for {seat['id']} already: {said}; somebody else must answer next"
+            )
+            raise ConflictError("answered-already", message, detail={"answer": said})
+
+
+def _stand_ins(seat: Person, delegations: Sequence[Delegation]) -> frozenset[str]:
+    """Return who may have spoken for a seat: a grant that has ended since may have been in force then."""
+    return frozenset(folded(grant.delegate) for grant in delegations if folded(grant.grantor) in names_of(seat))
 
 
 def _listed(asked: ApprovalState) -> list[dict[str, str]]:

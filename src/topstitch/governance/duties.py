@@ -63,7 +63,7 @@ def folded(name: str) -> str:
 
 
 def names_of(person: Person) -> frozenset[str]:
-    """Return every name of a person: id, e-mail and aliases."""
+    """Return every name of a person, as they are compared: id, e-mail and aliases."""
     given = (person.get("id"), person.get("email"), *(person.get("aliases") or ()))
     return frozenset(folded(name) for name in given if isinstance(name, str) and name.strip())
 
@@ -117,9 +117,9 @@ def grants_to(names: frozenset[str], delegations: Iterable[Delegation], now: dat
             yield grant
 
 
-def person_id(person: Person) -> str:
-    """Return the id under which a person's acts are recorded, without the kind before it."""
-    return str(person["id"]).removeprefix(f"{ActorKind.HUMAN}:")
+def person_of(name: str | Person) -> Person:
+    """Return a person of whom only one name is known, or the person as given."""
+    return {"id": name} if isinstance(name, str) else name
 
 
 def presentable(text: str) -> str:

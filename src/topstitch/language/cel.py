@@ -74,7 +74,7 @@ def compile_source(env: runtime.Env, source: str) -> tuple[runtime.Expression, S
         )
     try:
         program = env.compile(source)
-    except (RuntimeError, UnicodeError) as failure:
+    except (RuntimeError, UnicodeError, TypeError) as failure:  # TypeError: half a surrogate pair
         raise _compile_error(source, str(failure)) from None
     syntax = analyse(program.serialize())
     if syntax.growth > GROWTH_MAX:

@@ -117,9 +117,12 @@ class Expression:
             if value.type() == _ERROR:
                 raise explain(self.source, plain)
             return plain
-        if self._unwraps:
-            return self._json(plain[0]) if plain else ABSENT
-        return self._json(plain)
+        try:
+            if self._unwraps:
+                return self._json(plain[0]) if plain else ABSENT
+            return self._json(plain)
+        except RecursionError:
+            raise explain(self.source, "recursion") from None
 
     def _json(self, value: Any) -> Any:
         kind = type(value)

@@ -46,9 +46,8 @@ def check_leaks(report: Report) -> None:
         inside = any(part in _PAYLOADS for part in path[:-1])
         if not (inside and isinstance(name, str) and _NAMES.search(name)) or report.touched(path):
             continue
-        value: Any = report.document.at(path)
-        computed = not isinstance(value, str) or value.startswith("= ") or "${" in value
-        written = not computed or type(value) is int
+        given = report.document.at(path)
+        written = type(given) is int or (type(given) is str and not given.startswith("= ") and "${" not in given)
         report.add(
             "secret",
             path,

@@ -27,9 +27,9 @@ def retry_seconds(retry: Retry, timeout_seconds: int) -> int:
 
 def step_seconds(step: Step) -> int:
     """Return the longest that one step takes from its start to its confirmed end, without people."""
-    if step.wait_for is not None:
+    if step.do is None and step.wait_for is not None:
         return parse_duration(step.wait_for.give_up)
-    if step.call is not None:
+    if step.do is None and step.call is not None:
         return parse_duration(step.call.give_up)
     reads = step.expect if isinstance(step.expect, list) else []
     once = retry_seconds(step.retry, parse_duration(step.timeout)) + sum(parse_duration(each.within) for each in reads)

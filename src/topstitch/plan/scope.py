@@ -19,11 +19,24 @@ from topstitch.plan.plan import Plan
 
 def facts(plan: Plan, state: InstanceState, **local: Any) -> Facts:  # noqa: ANN401 -- facts are any JSON
     """Return the facts of an instance, with ``local`` names on top."""
-    return Facts(values(plan, state) | local, rates=state.rates)
+    return Facts({**values(plan, state), **local}, rates=state.rates)
+
+
+_NO_STATE = InstanceState(id="")
+_last: tuple[InstanceState, dict[str, Any]] = (_NO_STATE, {})
 
 
 def values(plan: Plan, state: InstanceState) -> dict[str, Any]:
-    """Return the names in scope everywhere."""
+    """Return the names in scope everywhere. The answer for the state asked about last is kept; do not change it."""
+    global _last  # noqa: PLW0603 -- a memo of a pure function: states are values
+    known, answer = _last
+    if known is not state:
+        answer = _values(plan, state)
+        _last = (state, answer)
+    return answer
+
+
+def _values(plan: Plan, state: InstanceState) -> dict[str, Any]:
     return {
         "trigger": state.trigger,
         "context": state.context,

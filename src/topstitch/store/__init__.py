@@ -39,6 +39,7 @@ from topstitch.store.values import (
 from topstitch.store.writer import at_once
 
 __all__ = [
-    "Accepted", "BehindError", "Claims", "Due", "FencedError", "Guard", "HeadIs", "Lease", "NewInstance", "NotYet", "Still",
+    "Accepted", "BehindError", "Claims", "Due", "FencedError", "Guard", "HeadIs", "Lease", "NewInstance", "NotYet",
+    "Still",
     "Store", "Summary", "at_once",
 ]  # fmt: skip

@@ -107,8 +107,12 @@ class Sqlite:
     def _settle(self) -> None:
         mode = self.connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
-            raise _operator("database-no-wal", f"{self.place} cannot use SQLite's write-ahead log (it says {mode!r})", "move the data folder to a local disk")
-        for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=4000"):
+            raise _operator(
+                "database-no-wal",
+                f"{self.place} cannot use SQLite's write-ahead log (it says {mode!r})",
+                "move the data folder to a local disk",
+            )
+        for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=2000"):
             self.connection.execute(f"PRAGMA {pragma}")
 
     def begin(self) -> None:
@@ -130,7 +134,9 @@ class Sqlite:
 
     def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
         with self._errors():
-            rows: list[Sequence[Any]] = orjson.loads(self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0])
+            rows: list[Sequence[Any]] = orjson.loads(
+                self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0]
+            )
         return rows
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
@@ -195,7 +201,11 @@ class Postgres:
 
     def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         connection = self._psycopg.connect(
-            self.url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch", prepare_threshold=2
+            self.url,
+            autocommit=True,
+            connect_timeout=CONNECT_SECONDS,
+            application_name="topstitch",
+            prepare_threshold=2,
         )
         connection.prepared_max = 400
         return connection
@@ -285,7 +295,11 @@ def open_backend(url: str) -> Backend:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _operator("database-unopened", f"the folder {path.parent} cannot be made: {error.strerror}", "choose another with --data, or give yourself the right to write there") from error
+        raise _operator(
+            "database-unopened",
+            f"the folder {path.parent} cannot be made: {error.strerror}",
+            "choose another with --data, or give yourself the right to write there",
+        ) from error
     return Sqlite(path)
 
 
@@ -315,18 +329,49 @@ def _operator(code: str, happened: str, remedy: str) -> OperatorError:
 
 
 _SQLITE_FAILURES: Final = (
-    (("SQLITE_FULL",), "disk-full", "the disk that holds {place} is full", "free some space and start again; nothing that was confirmed is lost"),
+    (
+        ("SQLITE_FULL",),
+        "disk-full",
+        "the disk that holds {place} is full",
+        "free some space and start again; nothing that was confirmed is lost",
+    ),
     (
         ("SQLITE_READONLY", "SQLITE_PERM"),
         "database-read-only",
         "{place} cannot be written to",
-        "give the user that runs topstitch the right to write to the file and its folder, or choose another folder with --data",
+        "give the user that runs topstitch the right to write to the file and its folder, or choose another folder "
+        "with --data",
     ),
-    (("SQLITE_BUSY", "SQLITE_LOCKED"), "database-busy", "another process held {place} for more than ten seconds", "find and end it, then try again"),
-    (("SQLITE_CANTOPEN",), "database-unopened", "{place} cannot be opened", "see that the folder exists and may be written to, or choose another with --data"),
-    (("SQLITE_NOTADB",), "database-foreign", "{place} is not a Topstitch database", "move the file away, or choose another folder with --data"),
-    (("SQLITE_CORRUPT",), "database-damaged", "{place} is damaged", "stop, copy the file, and restore the newest backup"),
-    (("SQLITE_IOERR",), "database-io", "reading or writing {place} failed", "look at the disk; start again once it answers; nothing that was confirmed is lost"),
+    (
+        ("SQLITE_BUSY", "SQLITE_LOCKED"),
+        "database-busy",
+        "another process held {place} for more than ten seconds",
+        "find and end it, then try again",
+    ),
+    (
+        ("SQLITE_CANTOPEN",),
+        "database-unopened",
+        "{place} cannot be opened",
+        "see that the folder exists and may be written to, or choose another with --data",
+    ),
+    (
+        ("SQLITE_NOTADB",),
+        "database-foreign",
+        "{place} is not a Topstitch database",
+        "move the file away, or choose another folder with --data",
+    ),
+    (
+        ("SQLITE_CORRUPT",),
+        "database-damaged",
+        "{place} is damaged",
+        "stop, copy the file, and restore the newest backup",
+    ),
+    (
+        ("SQLITE_IOERR",),
+        "database-io",
+        "reading or writing {place} failed",
+        "look at the disk; start again once it answers; nothing that was confirmed is lost",
+    ),
 )
 
 
@@ -336,10 +381,14 @@ def sqlite_error(error: sqlite3.Error, place: str) -> OperatorError:
     for names, code, happened, remedy in _SQLITE_FAILURES:
         if name.startswith(names):
             return _operator(code, f"{happened.format(place=place)} ({error})", remedy)
-    return _operator("database-failed", f"the database {place} answered: {error}", "see the detail in the log and report it if it persists")
+    return _operator(
+        "database-failed",
+        f"the database {place} answered: {error}",
+        "see the detail in the log and report it if it persists",
+    )
 
 
-def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:  # noqa: ANN401 -- the module itself
+def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:
     state = getattr(error, "sqlstate", None) or ""
     said = " ".join(str(error).split())
     if state in ("40P01", "40001"):
@@ -347,17 +396,39 @@ def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:  #
     if isinstance(error, (psycopg.IntegrityError, psycopg.DataError)):
         return RowRefused(said)
     if state == "53100":
-        return _operator("disk-full", f"the disk of {place} is full ({said})", "free some space there and start again; nothing that was confirmed is lost")
+        return _operator(
+            "disk-full",
+            f"the disk of {place} is full ({said})",
+            "free some space there and start again; nothing that was confirmed is lost",
+        )
     if state == "25006":
-        return _operator("database-read-only", f"{place} is read-only ({said})", "point topstitch at the primary server")
+        return _operator(
+            "database-read-only", f"{place} is read-only ({said})", "point topstitch at the primary server"
+        )
     if state in ("28P01", "28000"):
-        return _operator("database-refused", f"{place} refuses the login ({said})", "correct the user or the password in the database URL")
+        return _operator(
+            "database-refused",
+            f"{place} refuses the login ({said})",
+            "correct the user or the password in the database URL",
+        )
     if state == "3D000":
-        return _operator("database-missing", f"{place} does not exist ({said})", "create it, or correct the name in the database URL")
+        return _operator(
+            "database-missing", f"{place} does not exist ({said})", "create it, or correct the name in the database URL"
+        )
     if state == "42501":
-        return _operator("database-read-only", f"{place} does not let this user do that ({said})", "make the user the owner of the database")
+        return _operator(
+            "database-read-only",
+            f"{place} does not let this user do that ({said})",
+            "make the user the owner of the database",
+        )
     if isinstance(error, psycopg.OperationalError):
         return _operator(
-            "database-unreachable", f"{place} does not answer ({said})", "see that the server is up and the URL is right, then start again; nothing that was confirmed is lost"
+            "database-unreachable",
+            f"{place} does not answer ({said})",
+            "see that the server is up and the URL is right, then start again; nothing that was confirmed is lost",
         )
-    return _operator("database-failed", f"the database {place} answered: {said}", "see the detail in the log and report it if it persists")
+    return _operator(
+        "database-failed",
+        f"the database {place} answered: {said}",
+        "see the detail in the log and report it if it persists",
+    )

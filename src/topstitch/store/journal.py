@@ -9,22 +9,37 @@ here decides what a record says, and nobody else writes to ``journal`` or ``inst
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import orjson
 
 from topstitch.foundation.canonical import GENESIS
 from topstitch.foundation.errors import ConflictError, NotFoundError, OperatorError, TamperError, TopstitchError
+from topstitch.foundation.timetext import rfc3339
+from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ENGINE, Draft, Record, Stage
 from topstitch.store import sql
 from topstitch.store.database import Backend, RetryBatch, RowRefused
 from topstitch.store.keys import InstallationKey, SubjectKey
-from topstitch.store.projections import Change, merged, project
+from topstitch.store.project import project
+from topstitch.store.projections import Change, merged
 from topstitch.store.requests import Accept, Append, AppendOutside, CatchUp, Claim, Release, Renew, Request, Wake, Work
 from topstitch.store.sealing import SealedRow, StoredRow, blob_of, milliseconds, moment, open_rows, seal
-from topstitch.store.values import Accepted, BehindError, Claims, Due, End, FencedError, Guard, HeadIs, Lease, NotYet, Park, Still
+from topstitch.store.values import (
+    Accepted,
+    BehindError,
+    Claims,
+    Due,
+    End,
+    FencedError,
+    Guard,
+    HeadIs,
+    Lease,
+    NotYet,
+    Park,
+    Still,
+)
 
 RETRIES_MAX: Final = 5
 BROKEN_RETRY_MS: Final = 3_600_000
@@ -57,7 +72,10 @@ class Journal:
             except Exception as defect:  # noqa: BLE001 -- one request's defect must not take the others with it
                 self._backend.rollback()
                 return self._one_by_one(batch, defect)
-        raise OperatorError("database-contended", "the database kept breaking this transaction off; try again, and look for long transactions on the server")
+        raise OperatorError(
+            "database-contended",
+            "the database kept breaking this transaction off; try again, and look for long transactions on the server",
+        )
 
     def _one_by_one(self, batch: Sequence[Request], defect: Exception) -> list[Answer]:
         """Find the request that cannot be carried out, so that the others are."""
@@ -78,7 +96,9 @@ class Journal:
 
 def _refusal(defect: Exception) -> Exception:
     if isinstance(defect, RowRefused):
-        return OperatorError("row-refused", f"the database refused a row ({defect}); this is a defect: please report it with the log")
+        return OperatorError(
+            "row-refused", f"the database refused a row ({defect}); this is a defect: please report it with the log"
+        )
     return defect
 
 
@@ -155,7 +175,12 @@ class _Turn:
         if self._backend.dialect != "postgresql":
             return
         types = {request.event.type for _, request in accepts}
-        types |= {str(s.record.body["event"]) for _, request in appends for s in request.rows if s.record.kind == Kind.WAIT_BEGAN}
+        types |= {
+            str(s.record.body["event"])
+            for _, request in appends
+            for s in request.rows
+            if s.record.kind == Kind.WAIT_BEGAN
+        }
         for name in sorted(types):
             self._backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", (name,))
 
@@ -173,9 +198,19 @@ class _Turn:
             if first:
                 self._start(request)
             else:
-                repeated.append((request.receipt, request.event.source, request.event.id, milliseconds(request.event.received_at), request.digest))
+                repeated.append(
+                    (
+                        request.receipt,
+                        request.event.source,
+                        request.event.id,
+                        milliseconds(request.event.received_at),
+                        request.digest,
+                    )
+                )
             value = orjson.loads(outcome)
-            answers[index] = Accepted(first=first, instances=tuple(value["instances"]), outcome=value, same_body=digest == request.digest)
+            answers[index] = Accepted(
+                first=first, instances=tuple(value["instances"]), outcome=value, same_body=digest == request.digest
+            )
         if repeated:
             self._backend.apply(sql.DELIVERY_INSERT, repeated)
         return answers | self._offer([(i, r) for i, r in accepts if answers[i].first], answers)
@@ -199,7 +234,9 @@ class _Turn:
         """Give an event to those who wait for its type; whether it is theirs, their plan decides."""
         if not firsts:
             return {}
-        waiting = self._backend.fetch(sql.OPEN_WAITS, [(name,) for name in {request.event.type for _, request in firsts}])
+        waiting = self._backend.fetch(
+            sql.OPEN_WAITS, [(name,) for name in {request.event.type for _, request in firsts}]
+        )
         if not waiting:
             return {}
         self._flush()
@@ -207,11 +244,15 @@ class _Turn:
         for index, request in firsts:
             mine = [(instance, step) for event, instance, step in waiting if event == request.event.type]
             for instance, step in mine:
-                self._outside(AppendOutside(instance, [offer_draft(request.event, step)], (), request.event.received_at))
+                self._outside(
+                    AppendOutside(instance, [offer_draft(request.event, step)], (), request.event.received_at)
+                )
             if mine:
                 accepted: Accepted = answers[index]
                 given = tuple(instance for instance, _ in mine)
-                offered[index] = Accepted(first=True, instances=accepted.instances, outcome=accepted.outcome, offered=given)
+                offered[index] = Accepted(
+                    first=True, instances=accepted.instances, outcome=accepted.outcome, offered=given
+                )
         return offered
 
     # --- appends ------------------------------------------------------------------------------
@@ -252,9 +293,22 @@ class _Turn:
             return
         wake_ms = milliseconds(then.wake_at) if isinstance(then, Park) and then.wake_at else None
         ended_ms = milliseconds(then.at) if isinstance(then, End) else None
-        stage, status, waiting_on = (summary.stage, summary.status, summary.waiting_on) if summary else (None, None, None)
+        stage, status, waiting_on = (
+            (summary.stage, summary.status, summary.waiting_on) if summary else (None, None, None)
+        )
         self._settles.append(
-            (request.lease.instance, head.seq, head.hash_hex, head.changed_ms, stage, status, waiting_on, int(then is not None), wake_ms, ended_ms)
+            (
+                request.lease.instance,
+                head.seq,
+                head.hash_hex,
+                head.changed_ms,
+                stage,
+                status,
+                waiting_on,
+                int(then is not None),
+                wake_ms,
+                ended_ms,
+            )
         )
         if then is not None:
             head.owner = None
@@ -286,7 +340,11 @@ class _Turn:
         match guard:
             case HeadIs(seq=seq):
                 if head.seq != seq:
-                    raise ConflictError("stale", f"{instance} has moved on since you looked; look again, then decide", detail={"head": head.seq})
+                    raise ConflictError(
+                        "stale",
+                        f"{instance} has moved on since you looked; look again, then decide",
+                        detail={"head": head.seq},
+                    )
             case NotYet(kind=kind, step=step, actor=actor):
                 sql.refuse_if_recorded(self._backend, instance, kind, step, actor)
             case Still():
@@ -296,7 +354,11 @@ class _Turn:
 
     def _claim(self, request: Claim) -> Answer:
         now, until = milliseconds(request.now), milliseconds(request.until)
-        due = self._backend.select(sql.CLAIM_SELECT, (now, now, request.owner, request.limit), sql.CLAIM_FETCHES) if request.limit > 0 else []
+        due = (
+            self._backend.select(sql.CLAIM_SELECT, (now, now, request.owner, request.limit), sql.CLAIM_FETCHES)
+            if request.limit > 0
+            else []
+        )
         if due:
             self._backend.apply(sql.CLAIM_UPDATE, [(row[0], request.owner, until) for row in due])
         knocked = [name for (name,) in self._backend.execute(sql.KNOCKED, (request.owner, now))]
@@ -305,7 +367,9 @@ class _Turn:
         next_ms = self._backend.execute(sql.NEXT_WAKE, (now, request.owner, now, now, request.owner))[0][0]
         return _Later(lambda: self._claims(due, knocked, next_ms, request))
 
-    def _claims(self, due: Sequence[Sequence[Any]], knocked: Sequence[str], next_ms: int | None, request: Claim) -> Claims:
+    def _claims(
+        self, due: Sequence[Sequence[Any]], knocked: Sequence[str], next_ms: int | None, request: Claim
+    ) -> Claims:
         names = [row[0] for row in due]
         stored, keys = load_rows(self._backend, names), self._stored_keys(names)
         opened, broken = [], {}
@@ -322,7 +386,9 @@ class _Turn:
             except TamperError as error:
                 broken[name] = error.message
                 self._set_aside(lease, milliseconds(request.now))
-        return Claims(due=opened, knocked=knocked, broken=broken, next_wake=moment(next_ms) if next_ms is not None else None)
+        return Claims(
+            due=opened, knocked=knocked, broken=broken, next_wake=moment(next_ms) if next_ms is not None else None
+        )
 
     def _set_aside(self, lease: Lease, now: int) -> None:
         self._backend.execute(sql.RELEASE, (now + BROKEN_RETRY_MS, lease.instance, lease.owner, lease.epoch))
@@ -357,7 +423,9 @@ class _Turn:
         """Lock the rows of instances, in one order, and remember their heads."""
         unknown = sorted({name for name in instances if name not in self._heads})
         if unknown:
-            for name, epoch, seq, hash_hex, owner, changed in self._backend.fetch(sql.HEADS, [(name,) for name in unknown]):
+            for name, epoch, seq, hash_hex, owner, changed in self._backend.fetch(
+                sql.HEADS, [(name,) for name in unknown]
+            ):
                 self._heads[name] = _Head(epoch, seq, hash_hex, owner, changed)
 
     def _head(self, instance: str) -> _Head:
@@ -380,7 +448,10 @@ class _Turn:
         """Read the wrapped keys of instances: subject and wrapped key."""
         if not instances:
             return {}
-        return {name: (subject, wrapped) for name, subject, wrapped in self._backend.fetch(sql.SUBJECT_KEYS, [(name,) for name in instances])}
+        return {
+            name: (subject, wrapped)
+            for name, subject, wrapped in self._backend.fetch(sql.SUBJECT_KEYS, [(name,) for name in instances])
+        }
 
     def _add_row(self, sealed: SealedRow) -> None:
         record = sealed.record
@@ -457,7 +528,8 @@ def _require_head(lease: Lease, records: Sequence[Record]) -> None:
     if len(records) != lease.seq or (records and records[-1].hash != lease.hash):
         raise TamperError(
             "chain-cut",
-            f"the journal of {lease.instance} ends at record {len(records)}, its row says {lease.seq}; run `topstitch audit verify` and compare with a backup",
+            f"the journal of {lease.instance} ends at record {len(records)}, its row says {lease.seq}; run "
+            "`topstitch audit verify` and compare with a backup",
         )
 
 
@@ -466,15 +538,19 @@ def fenced(instance: str) -> FencedError:
     return FencedError("instance-fenced", f"another engine has taken {instance} over; make no further call for it")
 
 
-def offer_draft(event: Any, step: str | None) -> Draft:  # noqa: ANN401 -- a TriggerEvent
+def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
     """Return the record that gives an event to an instance that waits for its type."""
-    head = {"id": event.id, "source": event.source, "type": event.type, "received_at": _text(event.received_at)}
+    head = {"id": event.id, "source": event.source, "type": event.type, "received_at": rfc3339(event.received_at)}
     body = {"event": head, "data": event.data}
-    return Draft(kind=Kind.SIGNAL_OFFERED, at=event.received_at, actor=ENGINE, stage=Stage.EXECUTION, step=step, body=body, personal=(("data",),))
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Draft(
+        kind=Kind.SIGNAL_OFFERED,
+        at=event.received_at,
+        actor=ENGINE,
+        stage=Stage.EXECUTION,
+        step=step,
+        body=body,
+        personal=(("data",),),
+    )
 
 
 def _event_row(request: Accept) -> tuple[Any, ...]:

@@ -62,7 +62,9 @@ class InstallationKey:
 
     def unwrap(self, instance: str, subject: str, wrapped: str) -> SubjectKey:
         """Open a stored key."""
-        return SubjectKey(subject=subject, wrapped=wrapped, cipher=AESGCM(_open(self._cipher, wrapped, instance)), fresh=False)
+        return SubjectKey(
+            subject=subject, wrapped=wrapped, cipher=AESGCM(_open(self._cipher, wrapped, instance)), fresh=False
+        )
 
 
 class _Pool(threading.local):
@@ -101,11 +103,18 @@ def read_or_make_key(path: Path | None, *, known_check: str | None) -> Installat
         return InstallationKey(random_bytes(KEY_BYTES))
     if not path.exists():
         if known_check is not None:
-            raise OperatorError("key-missing", f"the installation key {path} is missing; restore it from your backup, beside the database it belongs to")
+            raise OperatorError(
+                "key-missing",
+                f"the installation key {path} is missing; restore it from your backup, beside the database it "
+                "belongs to",
+            )
         return InstallationKey(_make(path))
     key = InstallationKey(_read(path))
     if known_check not in (None, key.check):
-        raise OperatorError("key-mismatch", f"the installation key {path} belongs to another database; put back the key that was made with this one")
+        raise OperatorError(
+            "key-mismatch",
+            f"the installation key {path} belongs to another database; put back the key that was made with this one",
+        )
     return key
 
 
@@ -114,9 +123,14 @@ def _read(path: Path) -> bytes:
         text = path.read_text("ascii").strip()
         key = base64.b64decode(text, validate=True)
     except OSError as error:
-        raise OperatorError("key-unreadable", f"the installation key {path} cannot be read: {error.strerror}; let the user that runs topstitch read it") from error
+        raise OperatorError(
+            "key-unreadable",
+            f"the installation key {path} cannot be read: {error.strerror}; let the user that runs topstitch read it",
+        ) from error
     except ValueError as error:
-        raise OperatorError("key-damaged", f"the installation key {path} is damaged; restore it from your backup") from error
+        raise OperatorError(
+            "key-damaged", f"the installation key {path} is damaged; restore it from your backup"
+        ) from error
     if len(key) != KEY_BYTES:
         raise OperatorError("key-damaged", f"the installation key {path} is damaged; restore it from your backup")
     return key
@@ -131,7 +145,11 @@ def _make(path: Path) -> bytes:
     except FileExistsError:
         return _read(path)
     except OSError as error:
-        raise OperatorError("key-unwritable", f"the installation key {path} cannot be made: {error.strerror}; give the user that runs topstitch the right to write there") from error
+        raise OperatorError(
+            "key-unwritable",
+            f"the installation key {path} cannot be made: {error.strerror}; give the user that runs topstitch the "
+            "right to write there",
+        ) from error
     with os.fdopen(handle, "wb") as file:
         file.write(base64.b64encode(key) + b"\n")
         file.flush()
@@ -149,4 +167,7 @@ def _open(cipher: AESGCM, text: str, place: str) -> bytes:
     try:
         return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
     except InvalidTag as error:
-        raise TamperError("personal-unreadable", f"the personal values of {place} cannot be opened: they, or their key, were changed; compare with a backup") from error
+        raise TamperError(
+            "personal-unreadable",
+            f"the personal values of {place} cannot be opened: they, or their key, were changed; compare with a backup",
+        ) from error

@@ -55,7 +55,9 @@ class Reader:
             raw = self._backend.connection
             return create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
         if is_postgres(self._url):
-            return create_engine(plain_url(self._url).replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True)
+            return create_engine(
+                plain_url(self._url).replace("postgresql://", "postgresql+psycopg://", 1), pool_pre_ping=True
+            )
         engine = create_engine(f"sqlite:///{sqlite_path(self._url)}")
         event.listen(engine, "connect", _read_only)
         return engine
@@ -64,9 +66,11 @@ class Reader:
         if isinstance(error, sqlite3.Error):
             return sqlite_error(error, self._backend.place)
         return OperatorError(
-            "database-unreachable", f"{self._backend.place} did not answer a read ({' '.join(str(error).split())}); see that the server is up, then try again"
+            "database-unreachable",
+            f"{self._backend.place} did not answer a read ({' '.join(str(error).split())}); see that the server is "
+            "up, then try again",
         )
 
 
-def _read_only(connection: Any, _: object) -> None:  # noqa: ANN401 -- the driver's connection
+def _read_only(connection: Any, _: object) -> None:
     connection.execute("PRAGMA query_only = ON")

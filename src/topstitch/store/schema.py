@@ -32,7 +32,8 @@ def bring_up_to_date(backend: Backend) -> None:
     else:
         raise OperatorError(
             "database-newer",
-            f"the database {backend.place} has schema {version}, made by a newer Topstitch than this one (which knows {NEWEST}); "
+            f"the database {backend.place} has schema {version}, made by a newer Topstitch than this one (which "
+            f"knows {NEWEST}); "
             "install the newer version, or choose another data folder with --data",
         )
 
@@ -54,7 +55,9 @@ def _version(backend: Backend) -> str | None:
     if backend.dialect == "sqlite":
         there = backend.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")
     else:
-        there = backend.execute("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'")
+        there = backend.execute(
+            "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'alembic_version'"
+        )
     if not there:
         return None
     rows = backend.execute("SELECT version_num FROM alembic_version")
@@ -83,7 +86,10 @@ def ddl(dialect: str) -> tuple[str, ...]:
     from topstitch.store.tables import metadata  # noqa: PLC0415
 
     kind = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()
-    statements = ["CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"]
+    statements = [
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY "
+        "(version_num))"
+    ]
     for table in metadata.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=kind)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
@@ -99,7 +105,7 @@ def migrate(backend: Backend, to: str = "head") -> None:
     from sqlalchemy import create_engine  # noqa: PLC0415
     from sqlalchemy.pool import StaticPool  # noqa: PLC0415
 
-    assert isinstance(backend, (Sqlite, Postgres))  # noqa: S101 -- there are no others
+    assert isinstance(backend, (Sqlite, Postgres))
     url = "sqlite://" if backend.dialect == "sqlite" else "postgresql+psycopg://"
     engine = create_engine(url, creator=lambda: backend.connection, poolclass=StaticPool)
     config = Config()

@@ -74,12 +74,22 @@ def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | N
     )
     digest = sha256(b"\x00" + prev + text.encode()).digest()
     record = Record(
-        instance=instance, seq=seq, kind=str(draft.kind), at=at, actor=draft.actor, stage=draft.stage, step=draft.step, body=draft.body, hash=digest
+        instance=instance,
+        seq=seq,
+        kind=str(draft.kind),
+        at=at,
+        actor=draft.actor,
+        stage=draft.stage,
+        step=draft.step,
+        body=draft.body,
+        hash=digest,
     )
     return SealedRow(record, at_ms, text, digest.hex(), ciphertext)
 
 
-def open_rows(instance: str, rows: Iterable[StoredRow], key: SubjectKey | None, *, prev: bytes, after: int = 0) -> list[Record]:
+def open_rows(
+    instance: str, rows: Iterable[StoredRow], key: SubjectKey | None, *, prev: bytes, after: int = 0
+) -> list[Record]:
     """Open stored rows in order; raise ``TamperError`` at the first that does not follow ``prev``."""
     records, expected = [], after
     for row in rows:
@@ -88,7 +98,8 @@ def open_rows(instance: str, rows: Iterable[StoredRow], key: SubjectKey | None, 
         if row.seq != expected or digest.hex() != row.hash_hex:
             raise TamperError(
                 "chain-broken",
-                f"record {row.seq} of {instance} is not what was written; run `topstitch audit verify` and compare with a backup",
+                f"record {row.seq} of {instance} is not what was written; run `topstitch audit verify` and compare "
+                "with a backup",
                 detail={"instance": instance, "seq": row.seq, "expected_seq": expected},
             )
         records.append(_open(instance, row, key, digest))
@@ -156,7 +167,7 @@ def _time(at: datetime) -> tuple[datetime, str, int]:
     return moment, text, ms
 
 
-def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str, Any]]]:  # noqa: ANN401 -- JSON
+def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str, Any]]]:
     """Put commitments where ``paths`` lead; return what they hide. A path that leads nowhere is passed over."""
     opened: list[tuple[Path, str, Any]] = []
     for path in sorted(set(paths), key=len):
@@ -170,29 +181,29 @@ def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str
     return body, opened
 
 
-def _get(value: Any, path: Sequence[str | int]) -> tuple[bool, Any]:  # noqa: ANN401 -- JSON
+def _get(value: Any, path: Sequence[str | int]) -> tuple[bool, Any]:
     for part in path:
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
             value = value[part]
         else:
             return False, None
     return True, value
 
 
-def _put(value: Any, path: Sequence[str | int], new: Any) -> Any:  # noqa: ANN401 -- JSON
+def _put(value: Any, path: Sequence[Any], new: Any) -> Any:
     """Replace in place; the empty path replaces everything."""
     if not path:
         return new
-    inner = value
+    inner: Any = value
     for part in path[:-1]:
         inner = inner[part]
     inner[path[-1]] = new
     return value
 
 
-def _erased(value: Any) -> Any:  # noqa: ANN401 -- JSON
+def _erased(value: Any) -> Any:
     """Turn commitments that nothing opens any more into ``{"erased": <commitment>}``."""
     match value:
         case {"c": str(mark)} if len(value) == 1 and len(mark) == _COMMITMENT_LENGTH:

@@ -16,9 +16,24 @@ from topstitch.store.statements import RowsStatement
 from topstitch.store.values import Still
 
 EVENT_INSERT: Final = RowsStatement(
-    "INSERT INTO events (source, id, receipt, type, data, raw, headers, digest, time, received_at, signature, trace, outcome)"
+    "INSERT INTO events (source, id, receipt, type, data, raw, headers, digest, time, received_at, signature, trace, "
+    "outcome)"
     " {rows} ON CONFLICT (source, id) DO NOTHING",
-    ("source", "id", "receipt", "type", "data", "raw", "headers", "digest", "time:bigint", "received_at:bigint", "signature", "trace", "outcome"),
+    (
+        "source",
+        "id",
+        "receipt",
+        "type",
+        "data",
+        "raw",
+        "headers",
+        "digest",
+        "time:bigint",
+        "received_at:bigint",
+        "signature",
+        "trace",
+        "outcome",
+    ),
 )
 EVENT_READ: Final = RowsStatement(
     "WITH r(source, id) AS ({rows}) SELECT e.source AS c0, e.id AS c1, e.receipt AS c2, e.digest AS c3, e.outcome AS c4"
@@ -31,16 +46,19 @@ DELIVERY_INSERT: Final = RowsStatement(
     ("receipt", "source", "event", "received_at:bigint", "digest"),
 )
 OPEN_WAITS: Final = RowsStatement(
-    "WITH r(event) AS ({rows}) SELECT w.event AS c0, w.instance AS c1, w.step AS c2 FROM r CROSS JOIN waits w CROSS JOIN instances n"
+    "WITH r(event) AS ({rows}) SELECT w.event AS c0, w.instance AS c1, w.step AS c2 FROM r CROSS JOIN waits w CROSS "
+    "JOIN instances n"
     " WHERE w.event = r.event AND w.status = 'open' AND n.id = w.instance AND n.ended_at IS NULL ORDER BY w.instance",
     ("event",),
     fetches=3,
 )
 INSTANCE_INSERT: Final = RowsStatement(
-    "INSERT INTO instances (id, workflow, version, digest, correlation, parent, parent_step, started_at, changed_at, head_seq, head_hash,"
+    "INSERT INTO instances (id, workflow, version, digest, correlation, parent, parent_step, started_at, changed_at, "
+    "head_seq, head_hash,"
     " wake_at, epoch, title, stage, status) {rows}",
     (
-        "id", "workflow", "version", "digest", "correlation", "parent", "parent_step", "started_at:bigint", "changed_at:bigint",
+        "id", "workflow", "version", "digest", "correlation", "parent", "parent_step", "started_at:bigint",
+        "changed_at:bigint",
         "head_seq:bigint", "head_hash", "wake_at:bigint", "epoch:bigint", "title", "stage", "status",
     ),
 )  # fmt: skip
@@ -48,14 +66,20 @@ JOURNAL_INSERT: Final = RowsStatement(
     "INSERT INTO journal (instance, seq, kind, at, stage, step, body, blob, hash) {rows}",
     ("instance", "seq:bigint", "kind", "at:bigint", "stage", "step", "body", "blob", "hash"),
 )
-BLOB_INSERT: Final = RowsStatement("INSERT INTO blobs (digest, data) {rows} ON CONFLICT (digest) DO NOTHING", ("digest", "data"))
-KEY_INSERT: Final = RowsStatement(
-    "INSERT INTO subject_keys (instance, subject, wrapped_key) {rows} ON CONFLICT (instance) DO NOTHING", ("instance", "subject", "wrapped_key")
+BLOB_INSERT: Final = RowsStatement(
+    "INSERT INTO blobs (digest, data) {rows} ON CONFLICT (digest) DO NOTHING", ("digest", "data")
 )
-PERSONAL_INSERT: Final = RowsStatement("INSERT INTO personal (instance, seq, ciphertext) {rows}", ("instance", "seq:bigint", "ciphertext"))
+KEY_INSERT: Final = RowsStatement(
+    "INSERT INTO subject_keys (instance, subject, wrapped_key) {rows} ON CONFLICT (instance) DO NOTHING",
+    ("instance", "subject", "wrapped_key"),
+)
+PERSONAL_INSERT: Final = RowsStatement(
+    "INSERT INTO personal (instance, seq, ciphertext) {rows}", ("instance", "seq:bigint", "ciphertext")
+)
 
 HEADS: Final = RowsStatement(
-    "WITH r(id) AS ({rows}) SELECT i.id AS c0, i.epoch AS c1, i.head_seq AS c2, i.head_hash AS c3, i.lease_owner AS c4, i.changed_at AS c5"
+    "WITH r(id) AS ({rows}) SELECT i.id AS c0, i.epoch AS c1, i.head_seq AS c2, i.head_hash AS c3, i.lease_owner AS "
+    "c4, i.changed_at AS c5"
     " FROM r CROSS JOIN instances i WHERE i.id = r.id ORDER BY i.id {lock_i}",
     ("id",),
     fetches=6,
@@ -66,7 +90,8 @@ ADVANCE: Final = RowsStatement(
     ("id", "head_seq:bigint", "head_hash", "changed_at:bigint"),
 )
 SETTLE: Final = RowsStatement(
-    "WITH r(id, head_seq, head_hash, changed_at, stage, status, waiting_on, released, wake_at, ended_at) AS ({rows}) UPDATE instances"
+    "WITH r(id, head_seq, head_hash, changed_at, stage, status, waiting_on, released, wake_at, ended_at) AS ({rows}) "
+    "UPDATE instances"
     " SET head_seq = r.head_seq, head_hash = r.head_hash, changed_at = r.changed_at,"
     " stage = coalesce(r.stage, instances.stage), status = coalesce(r.status, instances.status),"
     " waiting_on = CASE WHEN r.status IS NULL THEN instances.waiting_on ELSE r.waiting_on END,"
@@ -75,35 +100,40 @@ SETTLE: Final = RowsStatement(
     " wake_at = CASE WHEN r.released = 1 THEN r.wake_at ELSE instances.wake_at END,"
     " ended_at = coalesce(r.ended_at, instances.ended_at) FROM r WHERE instances.id = r.id",
     (
-        "id", "head_seq:bigint", "head_hash", "changed_at:bigint", "stage", "status", "waiting_on", "released:bigint", "wake_at:bigint",
+        "id", "head_seq:bigint", "head_hash", "changed_at:bigint", "stage", "status", "waiting_on",
+        "released:bigint", "wake_at:bigint",
         "ended_at:bigint",
     ),
 )  # fmt: skip
-OUTSIDE_HEAD: Final = (
-    "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
-)
+OUTSIDE_HEAD: Final = "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
 SUBJECT_KEYS: Final = RowsStatement(
-    "WITH r(id) AS ({rows}) SELECT k.instance AS c0, k.subject AS c1, k.wrapped_key AS c2 FROM r CROSS JOIN subject_keys k WHERE k.instance = r.id",
+    "WITH r(id) AS ({rows}) SELECT k.instance AS c0, k.subject AS c1, k.wrapped_key AS c2 FROM r CROSS JOIN "
+    "subject_keys k WHERE k.instance = r.id",
     ("id",),
     fetches=3,
 )
 
 LOAD: Final = RowsStatement(
-    "WITH r(id, seq) AS ({rows}) SELECT j.instance AS c0, j.seq AS c1, j.hash AS c2, coalesce(j.body, b.data) AS c3, p.ciphertext AS c4"
-    " FROM r CROSS JOIN journal j LEFT JOIN blobs b ON b.digest = j.blob LEFT JOIN personal p ON p.instance = j.instance AND p.seq = j.seq"
+    "WITH r(id, seq) AS ({rows}) SELECT j.instance AS c0, j.seq AS c1, j.hash AS c2, coalesce(j.body, b.data) AS c3, "
+    "p.ciphertext AS c4"
+    " FROM r CROSS JOIN journal j LEFT JOIN blobs b ON b.digest = j.blob LEFT JOIN personal p ON p.instance = "
+    "j.instance AND p.seq = j.seq"
     " WHERE j.instance = r.id AND j.seq > r.seq",
     ("id", "seq:bigint"),
     fetches=5,
 )
 
 CLAIM_SELECT: Final = (
-    "SELECT id AS c0, workflow AS c1, version AS c2, digest AS c3, epoch AS c4, head_seq AS c5, head_hash AS c6 FROM instances"
-    " WHERE wake_at <= ? AND (lease_owner IS NULL OR (lease_until <= ? AND lease_owner <> ?)) ORDER BY wake_at LIMIT ? {skip_locked}"
+    "SELECT id AS c0, workflow AS c1, version AS c2, digest AS c3, epoch AS c4, head_seq AS c5, head_hash AS c6 FROM "
+    "instances"
+    " WHERE wake_at <= ? AND (lease_owner IS NULL OR (lease_until <= ? AND lease_owner <> ?)) ORDER BY wake_at LIMIT "
+    "? {skip_locked}"
 )
 CLAIM_FETCHES: Final = 7
 CLAIM_UPDATE: Final = RowsStatement(
     "WITH r(id, owner, until) AS ({rows}) UPDATE instances"
-    " SET lease_owner = r.owner, lease_until = r.until, wake_at = r.until, epoch = epoch + 1 FROM r WHERE instances.id = r.id",
+    " SET lease_owner = r.owner, lease_until = r.until, wake_at = r.until, epoch = epoch + 1 FROM r WHERE "
+    "instances.id = r.id",
     ("id", "owner", "until:bigint"),
 )
 KNOCKED: Final = "SELECT id FROM instances WHERE lease_owner = ? AND wake_at <= ?"
@@ -111,11 +141,13 @@ KNOCKS_HEARD: Final = "UPDATE instances SET wake_at = lease_until WHERE lease_ow
 NEXT_WAKE: Final = (
     "SELECT min(soonest) FROM (SELECT * FROM (SELECT wake_at AS soonest FROM instances"
     " WHERE wake_at > ? AND (lease_owner IS NULL OR lease_owner <> ?) ORDER BY wake_at LIMIT 1) AS waiting"
-    " UNION ALL SELECT min(lease_until) AS soonest FROM instances WHERE wake_at <= ? AND lease_until > ? AND lease_owner <> ?) AS either"
+    " UNION ALL SELECT min(lease_until) AS soonest FROM instances WHERE wake_at <= ? AND lease_until > ? AND "
+    "lease_owner <> ?) AS either"
 )
 RENEW: Final = RowsStatement(
     "WITH r(id, until, now) AS ({rows}) UPDATE instances"
-    " SET lease_until = r.until, wake_at = CASE WHEN wake_at > r.now THEN r.until ELSE wake_at END FROM r WHERE instances.id = r.id",
+    " SET lease_until = r.until, wake_at = CASE WHEN wake_at > r.now THEN r.until ELSE wake_at END FROM r WHERE "
+    "instances.id = r.id",
     ("id", "until:bigint", "now:bigint"),
 )
 RELEASE: Final = "UPDATE instances SET lease_owner = NULL, lease_until = NULL, wake_at = ? WHERE id = ? AND lease_owner = ? AND epoch = ?"
@@ -139,7 +171,11 @@ def refuse_if_recorded(backend: Backend, instance: str, kind: str, step: str | N
     mark = f'{{"actor":{orjson.dumps(actor).decode()},' if actor else ""
     for seq, body in backend.execute(_RECORDED, (instance, kind, step, step)):
         if body.startswith(mark):
-            raise ConflictError("already-recorded", f"{instance} already has a record of this ({kind}, number {seq}); nothing was added", detail={"seq": seq})
+            raise ConflictError(
+                "already-recorded",
+                f"{instance} already has a record of this ({kind}, number {seq}); nothing was added",
+                detail={"seq": seq},
+            )
 
 
 def refuse_if_settled(backend: Backend, guard: Still) -> None:
@@ -147,9 +183,15 @@ def refuse_if_settled(backend: Backend, guard: Still) -> None:
     column, noun = _GUARDED[guard.table]
     row = row_of(backend, guard.table, guard.id)
     if row is None:
-        raise NotFoundError("unknown-id", f"there is no {noun.partition(' ')[2]} {guard.id}; list what is open and use an id from there")
+        raise NotFoundError(
+            "unknown-id", f"there is no {noun.partition(' ')[2]} {guard.id}; list what is open and use an id from there"
+        )
     if row[column] != guard.status:
-        raise ConflictError("already-decided", f"{guard.id} is no longer {guard.status}: it is {row[column]}; nothing was changed", detail=row)
+        raise ConflictError(
+            "already-decided",
+            f"{guard.id} is no longer {guard.status}: it is {row[column]}; nothing was changed",
+            detail=row,
+        )
 
 
 def row_of(backend: Backend, table: str, name: str) -> dict[str, object] | None:

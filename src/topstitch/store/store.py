@@ -10,7 +10,6 @@ threads of one process; other processes open their own on the same database.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -24,14 +23,15 @@ from topstitch.foundation.ids import new_id, random_bytes
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft, Record
 from topstitch.store import schema
-from topstitch.store.database import MEMORY_URL, Backend, Sqlite, is_postgres, open_backend, sqlite_path
+from topstitch.store.database import MEMORY_URL, Backend, is_postgres, open_backend, sqlite_path
 from topstitch.store.journal import Journal
 from topstitch.store.keys import KEY_FILE, InstallationKey, read_or_make_key
-from topstitch.store.projections import project
+from topstitch.store.project import project
 from topstitch.store.reader import Reader
 from topstitch.store.requests import Accept, Append, AppendOutside, CatchUp, Claim, Release, Renew, StartRow, Wake, Work
 from topstitch.store.sealing import seal
-from topstitch.store.values import Accepted, BehindError, Claims, End, FencedError, Guard, Lease, NewInstance, Park, Summary
+from topstitch.store.text import bytes_text
+from topstitch.store.values import Accepted, BehindError, Claims, End, Guard, Lease, NewInstance, Park, Summary
 from topstitch.store.watch import Watch
 from topstitch.store.writer import GroupCommit, Inline, Writer
 
@@ -121,7 +121,12 @@ class Store:
         return accepted
 
     def _accept_request(
-        self, event: TriggerEvent, starts: Sequence[NewInstance], raw: bytes, headers: Mapping[str, str], note: Mapping[str, Any] | None
+        self,
+        event: TriggerEvent,
+        starts: Sequence[NewInstance],
+        raw: bytes,
+        headers: Mapping[str, str],
+        note: Mapping[str, Any] | None,
     ) -> Accept:
         outcome = {**(note or {}), "instances": [new.id for new in starts]}
         digest = digest_bytes(raw) if raw else digest_bytes(orjson.dumps(event.data, option=orjson.OPT_SORT_KEYS))
@@ -222,7 +227,9 @@ class Store:
         """Give a lease back without a record; harmless when it is lost already."""
         await self._writer.submit(Release(lease, wake_at))
 
-    async def append_outside(self, instance: str, drafts: Sequence[Draft], now: datetime, *, guards: Sequence[Guard] = ()) -> Sequence[Record]:
+    async def append_outside(
+        self, instance: str, drafts: Sequence[Draft], now: datetime, *, guards: Sequence[Guard] = ()
+    ) -> Sequence[Record]:
         """Append to an instance whoever holds it, and wake it: a decision, a task, a command, a signal.
 
         All guards hold in the same transaction, or ``ConflictError`` says what is instead.
@@ -260,21 +267,7 @@ class Store:
         return self._key
 
 
-def bytes_text(data: bytes) -> str:
-    """Return bytes as text that gives them back exactly: themselves when they are UTF-8, else ``base64:...``."""
-    import base64  # noqa: PLC0415 -- for what is hardly ever there
-
-    with contextlib.suppress(UnicodeDecodeError):
-        text = data.decode()
-        if "\x00" not in text and not text.startswith("base64:"):
-            return text
-    return "base64:" + base64.b64encode(data).decode()
-
-
 def _key_beside(url: str) -> Path | None:
     if url == MEMORY_URL or is_postgres(url):
         return None
     return sqlite_path(url).parent / KEY_FILE
-
-
-__all__ = ["FencedError", "Sqlite", "Store"]

@@ -36,13 +36,12 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import UserDefinedType
 
 
-
 class TransactionId(UserDefinedType[str]):
     """Which transaction wrote a row: what a sequencer needs on PostgreSQL, and nothing on SQLite."""
 
     cache_ok = True
 
-    def get_col_spec(self, **_: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+    def get_col_spec(self, **_: Any) -> str:
         """Name the column type."""
         return "XID8"
 
@@ -54,17 +53,21 @@ class current_transaction(FunctionElement[str]):  # noqa: N801 -- reads as the S
 
 
 @compiles(current_transaction)
-def _no_transaction_id(*_: Any, **__: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+def _no_transaction_id(*_: Any, **__: Any) -> str:
     return "(NULL)"
 
 
 @compiles(current_transaction, "postgresql")
-def _postgres_transaction_id(*_: Any, **__: Any) -> str:  # noqa: ANN401 -- SQLAlchemy's signature
+def _postgres_transaction_id(*_: Any, **__: Any) -> str:
     return "pg_current_xact_id()"
 
 
 metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
 )
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
@@ -73,7 +76,7 @@ _BY_KEY: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
 """On SQLite, rows stand in their key's own tree: one page less to write for each."""
 
 
-def _text(name: str, **options: Any) -> Column[str]:  # noqa: ANN401 -- SQLAlchemy's options
+def _text(name: str, **options: Any) -> Column[str]:
     return Column(name, Text, **options)
 
 
@@ -116,14 +119,24 @@ instances = Table(
     _text("waiting_on"),
     **_BY_KEY,
 )
-Index("ix_instances_due", instances.c.wake_at, postgresql_where=instances.c.wake_at.isnot(None), sqlite_where=instances.c.wake_at.isnot(None))
+Index(
+    "ix_instances_due",
+    instances.c.wake_at,
+    postgresql_where=instances.c.wake_at.isnot(None),
+    sqlite_where=instances.c.wake_at.isnot(None),
+)
 Index("ix_instances_started", instances.c.started_at, instances.c.id)
 Index("ix_instances_workflow", instances.c.workflow, instances.c.started_at, instances.c.id)
 Index("ix_instances_status", instances.c.status, instances.c.started_at, instances.c.id)
 Index("ix_instances_correlation", instances.c.correlation)
 _AT_REST = instances.c.wake_at.is_(None) & instances.c.ended_at.is_(None)
 Index("ix_instances_at_rest", instances.c.id, postgresql_where=_AT_REST, sqlite_where=_AT_REST)
-Index("ix_instances_parent", instances.c.parent, postgresql_where=instances.c.parent.isnot(None), sqlite_where=instances.c.parent.isnot(None))
+Index(
+    "ix_instances_parent",
+    instances.c.parent,
+    postgresql_where=instances.c.parent.isnot(None),
+    sqlite_where=instances.c.parent.isnot(None),
+)
 
 journal = Table(
     "journal",
@@ -144,7 +157,9 @@ journal = Table(
 
 blobs = Table("blobs", metadata, _text("digest", primary_key=True), _must("data"))
 
-subject_keys = Table("subject_keys", metadata, _text("instance", primary_key=True), _must("subject"), _must("wrapped_key"), **_BY_KEY)
+subject_keys = Table(
+    "subject_keys", metadata, _text("instance", primary_key=True), _must("subject"), _must("wrapped_key"), **_BY_KEY
+)
 Index("ix_subject_keys_subject", subject_keys.c.subject)
 
 personal = Table(

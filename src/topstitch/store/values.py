@@ -132,7 +132,7 @@ class Lease:
         "summary", "until", "version", "workflow", "written_hash", "written_seq",
     )  # fmt: skip
 
-    def __init__(  # noqa: PLR0913 -- one field per column it is made from
+    def __init__(
         self,
         *,
         instance: str,
@@ -167,6 +167,10 @@ class BehindError(ConflictError):
     """Somebody else appended first. ``records`` are what is new; fold them and decide again."""
 
     def __init__(self, instance: str, records: Sequence[Record]) -> None:
-        super().__init__("instance-moved-on", f"{instance} has {len(records)} newer records; fold them and decide again", detail={"records": records})
+        super().__init__(
+            "instance-moved-on",
+            f"{instance} has {len(records)} newer records; fold them and decide again",
+            detail={"records": records},
+        )
         self.instance = instance
         self.records = records

@@ -49,7 +49,9 @@ class Watch:
     def _listen_once(self) -> None:
         import psycopg  # noqa: PLC0415
 
-        with psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch-watch") as connection:
+        with psycopg.connect(
+            self._url, autocommit=True, connect_timeout=CONNECT_SECONDS, application_name="topstitch-watch"
+        ) as connection:
             connection.execute("LISTEN topstitch")
             self._ready.set()
             while not self._stopping.is_set():

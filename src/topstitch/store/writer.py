@@ -190,7 +190,11 @@ class _Item:
     __slots__ = ("box", "future", "loop", "request")
 
     def __init__(
-        self, request: Request, loop: asyncio.AbstractEventLoop | None, future: asyncio.Future[Answer] | None, box: SimpleQueue[Answer] | None
+        self,
+        request: Request,
+        loop: asyncio.AbstractEventLoop | None,
+        future: asyncio.Future[Answer] | None,
+        box: SimpleQueue[Answer] | None,
     ) -> None:
         self.request, self.loop, self.future, self.box = request, loop, future, box
 

@@ -25,6 +25,9 @@ THERE: Final = runtime_expression("found.there")
 GONE: Final = runtime_expression("!found.there")
 ALWAYS: Final = runtime_expression("true")
 WORD: Final = "x"
+ROUNDS_MAX: Final = 3
+WITHIN_SECONDS_MAX: Final = 4
+"""Loops are walked with few rounds: a write is tried three times, a read-back polled three times, a reminder sent once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +144,18 @@ def _step(step: StepPlan) -> StepPlan:
 
 
 def _approval(approval: ApprovalPlan, says: str) -> ApprovalPlan:
-    return replace(approval, auto_when=runtime_expression(f"{says}.auto")) if approval.auto_when else approval
+    auto = runtime_expression(f"{says}.auto") if approval.auto_when else None
+    remind = max(approval.give_up_seconds * 2 // 3, 1) if approval.remind_seconds else None
+    return replace(approval, auto_when=auto, remind_seconds=remind)
 
 
 def _act(act: ActPlan, that: Expression) -> ActPlan:
-    return replace(act, expects=tuple(_expect(expect, that) for expect in act.expects))
+    retry = replace(act.retry, attempts=min(act.retry.attempts, ROUNDS_MAX))
+    return replace(act, retry=retry, expects=tuple(_expect(expect, that) for expect in act.expects))
 
 
 def _expect(expect: ExpectPlan, that: Expression) -> ExpectPlan:
-    return replace(expect, that=that, personal=())
+    return replace(expect, that=that, within_seconds=min(expect.within_seconds, WITHIN_SECONDS_MAX), personal=())
 
 
 def _reconcile(plan: ReconcilePlan, *, checks: bool) -> ReconcilePlan:

@@ -8,25 +8,24 @@ the counts are the same). A bad schedule carries the choices that lead to it: ``
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, Literal
 
 from topstitch.foundation.clock import stopwatch
 from topstitch.model.action import JsonSchema
 from topstitch.model.instance import StepStatus
 from topstitch.model.state import Failure
 from topstitch.plan.plan import Plan
+from topstitch.torture.alike import alike, exactly
 from topstitch.torture.arrange import Arena, arrange, simplify
 from topstitch.torture.journal import Journal, PaperJournal
 from topstitch.torture.node import BrokenError, Node, Point
 from topstitch.torture.oracles import judge
 from topstitch.torture.walk import FAULT_KINDS, Walker
 
+Merge = Literal["alike", "exact", "never"]
 POINTS_MAX: Final = 4000
 """Choice points of one schedule; one that needs more does not end."""
 KEPT_MAX: Final = 20
@@ -83,8 +82,10 @@ class _Tally:
 @dataclass(slots=True)
 class _Frame:
     point: Point
-    left: int
-    key: bytes | None
+    options: Sequence[int]
+    """The choices that can be paid for."""
+    keys: list[bytes]
+    """The points that lead to this one without a choice, and itself."""
     at: int = -1
     schedules: int = 0
     bad: int = 0
@@ -98,7 +99,7 @@ def explore(
     data: Mapping[str, Any] | None = None,
     kinds: frozenset[str] = FAULT_KINDS,
     reconcile: bool = True,
-    merge: bool = True,
+    merge: Merge = "alike",
     budget_seconds: float | None = None,
     bound_seconds: float | None = None,
     stop_at_first: bool = False,
@@ -152,78 +153,94 @@ def _without_data(arena: Arena) -> list[str]:
 
 
 class _Walk:
-    def __init__(self, walker: Walker, faults: int, merge: bool, bound: float | None) -> None:
+    def __init__(self, walker: Walker, faults: int, merge: Merge, bound: float | None) -> None:
         self.walker, self.faults, self.merge, self.bound = walker, faults, merge, bound
         self.tally = _Tally()
         self._known: dict[bytes, tuple[int, int]] = {}
-        self._encode = msgspec.msgpack.Encoder().encode
         self._stack: list[_Frame] = []
 
     def all(self, until: float | None, *, stop_at_first: bool) -> tuple[int, int, bool]:
         """Return how many schedules there are, how many are bad, and whether time ran out first."""
-        variants = self.walker.arena.variants
-        top = _Frame(
-            Point("conditions", [(v.name, v.cost) for v in variants], lambda i: self.walker.begin(variants[i], self.faults)),
-            self.faults,
-            None,
-        )
-        stack = self._stack = [top]
+        stack = self._stack = [_Frame(self.top(), self._payable(self.top(), self.faults), [])]
         while stack:
             frame = stack[-1]
             if (until is not None and stopwatch() > until) or (stop_at_first and self.tally.first):
                 return sum(f.schedules for f in stack), sum(f.bad for f in stack), True
-            if not self._next(frame):
-                stack.pop()
-                if frame.key is not None:
-                    self._known[frame.key] = (frame.schedules, frame.bad)
-                if not stack:
-                    return frame.schedules, frame.bad, False
-                stack[-1].schedules += frame.schedules
-                stack[-1].bad += frame.bad
+            frame.at += 1
+            if frame.at < len(frame.options):
+                self._take(frame)
+                continue
+            stack.pop()
+            self._remember(frame.keys, frame.schedules, frame.bad)
+            if not stack:
+                return frame.schedules, frame.bad, False
+            stack[-1].schedules += frame.schedules
+            stack[-1].bad += frame.bad
         raise AssertionError("the stack holds at least its first frame")
 
-    def _next(self, frame: _Frame) -> bool:
-        """Take the next choice that can be paid for; return whether there was one."""
-        options = frame.point.options
-        frame.at += 1
-        while frame.at < len(options) and options[frame.at][1] > frame.left:
-            frame.at += 1
-        if frame.at >= len(options):
-            return False
+    def top(self) -> Point:
+        """Return the first choice of every schedule: what the conditions say."""
+        variants = self.walker.arena.variants
+        options = [(variant.name, variant.cost) for variant in variants]
+        return Point("conditions", options, lambda index: self.walker.begin(variants[index], self.faults))
+
+    def _payable(self, point: Point, left: int) -> Sequence[int]:
+        if left > 0 and len(point.options) > 1:
+            return [index for index, option in enumerate(point.options) if option[1] <= left]
+        return [index for index, option in enumerate(point.options) if option[1] <= 0] if len(point.options) > 1 else (0,)
+
+    def _take(self, frame: _Frame) -> None:
+        keys: list[bytes] = []
         try:
-            self._arrive(frame, frame.point.take(frame.at))
+            found = self._arrive(frame.point.take(frame.options[frame.at]), keys)
         except BrokenError as broken:
-            self._broken(frame, broken)
+            self._broken(broken)
+            found = (1, 1)
         except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
-            self._broken(frame, BrokenError("raised", f"{type(error).__name__}: {error}"))
-        return True
+            self._broken(BrokenError("raised", f"{type(error).__name__}: {error}"))
+            found = (1, 1)
+        if found is not None:
+            self._remember(keys, *found)
+            frame.schedules += found[0]
+            frame.bad += found[1]
 
-    def _arrive(self, frame: _Frame, node: Node) -> None:
-        if node.ended:
-            judge(self.walker.arena.plan, node, self.bound)
-            self.tally.ends[str(node.state.ended)] += 1
-            frame.schedules += 1
-            return
-        key = None
-        if self.merge and node.begins:
-            key = hashlib.blake2b(self._encode((node.state, node.world, node.now, node.left, node.flying, node.recovers)), digest_size=16).digest()
-            known = self._known.get(key)
-            if known is not None:
-                frame.schedules += known[0]
-                frame.bad += known[1]
-                return
-        if len(self._stack) > POINTS_MAX:
-            raise BrokenError("stall", f"it is not over after {POINTS_MAX} choices")
-        self.tally.points += 1
-        self._stack.append(_Frame(self.walker.expand(node), node.left, key))
+    def _arrive(self, node: Node, keys: list[bytes]) -> tuple[int, int] | None:
+        """Go on until there is a choice; return the schedules and bad ones from here when that is known at once."""
+        for _ in range(POINTS_MAX):
+            if node.ended:
+                judge(self.walker.arena.plan, node, self.bound)
+                self.tally.ends[str(node.state.ended)] += 1
+                return 1, 0
+            if self.merge != "never" and node.begins:
+                key = self._key(node)
+                known = self._known.get(key)
+                if known is not None:
+                    return known
+                keys.append(key)
+            self.tally.points += 1
+            point = self.walker.expand(node)
+            options = self._payable(point, node.left)
+            if len(options) > 1:
+                if len(self._stack) > POINTS_MAX:
+                    break
+                self._stack.append(_Frame(point, options, keys))
+                return None
+            node = point.take(options[0])
+        raise BrokenError("stall", f"it is not over after {POINTS_MAX} choices")
 
-    def _broken(self, frame: _Frame, broken: BrokenError) -> None:
-        frame.schedules += 1
-        frame.bad += 1
+    def _key(self, node: Node) -> bytes:
+        told = alike(self.walker.arena.plan, node) if self.merge == "alike" else exactly(node)
+        return bytes([self._stack[0].at]) + told
+
+    def _remember(self, keys: list[bytes], schedules: int, bad: int) -> None:
+        for key in keys:
+            self._known[key] = (schedules, bad)
+
+    def _broken(self, broken: BrokenError) -> None:
         name = (broken.oracle, broken.said)
         if name in self.tally.first or len(self.tally.first) >= KEPT_MAX:
             return
-        taken = [(i, f.at, f.point) for i, f in enumerate(self._stack) if f.at != 0]
+        taken = [(i, f.options[f.at], f.point) for i, f in enumerate(self._stack) if f.at != 0]
         self.tally.first[name] = BadSchedule(
             oracle=broken.oracle,
             said=broken.said,

@@ -67,7 +67,10 @@ class Walker:
     def expand(self, node: Node) -> Point:
         """Return the choices at ``node``."""
         if node.todo:
-            return self._perform(node, node.todo[0])
+            if node.left <= 0:
+                node = self._answered(node)
+            else:
+                return self._perform(node, node.todo[0])
         orders = node.orders
         if orders is None:
             state, drafts, orders = self._turn(node)
@@ -77,10 +80,9 @@ class Walker:
         under_way = {call.key for call, _ in node.flying}
         todo = tuple(call for call in orders.calls if call.key not in under_way)
         if todo:
-            return self._perform(replace(node, orders=None, todo=todo), todo[0])
+            return self.expand(Node(node.state, node.world, node.now, node.left, node.flying, todo=todo))
         if node.flying:
-            landed = replace(node, orders=None, landed=node.flying, flying=())
-            return self.expand(landed)
+            return self.expand(Node(node.state, node.world, node.now, node.left, landed=node.flying))
         return people.rest(self.arena, self.journal, node, orders.wake_at, self.kinds)
 
     def _turn(self, node: Node) -> tuple[InstanceState, list[Draft], Orders]:
@@ -100,6 +102,15 @@ class Walker:
         orders = lifecycle.decide(plan, state, now)
         drafts += orders.records
         return orders.state, drafts, orders
+
+    def _answered(self, node: Node) -> Node:
+        """Return the node after the calls of a turn in which no fault can be paid for any more."""
+        world, landed = node.world, list(node.landed)
+        for call in node.todo:
+            choice = self._answers(node, world, call)[0]
+            world = choice.world
+            landed.append((call, choice.outcome))
+        return Node(node.state, world, node.now, node.left, node.flying, landed=tuple(landed))
 
     # --- the journal --------------------------------------------------------------------------
 
@@ -123,11 +134,7 @@ class Walker:
     # --- calls --------------------------------------------------------------------------------
 
     def _perform(self, node: Node, call: Call) -> Point:
-        choices = self._answers(node, call)
-        if node.left <= 0:
-            choices = choices[:1]
-        else:
-            choices = [c for c in choices if c.cost == 0 or c.kind in self.kinds]
+        choices = [c for c in self._answers(node, node.world, call) if c.cost == 0 or c.kind in self.kinds]
         rest = node.todo[1:]
 
         def take(index: int) -> Node:
@@ -140,22 +147,22 @@ class Walker:
 
         return Point(f"{_VERBS[type(call)]} {call.key}", [(c.name, c.cost) for c in choices], take)
 
-    def _answers(self, node: Node, call: Call) -> list[Choice]:
+    def _answers(self, node: Node, world: World, call: Call) -> list[Choice]:
         match call:
             case WriteCall():
-                return answers.of_write(self.arena, node.state, node.world, call, node.now)
+                return answers.of_write(self.arena, node.state, world, call, node.now)
             case LookUpCall():
-                return answers.of_look_up(self.arena, node.state, node.world, call, node.now)
+                return answers.of_look_up(self.arena, node.state, world, call, node.now)
             case ReadCall():
-                return answers.of_read(self.arena, node.state, node.world, call)
+                return answers.of_read(self.arena, node.state, world, call)
             case ResolveCall():
-                return answers.of_resolve(node.world, call)
+                return answers.of_resolve(world, call)
             case TellCall():
-                return answers.of_tell(node.world, call)
+                return answers.of_tell(world, call)
             case InboxCall() | StartCall():
-                return answers.of_event(node.world, call)
+                return answers.of_event(world, call)
             case ReportCall():
-                return [Choice("told", 0, node.world, answers.OK)]
+                return [Choice("told", 0, world, answers.OK)]
 
 
 def _restarted(node: Node, state: InstanceState, world: World) -> Node:

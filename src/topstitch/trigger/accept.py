@@ -147,11 +147,11 @@ class _Refusals:
         problem = {"code": error.code, "message": error.message, **({"detail": error.detail} if error.detail else {})}
         kept = await events.reject(
             self._intake.store,
+            delivery.body,
             door=delivery.door,
-            raw=delivery.body,
-            headers=delivery.evidence,
             problem=problem,
             now=self._intake.clock.now(),
+            headers=delivery.evidence,
         )
         error.detail["rejected"] = kept
 

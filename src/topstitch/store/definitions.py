@@ -1,0 +1,126 @@
+"""Published definitions: immutable texts under their digests, and which one is in force.
+
+``publish`` is the only way in: a version is written once, and whoever publishes names the
+digest that was in force when they looked, so that of two publishers one hears of the other.
+What was published is never changed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.store.database import Backend
+from topstitch.store.sealing import milliseconds, moment
+
+if TYPE_CHECKING:
+    from topstitch.store.store import Store
+
+_COLUMNS: Final = "digest, workflow, version, text, normal, published_at, published_by"
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """One published Definition Version: the author's text, and its normal form (what the digest is of)."""
+
+    digest: str
+    workflow: str
+    version: str
+    text: str
+    normal: str
+    published_at: datetime
+    published_by: str
+
+
+async def publish(store: Store, definition: Definition, *, parent: str | None) -> bool:
+    """Publish a version and put it in force; return whether anything changed.
+
+    ``parent`` is the digest the publisher saw in force (nothing, for a first version).
+    Publishing what is in force already changes nothing; another text under a published
+    version, or a parent that is stale, is a ``ConflictError``.
+    """
+    return await store.work(lambda backend: _publish(backend, definition, parent), tells=True)
+
+
+def _publish(backend: Backend, new: Definition, parent: str | None) -> bool:
+    if backend.dialect == "postgresql":
+        backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", ("publish " + new.workflow,))
+    in_force = backend.execute("SELECT digest FROM channels WHERE workflow = ?", (new.workflow,))
+    current = str(in_force[0][0]) if in_force else None
+    if current == new.digest:
+        return False
+    known = backend.execute(
+        "SELECT digest FROM definitions WHERE workflow = ? AND version = ?", (new.workflow, new.version)
+    )
+    if known and known[0][0] != new.digest:
+        raise ConflictError(
+            "version-published",
+            f"{new.workflow} {new.version} is published already with another text, and a published version never "
+            "changes; raise the version and publish again",
+            detail={"digest": known[0][0]},
+        )
+    if current != parent:
+        raise ConflictError(
+            "stale-parent",
+            f"{new.workflow} was published by somebody else since you looked; look at the difference to what is in "
+            "force now, then publish again",
+            detail={"in_force": current, "parent": parent},
+        )
+    at = milliseconds(new.published_at)
+    if not known:
+        values = (new.digest, new.workflow, new.version, new.text, new.normal, at, new.published_by)
+        backend.execute(f"INSERT INTO definitions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+    backend.execute(
+        "INSERT INTO channels (workflow, digest, moved_at, moved_by) VALUES (?, ?, ?, ?) ON CONFLICT (workflow) DO "
+        "UPDATE"
+        " SET digest = excluded.digest, moved_at = excluded.moved_at, moved_by = excluded.moved_by",
+        (new.workflow, new.digest, at, new.published_by),
+    )
+    return True
+
+
+async def get(store: Store, digest: str) -> Definition:
+    """Return a version by its digest; raise ``NotFoundError`` when it was never published."""
+    found = await _select(store, "WHERE digest = ?", digest)
+    if not found:
+        raise NotFoundError(
+            "no-definition", f"no definition {digest} was published here; `topstitch publish` publishes one"
+        )
+    return found[0]
+
+
+async def in_force(store: Store) -> Sequence[Definition]:
+    """Return what new events start: one version of each workflow."""
+    return await _select(store, "WHERE digest IN (SELECT digest FROM channels) ORDER BY workflow")
+
+
+async def in_force_of(store: Store, workflow: str) -> Definition | None:
+    """Return the version of a workflow that new events start."""
+    found = await _select(store, "WHERE digest IN (SELECT digest FROM channels WHERE workflow = ?)", workflow)
+    return found[0] if found else None
+
+
+async def versions(store: Store, workflow: str) -> Sequence[Definition]:
+    """Return all published versions of a workflow, newest first."""
+    return await _select(store, "WHERE workflow = ? ORDER BY published_at DESC, version DESC", workflow)
+
+
+async def _select(store: Store, condition: str, *parameters: str) -> list[Definition]:
+    rows = await store.work(
+        lambda backend: backend.execute(f"SELECT {_COLUMNS} FROM definitions {condition}", parameters)
+    )
+    return [
+        Definition(
+            digest=digest,
+            workflow=workflow,
+            version=version,
+            text=text,
+            normal=normal,
+            published_at=moment(at),
+            published_by=by,
+        )
+        for digest, workflow, version, text, normal, at, by in rows
+    ]

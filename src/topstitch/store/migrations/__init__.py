@@ -1,0 +1,1 @@
+"""The migrations: numbered, linear, each applied with its mark in one transaction (``store.schema``)."""

@@ -1,0 +1,431 @@
+"""Decides which rows of the projections follow from a record.
+
+``project`` is pure: one record in, row changes out, by one rule per kind. It reads no table
+and knows no plan: what a row needs, the record says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from topstitch.foundation.timetext import parse_time
+from topstitch.model.instance import StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Record
+from topstitch.store import tables
+from topstitch.store.projections import Change, Projection, Touch
+from topstitch.store.sealing import milliseconds
+
+STEPS: Final = Projection(tables.steps, first=("started_at", "system"))
+HANDOFFS: Final = Projection(tables.handoffs, first=("ready_at", "started_at", "net_ms", "gross_ms"))
+EFFECTS: Final = Projection(tables.effects, first=("sent_at", "applied_at"))
+CONTEXT_READS: Final = Projection(tables.context_reads)
+APPROVALS: Final = Projection(tables.approvals, first=("asked_at",))
+ANSWERS: Final = Projection(tables.answers)
+ASKED_PEOPLE: Final = Projection(tables.asked_people, first=("since",))
+TASKS: Final = Projection(tables.tasks, first=("opened_at",))
+CASES: Final = Projection(tables.cases, first=("opened_at",))
+DISCREPANCIES: Final = Projection(tables.discrepancies, first=("opened_at", "check_name"))
+CHECKS: Final = Projection(tables.checks, first=("began_at",))
+NOTICES: Final = Projection(tables.notices)
+WAITS: Final = Projection(tables.waits, first=("since",))
+
+
+def project(record: Record) -> Sequence[Change]:
+    """Return the row changes that follow from a record; none for most kinds."""
+    rule = _RULES.get(record.kind)
+    return list(rule(record, record.body)) if rule else ()
+
+
+# --- The rules, one per kind ------------------------------------------------------------------
+
+Body = Mapping[str, Any]
+Changes = Iterable[Change]
+Rule = Callable[[Record, Body], Changes]
+
+
+def _step(r: Record, status: StepStatus | None, **more: Any) -> Change:
+    return STEPS, {"instance": r.instance, "step": r.step, "status": status and status.value, **more}
+
+
+def _ms(text: Any) -> int | None:
+    return milliseconds(parse_time(text)) if isinstance(text, str) else None
+
+
+def _own_act(r: Record, act: str) -> bool:
+    """Tell a step's own act, or one item's of it, from its undo and its compensation."""
+    step = r.step or ""
+    return act == step or (act.startswith(step + "[") and "/" not in act)
+
+
+def _status(status: StepStatus) -> Rule:
+    def rule(r: Record, _: Body) -> Changes:
+        yield _step(r, status)
+
+    return rule
+
+
+def _context_read(r: Record, b: Body) -> Changes:
+    yield CONTEXT_READS, {
+        "instance": r.instance, "name": b["name"], "system": b.get("system"), "action": b.get("action"),
+        "status": "read", "at": milliseconds(r.at),
+        "record": b.get("record"), "url": b.get("url"), "digest": b.get("digest"), "attempts": b.get("attempt"),
+        "duration_ms": b.get("duration_ms"),
+    }  # fmt: skip
+
+
+def _context_skipped(r: Record, b: Body) -> Changes:
+    yield CONTEXT_READS, {"instance": r.instance, "name": b["name"], "status": "skipped", "at": milliseconds(r.at)}
+
+
+def _context_failed(r: Record, b: Body) -> Changes:
+    status = "retrying" if b.get("again_at") else "failed"
+    yield CONTEXT_READS, {
+        "instance": r.instance, "name": b["name"], "system": b.get("system"), "action": b.get("action"),
+        "status": status, "at": milliseconds(r.at),
+        "attempts": b.get("attempt"),
+    }  # fmt: skip
+
+
+def _intent(r: Record, b: Body) -> Changes:
+    at = milliseconds(r.at)
+    act = b["act"]
+    yield EFFECTS, {
+        "instance": r.instance, "act": act, "step": r.step, "system": b.get("system"), "action": b.get("action"),
+        "key": b.get("key"),
+        "attempts": b.get("attempt"), "sent_at": at,
+    }  # fmt: skip
+    if r.step and _own_act(r, act):
+        yield _step(r, StepStatus.RUNNING, system=b.get("system"), started_at=at, attempts=b.get("attempt"))
+    for crossing in b.get("handoffs") or ():
+        yield HANDOFFS, {
+            "instance": r.instance, "from_step": crossing["from"], "to_step": r.step or act,
+            "from_system": crossing.get("from_system"),
+            "to_system": crossing.get("to_system"), "ready_at": _ms(crossing.get("ready_at")), "started_at": at,
+            "net_ms": crossing.get("net_ms"), "gross_ms": crossing.get("gross_ms"),
+        }  # fmt: skip
+
+
+def _result(r: Record, b: Body) -> Changes:
+    act = b["act"]
+    if b.get("result") == "ok":
+        yield _applied(r, b)
+    elif r.step and _own_act(r, act) and b.get("result") == "unknown":
+        yield _step(r, StepStatus.UNKNOWN)
+
+
+def _looked_up(r: Record, b: Body) -> Changes:
+    if b.get("answer") == "found":
+        yield _applied(r, b)
+    if r.step and _own_act(r, b["act"]) and b.get("answer") in ("found", "absent") and b.get("why") != "guard":
+        yield _step(r, StepStatus.RUNNING)
+
+
+def _applied(r: Record, b: Body) -> Change:
+    return EFFECTS, {
+        "instance": r.instance, "act": b["act"], "step": r.step, "applied_at": milliseconds(r.at),
+        "found": bool(b.get("found")),
+        "record": b.get("record"), "url": b.get("url"),
+    }  # fmt: skip
+
+
+def _in_doubt(r: Record, b: Body) -> Changes:
+    if r.step and _own_act(r, b["act"]):
+        yield _step(r, StepStatus.UNKNOWN)
+
+
+def _proposed(r: Record, b: Body) -> Changes:
+    if r.step and b.get("purpose") == "undo":
+        yield _step(r, StepStatus.UNDOING)
+
+
+def _done(r: Record, b: Body) -> Changes:
+    yield _step(
+        r,
+        StepStatus.DONE,
+        system=b.get("system"),
+        started_at=_ms(b.get("started_at")),
+        done_at=milliseconds(r.at),
+        duration_ms=b.get("duration_ms"),
+    )
+    if b.get("system") == OWN_SYSTEM:
+        yield _wait_closed(r)
+
+
+def _done_by_hand(r: Record, _: Body) -> Changes:
+    yield _step(r, StepStatus.DONE_BY_HAND, done_at=milliseconds(r.at))
+
+
+def _failed(r: Record, b: Body) -> Changes:
+    seam = b.get("seam") or {}
+    yield _step(
+        r,
+        StepStatus.COMPENSATING,
+        failure=b.get("failure"),
+        failed_at=milliseconds(r.at),
+        from_system=seam.get("from_system"),
+        to_system=seam.get("to_system"),
+    )
+
+
+def _given_up(r: Record, b: Body) -> Changes:
+    yield _step(r, StepStatus.GIVEN_UP, failure=b.get("failure"))
+
+
+def _undone(status: StepStatus) -> Rule:
+    def rule(r: Record, _: Body) -> Changes:
+        yield _step(r, status)
+        yield Touch(
+            "UPDATE effects SET undone_at = ? WHERE instance = ? AND step = ? AND applied_at IS NOT NULL AND "
+            "undone_at IS NULL AND act NOT LIKE ?",
+            milliseconds(r.at), r.instance, r.step, "%/%",
+        )  # fmt: skip
+
+    return rule
+
+
+def _approval_asked(r: Record, b: Body) -> Changes:
+    yield APPROVALS, {
+        "id": b["approval"], "instance": r.instance, "step": r.step, "title": b.get("title"), "asked": b.get("from"),
+        "people": b.get("people"),
+        "excluded": b.get("excluded"), "quorum": b.get("quorum"), "because": b.get("because"),
+        "payload_digest": b.get("payload_digest"),
+        "escalations": b.get("escalations"), "asked_at": milliseconds(r.at),
+        "next_reminder_at": _ms(b.get("next_reminder_at")), "reminders": 0,
+        "give_up_at": _ms(b.get("give_up_at")), "status": "open", "if_approved": b.get("if_approved"),
+        "if_refused": b.get("if_refused"),
+        "if_unanswered": b.get("if_unanswered"),
+    }  # fmt: skip
+    yield from _people(r, b["approval"], b.get("people"))
+    if r.step:
+        yield _step(r, StepStatus.ASKING)
+
+
+def _people(r: Record, item: str, people: Any) -> Changes:
+    for person in people if isinstance(people, list) else ():
+        if isinstance(person, Mapping) and "id" in person:
+            yield ASKED_PEOPLE, {
+                "item": item, "person": person["id"], "instance": r.instance, "name": person.get("name"),
+                "email": person.get("email"),
+                "asked_as": person.get("for"), "since": milliseconds(r.at),
+            }  # fmt: skip
+
+
+def _approval(r: Record, b: Body, **more: Any) -> Change:
+    return APPROVALS, {"id": b["approval"], "instance": r.instance, "status": "open", **more}
+
+
+def _approval_reminded(r: Record, b: Body) -> Changes:
+    yield _approval(r, b, reminders=b.get("times"), next_reminder_at=_ms(b.get("next_reminder_at")))
+
+
+def _approval_escalated(r: Record, b: Body) -> Changes:
+    yield from _people(r, b["approval"], b.get("people"))
+
+
+def _approval_answered(r: Record, b: Body) -> Changes:
+    yield ANSWERS, {
+        "approval": b["approval"], "actor": str(r.actor), "instance": r.instance, "answer": b.get("answer"),
+        "comment": b.get("comment"),
+        "answered_for": b.get("for"), "payload_digest": b.get("payload_digest"), "via": b.get("via"),
+        "at": milliseconds(r.at),
+    }  # fmt: skip
+
+
+def _approval_closed(r: Record, b: Body) -> Changes:
+    yield _approval(
+        r, b, status=b.get("ending"), closed_at=milliseconds(r.at), closed_by=b.get("by"), waited_ms=b.get("waited_ms")
+    )
+    if r.step:
+        yield _step(r, StepStatus.WAITING)
+
+
+def _task_opened(r: Record, b: Body) -> Changes:
+    yield TASKS, {
+        "id": b["task"], "instance": r.instance, "step": r.step, "act": b.get("act"), "purpose": b.get("purpose"),
+        "title": b.get("title"),
+        "assignee": b.get("to"), "form": b.get("form"), "check_first": b.get("check_first"), "system": b.get("system"),
+        "opened_at": milliseconds(r.at), "due_at": _ms(b.get("due_at")), "give_up_at": _ms(b.get("give_up_at")),
+        "escalations": b.get("escalations"), "status": "open",
+    }  # fmt: skip
+    yield from _people(r, b["task"], b.get("people"))
+
+
+def _task(r: Record, b: Body, status: str, **more: Any) -> Change:
+    return TASKS, {"id": b["task"], "instance": r.instance, "status": status, **more}
+
+
+def _task_escalated(r: Record, b: Body) -> Changes:
+    yield from _people(r, b["task"], b.get("people"))
+
+
+def _task_done(r: Record, b: Body) -> Changes:
+    yield _task(
+        r, b, "done", done_at=milliseconds(r.at), done_by=str(r.actor), output=b.get("output"), comment=b.get("comment")
+    )
+
+
+def _task_failed(r: Record, b: Body) -> Changes:
+    yield _task(r, b, "failed", done_at=milliseconds(r.at), done_by=str(r.actor), comment=b.get("comment"))
+
+
+def _task_reopened(r: Record, b: Body) -> Changes:
+    yield _task(r, b, "open", comment=b.get("because"))
+
+
+def _task_closed(r: Record, b: Body) -> Changes:
+    yield _task(r, b, "closed", closed_at=milliseconds(r.at), ending=b.get("ending"))
+
+
+def _case_opened(r: Record, b: Body) -> Changes:
+    seam = b.get("seam") or {}
+    yield CASES, {
+        "id": b["case"], "instance": r.instance, "step": b.get("step") or r.step, "cause": b.get("cause"),
+        "from_system": seam.get("from_system"),
+        "to_system": seam.get("to_system"), "owner": b.get("owner"), "summary": b.get("summary"),
+        "remedy": b.get("remedy"),
+        "problem": b.get("problem"), "attempt": b.get("attempt"), "opened_at": milliseconds(r.at), "status": "open",
+    }  # fmt: skip
+
+
+def _case_closed(r: Record, b: Body) -> Changes:
+    yield CASES, {
+        "id": b["case"], "instance": r.instance, "status": "closed", "how": b.get("how"), "because": b.get("because"),
+        "closed_at": milliseconds(r.at), "closed_by": str(r.actor),
+    }  # fmt: skip
+
+
+def _discrepancy(r: Record, b: Body, status: str, **more: Any) -> Change:
+    return DISCREPANCIES, {
+        "id": b["discrepancy"],
+        "instance": r.instance,
+        "status": status,
+        "changed_at": milliseconds(r.at),
+        **more,
+    }
+
+
+def _discrepancy_opened(r: Record, b: Body) -> Changes:
+    yield _discrepancy(
+        r, b, "open", record=b.get("record"), system=b.get("system"), check_name=b.get("check"), last_check=b.get("check"),
+        severity=b.get("severity"), fields=b.get("fields"), url=b.get("url"), opened_at=milliseconds(r.at),
+    )  # fmt: skip
+
+
+def _discrepancy_updated(r: Record, b: Body) -> Changes:
+    yield _discrepancy(r, b, "open", last_check=b.get("check"), severity=b.get("severity"), fields=b.get("fields"))
+
+
+def _discrepancy_ticketed(r: Record, b: Body) -> Changes:
+    yield _discrepancy(r, b, "open", ticket=b.get("ticket"), ticket_url=b.get("url"))
+
+
+def _discrepancy_resolved(r: Record, b: Body) -> Changes:
+    yield _discrepancy(
+        r, b, str(b.get("how")), last_check=b.get("check"), resolved_at=milliseconds(r.at), because=b.get("because")
+    )
+
+
+def _check_began(r: Record, b: Body) -> Changes:
+    yield (
+        CHECKS,
+        {
+            "instance": r.instance,
+            "check_name": b["check"],
+            "due_at": _ms(b.get("due_at")),
+            "began_at": milliseconds(r.at),
+            "late": bool(b.get("late")),
+        },
+    )
+
+
+def _check_done(r: Record, b: Body) -> Changes:
+    counts = {name: b.get(name) for name in ("matched", "differing", "unverified", "pending")}
+    yield CHECKS, {"instance": r.instance, "check_name": b["check"], "done_at": milliseconds(r.at), **counts}
+
+
+def _told(r: Record, b: Body) -> Changes:
+    yield NOTICES, {
+        "instance": r.instance, "seq": r.seq, "step": r.step, "about": b.get("about"), "who": b.get("who"),
+        "people": b.get("people"),
+        "notice": b.get("notice"), "ok": bool(b.get("ok")), "at": milliseconds(r.at),
+    }  # fmt: skip
+
+
+def _wait_began(r: Record, b: Body) -> Changes:
+    at = milliseconds(r.at)
+    yield (
+        WAITS,
+        {
+            "instance": r.instance,
+            "step": r.step,
+            "event": b["event"],
+            "since": at,
+            "give_up_at": _ms(b.get("give_up_at")),
+            "status": "open",
+        },
+    )
+    yield _step(r, StepStatus.RUNNING, system=OWN_SYSTEM, started_at=at)
+
+
+def _wait_closed(r: Record) -> Touch:
+    return Touch("UPDATE waits SET status = 'closed' WHERE instance = ? AND step = ?", r.instance, r.step)
+
+
+def _wait_expired(r: Record, _: Body) -> Changes:
+    yield _wait_closed(r)
+
+
+def _child_started(r: Record, _: Body) -> Changes:
+    if r.step:
+        yield _step(r, StepStatus.RUNNING, system=OWN_SYSTEM, started_at=milliseconds(r.at))
+
+
+OWN_SYSTEM: Final = "topstitch"
+"""The system a wait or a call works on: ourselves."""
+
+_RULES: Final[Mapping[str, Rule]] = {
+    Kind.CONTEXT_READ: _context_read,
+    Kind.CONTEXT_SKIPPED: _context_skipped,
+    Kind.CONTEXT_FAILED: _context_failed,
+    Kind.STEP_SKIPPED: _status(StepStatus.SKIPPED),
+    Kind.STEP_NOT_RUN: _status(StepStatus.NOT_RUN),
+    Kind.STEP_DECLINED: _status(StepStatus.DECLINED),
+    Kind.ACT_PROPOSED: _proposed,
+    Kind.ACT_INTENT: _intent,
+    Kind.ACT_RESULT: _result,
+    Kind.ACT_IN_DOUBT: _in_doubt,
+    Kind.ACT_LOOKED_UP: _looked_up,
+    Kind.STEP_DONE: _done,
+    Kind.STEP_DONE_BY_HAND: _done_by_hand,
+    Kind.STEP_FAILED: _failed,
+    Kind.STEP_GIVEN_UP: _given_up,
+    Kind.STEP_UNDONE: _undone(StepStatus.UNDONE),
+    Kind.STEP_UNDONE_BY_HAND: _undone(StepStatus.UNDONE_BY_HAND),
+    Kind.STEP_UNDO_OPEN: _status(StepStatus.UNDO_OPEN),
+    Kind.STEP_KEPT: _status(StepStatus.KEPT),
+    Kind.APPROVAL_ASKED: _approval_asked,
+    Kind.APPROVAL_REMINDED: _approval_reminded,
+    Kind.APPROVAL_ESCALATED: _approval_escalated,
+    Kind.APPROVAL_ANSWERED: _approval_answered,
+    Kind.APPROVAL_CLOSED: _approval_closed,
+    Kind.TASK_OPENED: _task_opened,
+    Kind.TASK_ESCALATED: _task_escalated,
+    Kind.TASK_DONE: _task_done,
+    Kind.TASK_FAILED: _task_failed,
+    Kind.TASK_REOPENED: _task_reopened,
+    Kind.TASK_CLOSED: _task_closed,
+    Kind.CASE_OPENED: _case_opened,
+    Kind.CASE_CLOSED: _case_closed,
+    Kind.DISCREPANCY_OPENED: _discrepancy_opened,
+    Kind.DISCREPANCY_UPDATED: _discrepancy_updated,
+    Kind.DISCREPANCY_TICKETED: _discrepancy_ticketed,
+    Kind.DISCREPANCY_RESOLVED: _discrepancy_resolved,
+    Kind.CHECK_BEGAN: _check_began,
+    Kind.CHECK_DONE: _check_done,
+    Kind.TOLD: _told,
+    Kind.WAIT_BEGAN: _wait_began,
+    Kind.WAIT_EXPIRED: _wait_expired,
+    Kind.CHILD_STARTED: _child_started,
+}

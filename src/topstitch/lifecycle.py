@@ -42,7 +42,7 @@ from topstitch.model.instance import InstanceEnd, Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, Orders, Outcome, ReadCall, ReportCall, Result, TellCall
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Record, Stage
-from topstitch.model.state import ActStatus, InstanceState, StepState
+from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import Plan
 from topstitch.reconciliation import decide as reconciliation
@@ -134,32 +134,6 @@ def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
 def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
     """Return the records of an operator's command; raise when it cannot be carried out."""
     return commands.operate(plan, state, command, actor, now)
-
-
-def summarise(plan: Plan, state: InstanceState) -> tuple[str, str, str | None]:
-    """Return stage, status and whom or what it waits on, for lists: how it ended, or where it stands."""
-    if state.ended is not None:
-        return Stage.AUDIT, state.ended, None
-    if state.paused:
-        return state.stage, "paused", "an operator paused it"
-    for step in state.steps.values():
-        if step.approval is not None and step.approval.ending is None and step.status is StepStatus.ASKING:
-            return state.stage, "waiting", f"approval of {plan.steps[step.id].title} by {_names(step.approval.people)}"
-    for task in state.tasks.values():
-        if task.ending is None:
-            return state.stage, "waiting", f"{task.title} by {_names(task.people) if task.people else task.to}"
-    if state.executed_at is not None:
-        check = reconciliation.next_check(plan, state)
-        return Stage.RECONCILIATION, "reconciling", f"check {check[0]}" if check else None
-    for act in state.acts.values():
-        if act.status in (ActStatus.WAITING, ActStatus.GUARD, ActStatus.DOUBT) and act.next_at is not None and act.step:
-            return state.stage, "retrying", f"{plan.systems[act.system].title}: {plan.steps[act.step].title}"
-    status = {Mode.ROLLING_BACK: "rolling_back", Mode.STOPPING: "stopping"}.get(state.mode, "running")
-    return state.stage, status, None
-
-
-def _names(people: tuple[Mapping[str, Any], ...]) -> str:
-    return ", ".join(str(person.get("name") or person.get("id")) for person in people) or "nobody yet"
 
 
 def initial(plan: Plan, instance: str) -> InstanceState:

@@ -140,10 +140,10 @@ WORKDAY = system(
         "crm_role, quota_carrying bool, quota? M",
     ),
     read("list_hires", "since date", rows("employee_id, hired_on date")),
-    read("resolve_manager", "person", PEOPLE),
+    read("resolve_manager", "person P", PEOPLE),
 )
 CREATE_USER_INPUT = "upn P, display_name P, department, groups L, licenses L, manager_upn? P, employee_id?"
-CREATE_USER_OUTPUT = "user_id, upn P, enrolment_link"
+CREATE_USER_OUTPUT = "user_id, upn P, enrolment_link P"
 ENTRA = system(
     "entra-id@1",
     "Entra ID",
@@ -162,15 +162,26 @@ ENTRA = system(
     read("get_user", "upn P", "user_id, upn P, enabled bool, department, groups L, licenses L, employee_id?"),
     read("find_user", "employee_id?, upn? P", "found bool, user_id?, upn? P, enabled? bool"),
     write(
-        "disable_user", "user_id, remove_groups? bool", "user_id, enabled bool", Idempotency.NATURAL, undo="enable_user"
+        "disable_user",
+        "user_id, remove_groups? bool",
+        "user_id, enabled bool",
+        Idempotency.NATURAL,
+        undo="enable_user",
+        risk_floor=2,
     ),
-    write("enable_user", "user_id", "user_id, enabled bool", Idempotency.NATURAL, undo="disable_user"),
-    write("add_groups", "user_id, groups L", "user_id, groups L", Idempotency.NATURAL, undo="remove_groups"),
-    write("remove_groups", "user_id, groups L", "user_id, groups L", Idempotency.NATURAL, undo="add_groups"),
+    write("enable_user", "user_id", "user_id, enabled bool", Idempotency.NATURAL, undo="disable_user", risk_floor=2),
+    write(
+        "add_groups", "user_id, groups L", "user_id, groups L", Idempotency.NATURAL, undo="remove_groups", risk_floor=2
+    ),
+    write(
+        "remove_groups", "user_id, groups L", "user_id, groups L", Idempotency.NATURAL, undo="add_groups", risk_floor=2
+    ),
     read("list_users", "since date", rows("employee_number, user_id, upn P")),
     read("resolve_group", "group", PEOPLE),
-    read("resolve_manager", "person", PEOPLE),
+    read("resolve_manager", "person P", PEOPLE),
 )
+ORDER_STATE = "enum(requested|approved|in_progress|fulfilled|cancelled)"
+NEW_EXCEPTION = "process, summary P, severity enum(low|medium|high), detail?"
 ORDER = "employee_id, location, department, tier, items L"
 SERVICENOW = system(
     "servicenow@1",
@@ -185,37 +196,44 @@ SERVICENOW = system(
         lookup="find_request",
         undo="cancel_request",
         risk_floor=2,
-        settle_seconds=60,
+        settle_seconds=10,
     ),
     read("find_request", ORDER, "request_id, number"),
     read(
         "get_request",
         "request_id",
-        "request_id, number, state enum(requested|approved|in_progress|fulfilled|cancelled), items L, correlation_id",
+        f"request_id, number, state {ORDER_STATE}, items L, correlation_id",
     ),
     write(
         "cancel_request",
         "request_id, update_asset? bool",
-        "request_id, state",
+        f"request_id, state {ORDER_STATE}",
         Idempotency.NATURAL,
+        risk_floor=2,
         irreversible="a cancelled request is ordered again",
     ),
     write(
         "create_exception",
-        "process, summary P, severity enum(low|medium|high), detail?",
+        NEW_EXCEPTION,
         "exception_id, number, url?",
         Idempotency.NATIVE_KEY,
+        lookup="find_exception",
         undo="close_exception",
     ),
+    read("find_exception", NEW_EXCEPTION, "exception_id, number, url?"),
     write(
         "close_exception",
         "exception_id, note?",
-        "exception_id, state",
+        "exception_id, state enum(open|closed)",
         Idempotency.NATURAL,
         irreversible="a closed exception is opened again by the next difference",
     ),
-    read("get_exception", "exception_id", "exception_id, number, state enum(open|closed), summary, severity"),
-    event("incident_p1_created", "number, service, impact, opened_by"),
+    read(
+        "get_exception",
+        "exception_id",
+        "exception_id, number, state enum(open|closed), summary P, severity enum(low|medium|high)",
+    ),
+    event("incident_p1_created", "incident_id, number, summary P, opened_at, assignment_group?, caller? P"),
 )
 TEAM = "user_id, territory, role, reports_to P, quota? M"
 SALESFORCE = system(
@@ -230,6 +248,7 @@ SALESFORCE = system(
         lookup="find_assignment",
         undo="remove_assignment",
         risk_floor=2,
+        settle_seconds=10,
     ),
     read("find_assignment", TEAM, "assignment_id"),
     read("get_assignment", "user_id", "user_id, territory, role, quota? M, found bool"),
@@ -239,8 +258,9 @@ SALESFORCE = system(
         "user_id, removed bool",
         Idempotency.NATURAL,
         irreversible="the assignment is made again",
+        risk_floor=2,
     ),
-    event("opportunity_closed_won", "opportunity_id, account_id, amount M, owner_id, close_date date"),
+    event("opportunity_closed_won", "opportunity_id, name, account_id, close_date date, amount? M, owner_id?"),
 )
 MAIL = "to P, cc? P, template, data any P"
 EMAIL = system(
@@ -283,7 +303,7 @@ SLACK = system(
         undo="remove",
     ),
     read("find_member", "upn P, channel", "channel_id, state enum(member|invited)"),
-    write("remove", "upn P, channel", "removed bool", Idempotency.NATURAL, undo="invite"),
+    write("remove", "upn P, channel", "removed bool", Idempotency.NATURAL, irreversible="a person is invited again"),
     read("is_member", "upn P, channel", "member bool, state enum(member|invited|absent)"),
     write(
         "post_message",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from topstitch import lifecycle
 from topstitch.bench.bare import Script
+from topstitch.bootstrap.summary import summarise
 from topstitch.connectors.connections import load_connections
 from topstitch.connectors.registry import Registry
 from topstitch.engine.embedded import Embedded
@@ -60,7 +61,7 @@ class BenchCore:
 
     def summarise(self, plan: Plan, state: InstanceState) -> Summary:
         """Return the row of the instance list."""
-        return Summary(*lifecycle.summarise(plan, state))
+        return summarise(plan, state)
 
     async def perform(self, _plan: Plan, instance: str, call: Call) -> Outcome:
         """Make a call."""

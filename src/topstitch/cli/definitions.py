@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from topstitch.language.check import CheckResult
     from topstitch.language.load import Document
     from topstitch.model.action import SystemContract
-    from topstitch.settings import Settings
 
 FORMATS: Final = ("text", "json", "github", "sarif")
 Checked = tuple["Document", "CheckResult"]
@@ -102,19 +101,9 @@ def _checked(door: Door, path: Path) -> Checked:
 
 
 def _contracts(door: Door) -> Mapping[str, SystemContract]:
-    """Return the installed contracts, with those of the systems that the data folder declares."""
-    from topstitch.connectors.registry import installed_contracts
+    from topstitch.cli.desk import contracts
 
-    settings: Settings = door.settings()
-    if not settings.connections.exists():
-        return installed_contracts()
-    from topstitch.connectors.connections import load_connections
-    from topstitch.connectors.registry import Registry
-
-    known = load_connections(settings.connections, check_credentials=False)
-    if any(c.connector.startswith("http:") for c in known.connections.values()):
-        return Registry(known).contracts()
-    return installed_contracts()
+    return contracts(door.settings())
 
 
 def _print(door: Door, checked: Sequence[Checked], form: str, *, every: bool) -> None:

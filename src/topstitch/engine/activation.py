@@ -199,7 +199,7 @@ class Activation:
     async def _append(
         self, drafts: Sequence[Draft], state: State, orders: Orders, now: datetime, *, resting: bool
     ) -> bool | None:
-        """Append a turn; return whether it was the last, or nothing when others were ahead and it is to be decided anew."""
+        """Append a turn; return whether it was the last; nothing when others were ahead: decide anew."""
         ended = orders.ended and resting
         park = resting and not ended and not self._lingers(orders, now)
         wake_at = self._wake_at(orders, drafts, now) if park else None
@@ -280,7 +280,7 @@ class Activation:
 
 
 def _no_answer(call: Call, code: str, message: str) -> Outcome:
-    """Return the outcome of a call that came to nothing here: whether it was done is not known, unless it only looked."""
+    """Return the outcome of a call that came to nothing here: not known, unless it only looked."""
     return Outcome(
         result=Result.TRANSIENT if isinstance(call, LOOKS) else Result.UNKNOWN,
         problem=Problem(code=code, message=message),

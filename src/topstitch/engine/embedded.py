@@ -302,7 +302,7 @@ class Embedded:
     # --- stopping -----------------------------------------------------------------------------
 
     async def _drain(self) -> None:
-        """Let what is under way land within the bound, then cut the rest off; its intents are looked up at the next start."""
+        """Let what is under way land within the bound, then cut the rest off; the next start looks it up."""
         self.stopping = True
         tasks = [task for _, task in self._active.values()]
         if self._failure is None:

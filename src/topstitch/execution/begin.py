@@ -31,40 +31,43 @@ DEFINITION = Actor(ActorKind.POLICY, "definition")
 
 def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """Add to ``turn`` what becomes of a waiting step."""
-    unmet = [n for n in step_plan.needs if state.steps[n].status not in SUCCEEDED]
-    missed = [n for n in unmet if state.steps[n].status in SETTLED]
-    if missed:
-        body = {"because": "a step it needs did not happen", "steps": missed}
-        turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step_plan.id, body))
-        return
-    if unmet:
-        return
-    start, waits_until = after(step_plan, state)
+    steps = state.steps
+    for need in step_plan.needs:
+        if steps[need].status not in SUCCEEDED:
+            _needs_more(step_plan, state, desk, turn)
+            return
+    waits_until = waits_for_others(step_plan, state) if step_plan.after else None
     if waits_until is not None and waits_until > desk.now:
         turn.wake(waits_until)
         return
-    del start
     try:
         turn.drafts += _decided(plan, step_plan, state, desk)
     except ExpressionError as error:
         turn.drafts += failed_expression(plan, step_plan, desk, error)
 
 
-def after(step_plan: StepPlan, state: InstanceState) -> tuple[datetime | None, datetime | None]:
-    """Return when the step's needs were met, and until when it waits for what it comes after.
+def _needs_more(step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
+    """A step whose needs are not met waits; once one of them has come to nothing, it is not run."""
+    missed = [n for n in step_plan.needs if (status := state.steps[n].status) in SETTLED and status not in SUCCEEDED]
+    if missed:
+        body = {"because": "a step it needs did not happen", "steps": missed}
+        turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step_plan.id, body))
 
-    The second is nothing when it waits for nothing more; each wait has a deadline, counted
-    from when the needs were met.
+
+def waits_for_others(step_plan: StepPlan, state: InstanceState) -> datetime | None:
+    """Return until when the step waits for what it comes after; nothing when it waits for nothing more.
+
+    Each wait has a deadline, counted from when the step's needs were met.
     """
     ready = ready_at(step_plan, state)
     if ready is None:
-        return None, None
+        return None
     pending = [
         ready + timedelta(seconds=limit)
         for other, limit in step_plan.after.items()
         if state.steps[other].status not in SETTLED
     ]
-    return ready, max(pending) if pending else None
+    return max(pending) if pending else None
 
 
 def ready_at(step_plan: StepPlan, state: InstanceState) -> datetime | None:

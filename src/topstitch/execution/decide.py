@@ -7,7 +7,9 @@ then where each step stands. It never performs a call and never looks at a clock
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Final
 
 from topstitch.attempts import machine
 from topstitch.attempts.machine import Desk, Turn
@@ -19,7 +21,7 @@ from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
 from topstitch.model.record import ENGINE, Draft, Stage
 from topstitch.model.state import InstanceState
-from topstitch.plan.plan import Plan
+from topstitch.plan.plan import Plan, StepPlan
 
 STAGE = Stage.EXECUTION
 
@@ -85,21 +87,24 @@ def _act_of(key: str) -> str:
 
 
 def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
-    for name, step_plan in plan.steps.items():
-        step = state.steps[name]
-        match step.status:
-            case StepStatus.WAITING:
-                begin.begin(plan, step_plan, state, desk, turn)
-            case StepStatus.ASKING:
-                approve.chase(plan, step_plan, state, desk, turn)
-            case StepStatus.RUNNING | StepStatus.UNKNOWN:
-                carry.carry(plan, step_plan, state, desk, turn)
-            case StepStatus.COMPENSATING:
-                compensate.compensate(plan, step_plan, state, desk, turn)
-            case _:
-                pass
-    if not turn.drafts and _all_settled(state):
+    settled = True
+    for name, step in state.steps.items():
+        wants = _WANTS.get(step.status)
+        if wants is not None:
+            settled = False
+            wants(plan, plan.steps[name], state, desk, turn)
+    if settled:
         turn.drafts.append(_executed(state, desk, _completed(state)))
+
+
+_WANTS: Final[Mapping[StepStatus, Callable[[Plan, StepPlan, InstanceState, Desk, Turn], None]]] = {
+    StepStatus.WAITING: begin.begin,
+    StepStatus.ASKING: approve.chase,
+    StepStatus.RUNNING: carry.carry,
+    StepStatus.UNKNOWN: carry.carry,
+    StepStatus.COMPENSATING: compensate.compensate,
+}
+"""Who knows what an unsettled step wants on the forward way."""
 
 
 def _all_settled(state: InstanceState, *, undoing: bool = False) -> bool:

@@ -135,6 +135,11 @@ def gate(who: Any, quorum: int = 1, evidence: Iterable[str] = ()) -> Ruling:
     return Ruling(gates=(Gate(ask=tuple(sorted(people)), quorum=quorum, evidence=tuple(sorted(set(evidence)))),))
 
 
+def declared_gate(ask: Iterable[str], quorum: int, evidence: Iterable[str] = ()) -> Ruling:
+    """Return the ruling of a gate that a definition, or a record, holds already."""
+    return Ruling(gates=(Gate(ask=tuple(sorted(set(ask))), quorum=quorum, evidence=tuple(sorted(set(evidence)))),))
+
+
 def notice(who: Any) -> Ruling:
     """Return the ruling that tells ``who``: nobody waits for it."""
     return Ruling(tell=tuple(sorted(asked(who))))
@@ -192,7 +197,7 @@ def gates_body(ruling: Ruling) -> list[dict[str, Any]]:
 
 def gates_from(bodies: Iterable[Mapping[str, Any]]) -> Ruling:
     """Return the ruling of gates that a record holds."""
-    return join_all(gate(list(body["from"]), body["quorum"], body.get("evidence", ())) for body in bodies)
+    return join_all(declared_gate(body["from"], body["quorum"], body.get("evidence", ())) for body in bodies)
 
 
 def _joined(gates: Iterable[Gate]) -> tuple[Gate, ...]:

@@ -162,7 +162,7 @@ class _Checker:
         trigger, path = self.workflow.trigger, ("trigger",)
         if self.report.touched(path):
             return
-        site = Site(scope=self.scopes.scope("trigger"), label="trigger")
+        site = Site(scope=self.scopes.scope("trigger", "env"), label="trigger")
         if self.trigger is not None and self.trigger.scheduled and trigger.non_business is None:
             self.report.add(
                 "scheduled",
@@ -192,7 +192,7 @@ class _Checker:
         for name, read in self.workflow.context.items():
             path: Path = ("context", name)
             site = Site(
-                scope=self.scopes.scope("trigger", "context", "process"), label=name, context=frozenset(earlier)
+                scope=self.scopes.scope("trigger", "context", "process", "env"), label=name, context=frozenset(earlier)
             )
             if read.when is not None:
                 self.values.condition((*path, "when"), read.when, site)

@@ -198,7 +198,7 @@ class Reconciled:
             return
         act = reconcile.on_difference
         action = self.names.action(act.do, (*path, "do"))
-        names = ("trigger", "context", "flags", "process")
+        names = ("trigger", "context", "flags", "process", "env")
         site = Site(scope=self.values.scopes.scope(*names, difference=DIFFERENCE), label="on_difference")
         if action is not None and not action.writes:
             self.report.add(

@@ -428,7 +428,7 @@ class Workflow(Closed):
     systems: dict[Ident, Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*@[0-9]+$")]]
     trigger: Trigger
     context: dict[Ident, Read] = Field(default_factory=dict)
-    steps: dict[Ident, Step] = Field(min_length=1)
+    steps: dict[Ident, Step] = Field(min_length=1, max_length=300)
     reconcile: Reconcile
     sla: dict[Ident, Sla] = Field(min_length=1)
     monitor: Monitor = Field(default_factory=Monitor)

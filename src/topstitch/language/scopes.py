@@ -30,21 +30,31 @@ def record(properties: Mapping[str, JsonSchema], optional: frozenset[str] = froz
 
 _TEXT: Final[JsonSchema] = {"type": "string"}
 _TIME: Final[JsonSchema] = {"type": "string", "format": "date-time"}
-PROCESS: Final = record({"id": _TEXT, "workflow": _TEXT, "version": _TEXT, "title": _TEXT, "started_at": _TIME})
+PROCESS: Final = record(
+    {
+        "id": _TEXT,
+        "workflow": _TEXT,
+        "version": _TEXT,
+        "title": {**_TEXT, "x-personal": True},
+        "key": _TEXT,
+        "requester": _TEXT,
+        "started_at": _TIME,
+    }
+)
 """``process``: the instance. ``started_at`` stands in for a clock, which expressions have not."""
 DIFFERENCE: Final = record(
     {
         "system": _TEXT,
         "record": _TEXT,
-        "step": _TEXT,
         "field": _TEXT,
+        "fields": {"type": "array", "items": _TEXT},
         "severity": {"type": "string", "enum": ["low", "medium", "high"]},
         "expected": ANY,
-        "observed": ANY,
+        "actual": ANY,
+        "check": _TEXT,
     }
 )
-"""``difference``: what reconciliation confirmed."""
-ACTOR: Final = record({"kind": _TEXT, "id": _TEXT})
+"""``difference``: what reconciliation confirmed; ``expected`` and ``actual`` are those of the first field."""
 STATUS: Final[JsonSchema] = {
     "type": "string",
     "enum": [
@@ -112,6 +122,7 @@ class Scopes:
             "steps": steps,
             "flags": flags,
             "process": PROCESS,
+            "env": _TEXT,
         }
         self._register(list(self.base.items()) + list(actions.items()))
         self._register([("step", _BEFORE), ("difference", DIFFERENCE), *self._steps.items()])
@@ -121,7 +132,7 @@ class Scopes:
         given, output = self.step_inputs.get(name, ANY), self.step_outputs.get(name, ANY)
         if step.for_each is not None:
             given = output = ANY
-        return record({"id": _TEXT, "started_at": _TIME, "input": given, "output": output})
+        return record({"status": STATUS, "started_at": _TIME, "input": given, "output": output})
 
     def _register(self, schemas: list[tuple[str, JsonSchema]]) -> None:
         for name, schema in schemas:
@@ -153,8 +164,8 @@ class Scopes:
         return Typed(program.return_type().name(), syntax, scope)
 
 
-ALL: Final = ("trigger", "context", "steps", "flags", "process")
-_BEFORE: Final = record({"id": _TEXT, "started_at": _TIME})
+ALL: Final = ("trigger", "context", "steps", "flags", "process", "env")
+_BEFORE: Final = record({"status": STATUS, "started_at": _TIME})
 
 
 def _status_too(step: JsonSchema) -> JsonSchema:

@@ -151,6 +151,11 @@ def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:
             bound = error["ctx"].get("ge", error["ctx"].get("le"))
             word = "at least" if error["type"].startswith("greater") else "at most"
             return f"'{name}' must be {word} {bound}; this is {_shown(value)}", None
+        case "too_long":
+            return (
+                f"'{name}' holds more than {error['ctx']['max_length']}",
+                "split the process: 'call' starts another one",
+            )
         case "too_short" | "string_too_short":
             return f"'{name}' is empty", REMEDIES.get(name, "write at least one")
         case kind:

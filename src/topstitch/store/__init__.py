@@ -3,14 +3,16 @@
 The writing side (``Store``; everything awaits its commit)::
 
     store = Store.open(url, key_file=None)            # sqlite:///..., a path, postgresql://..., sqlite::memory:
-    await store.accept(event, starts, raw=..., headers=..., note=...)             -> Accepted
-    await store.claim(owner, now, lease_seconds, limit)                           -> Claims(due, knocked, broken, next_wake)
-    await store.append(lease, drafts, summary=Summary(stage, status, waiting_on), park=False, wake_at=None, ended_at=None)
+    await store.accept(event, starts, raw=..., headers=..., note=...)  -> Accepted
+    await store.claim(owner, now, lease_seconds, limit)           -> Claims(due, knocked, broken, next_wake)
+    await store.append(lease, drafts, summary=Summary(stage, status, waiting_on),
+                       park=False, wake_at=None, ended_at=None)
                                                        raises FencedError, BehindError(records)
     await store.catch_up(lease)                        -> new records by others
     await store.renew(leases, now, lease_seconds)      -> instances lost
     await store.release(lease, wake_at)
-    await store.append_outside(instance, drafts, now, guards=[Still("approvals", id), NotYet(kind, step), HeadIs(seq)]) -> records
+    await store.append_outside(instance, drafts, now, guards=[Still("approvals", id), NotYet(kind, step),
+                                                              HeadIs(seq)])            -> records
     await store.wake([instance], at)
     store.listen(callback) -> stop                     # called in this loop when something may be due
 

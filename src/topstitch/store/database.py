@@ -116,23 +116,28 @@ class Sqlite:
             self.connection.execute(f"PRAGMA {pragma}")
 
     def begin(self) -> None:
+        """Start a transaction that will write."""
         with self._errors():
             self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
+        """Make it durable."""
         with self._errors():
             self.connection.execute("COMMIT")
 
     def rollback(self) -> None:
+        """Forget it."""
         if self.connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.execute("ROLLBACK")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Carry out one statement."""
         with self._errors():
             return self.connection.execute(for_sqlite(sql), parameters).fetchall()
 
     def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
+        """Carry out one select."""
         with self._errors():
             rows: list[Sequence[Any]] = orjson.loads(
                 self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0]
@@ -140,11 +145,13 @@ class Sqlite:
         return rows
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
+        """Carry a statement out over rows."""
         with self._errors():
             for sql, values in statement.for_sqlite(rows):
                 self.connection.execute(sql, values)
 
     def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        """Carry a statement out over rows and return what it gives back."""
         found: list[Sequence[Any]] = []
         with self._errors():
             for sql, values in statement.for_sqlite(rows):
@@ -152,20 +159,24 @@ class Sqlite:
         return found
 
     def together(self) -> contextlib.AbstractContextManager[object]:
+        """Send what is applied inside at once, where that is possible."""
         return contextlib.nullcontext()
 
     def changed_elsewhere(self) -> bool:
+        """Whether another connection has committed."""
         if self._path is None:
             return False
         before, self._seen = self._seen, self._data_version()
         return before != self._seen
 
     def script(self, statements: Sequence[str]) -> None:
+        """Carry out schema statements."""
         with self._errors():
             for statement in statements:
                 self.connection.execute(statement)
 
     def close(self) -> None:
+        """Give the connection back."""
         with contextlib.suppress(sqlite3.Error):
             self.connection.close()
 
@@ -211,51 +222,62 @@ class Postgres:
         return connection
 
     def begin(self) -> None:
+        """Start a transaction that will write."""
         if self.connection.closed:
             with self._errors():
                 self.connection = self._connect()
         self._run("BEGIN")
 
     def commit(self) -> None:
+        """Make it durable."""
         self._run("COMMIT")
 
     def rollback(self) -> None:
+        """Forget it."""
         if not self.connection.closed:
             with contextlib.suppress(self._psycopg.Error):
                 self.connection.execute("ROLLBACK")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Carry out one statement."""
         with self._errors():
             cursor = self.connection.execute(for_postgres(sql), parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
+    def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:  # noqa: ARG002
+        """Carry out one select."""
         return list(self.execute(sql, parameters))
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
+        """Carry a statement out over rows."""
         sql, values = statement.for_postgres(rows)
         with self._errors():
             self.connection.execute(sql, values)
 
     def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
+        """Carry a statement out over rows and return what it gives back."""
         sql, values = statement.for_postgres(rows)
         with self._errors():
             return list(self.connection.execute(sql, values).fetchall())
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
+        """Send what is applied inside at once, where that is possible."""
         with self._errors(), self.connection.pipeline():
             yield
 
     def changed_elsewhere(self) -> bool:
+        """Whether another connection has committed."""
         return False  # a listener tells (``store.watch``)
 
     def script(self, statements: Sequence[str]) -> None:
+        """Carry out schema statements."""
         with self._errors():
             for statement in statements:
                 self.connection.execute(statement)
 
     def close(self) -> None:
+        """Give the connection back."""
         with contextlib.suppress(self._psycopg.Error):
             self.connection.close()
 
@@ -339,8 +361,7 @@ _SQLITE_FAILURES: Final = (
         ("SQLITE_READONLY", "SQLITE_PERM"),
         "database-read-only",
         "{place} cannot be written to",
-        "give the user that runs topstitch the right to write to the file and its folder, or choose another folder "
-        "with --data",
+        "let the user that runs topstitch write to the file and its folder, or choose another with --data",
     ),
     (
         ("SQLITE_BUSY", "SQLITE_LOCKED"),

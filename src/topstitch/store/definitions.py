@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from topstitch.store.store import Store
 
 _COLUMNS: Final = "digest, workflow, version, text, normal, published_at, published_by"
+_INSERT: Final = f"INSERT INTO definitions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 -- constants
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ def _publish(backend: Backend, new: Definition, parent: str | None) -> bool:
     at = milliseconds(new.published_at)
     if not known:
         values = (new.digest, new.workflow, new.version, new.text, new.normal, at, new.published_by)
-        backend.execute(f"INSERT INTO definitions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        backend.execute(_INSERT, values)
     backend.execute(
         "INSERT INTO channels (workflow, digest, moved_at, moved_by) VALUES (?, ?, ?, ?) ON CONFLICT (workflow) DO "
         "UPDATE"
@@ -109,9 +110,8 @@ async def versions(store: Store, workflow: str) -> Sequence[Definition]:
 
 
 async def _select(store: Store, condition: str, *parameters: str) -> list[Definition]:
-    rows = await store.work(
-        lambda backend: backend.execute(f"SELECT {_COLUMNS} FROM definitions {condition}", parameters)
-    )
+    query = f"SELECT {_COLUMNS} FROM definitions {condition}"  # noqa: S608 -- both are constants of this file
+    rows = await store.work(lambda backend: backend.execute(query, parameters))
     return [
         Definition(
             digest=digest,

@@ -1,7 +1,6 @@
 """Instances as they are looked up and listed, and their journals as they are read.
 
-The doors, the reports and the audit room ask here; the engine does not. Reads only, but
-for nothing.
+The doors, the reports and the audit room ask here; the engine does not. Reads only.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ async def find(store: Store, beginning: str, *, limit: int = 10) -> list[str]:
 
 
 async def orphans(store: Store) -> list[Shown]:
-    """Return open instances that nothing will ever wake: no due time, no lease, nothing open that a person could answer."""
+    """Return open instances that nothing will wake: no due time, no lease, nothing open to be answered."""
     return await store.read(lambda c: all_shown(c.execute(orphans_query()).mappings()))
 
 

@@ -221,7 +221,8 @@ class _Turn:
             new, row = start.new, start.row
             self._instances.append(
                 (
-                    new.id, new.workflow, new.version, new.digest, new.correlation, new.parent, new.parent_step, row.at_ms, row.at_ms, 1,
+                    new.id, new.workflow, new.version, new.digest, new.correlation, new.parent, new.parent_step,
+                    row.at_ms, row.at_ms, 1,
                     row.hash_hex, row.at_ms, 0, new.title, str(new.first.stage), new.status,
                 )
             )  # fmt: skip
@@ -375,7 +376,8 @@ class _Turn:
         opened, broken = [], {}
         for name, workflow, version, digest, epoch, seq, hash_hex in due:
             lease = Lease(
-                instance=name, owner=request.owner, epoch=epoch + 1, seq=seq, hash=bytes.fromhex(hash_hex), workflow=workflow, version=version,
+                instance=name, owner=request.owner, epoch=epoch + 1, seq=seq, hash=bytes.fromhex(hash_hex),
+                workflow=workflow, version=version,
                 digest=digest, until=request.until,
             )  # fmt: skip
             try:
@@ -460,7 +462,8 @@ class _Turn:
             self._blobs[blob] = (blob, sealed.text)
         self._rows.append(
             (
-                record.instance, record.seq, record.kind, sealed.at_ms, str(record.stage), record.step, None if blob else sealed.text, blob,
+                record.instance, record.seq, record.kind, sealed.at_ms, str(record.stage), record.step,
+                None if blob else sealed.text, blob,
                 sealed.hash_hex,
             )
         )  # fmt: skip
@@ -556,6 +559,8 @@ def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
 def _event_row(request: Accept) -> tuple[Any, ...]:
     event = request.event
     return (
-        event.source, event.id, request.receipt, event.type, orjson.dumps(event.data).decode(), request.raw, request.headers, request.digest,
-        milliseconds(event.time) if event.time else None, milliseconds(event.received_at), event.signature, event.trace, request.outcome,
+        event.source, event.id, request.receipt, event.type, orjson.dumps(event.data).decode(), request.raw,
+        request.headers, request.digest,
+        milliseconds(event.time) if event.time else None, milliseconds(event.received_at), event.signature,
+        event.trace, request.outcome,
     )  # fmt: skip

@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from topstitch.foundation.canonical import GENESIS
-from topstitch.foundation.errors import ConflictError
+from topstitch.foundation.errors import ConflictError, TamperError
 from topstitch.model.record import Draft
 from topstitch.store import sql
 from topstitch.store.database import Backend
@@ -38,6 +38,8 @@ Place = tuple[int, int]
 Grow = Callable[[int, Mapping[Place, bytes], Sequence[bytes]], Mapping[Place, bytes]]
 """Size, unfinished tiles, chain hashes of new records: the tiles that change."""
 ReadTile = Callable[[int, int], bytes]
+Sign = Callable[[int, ReadTile], tuple[str, str]]
+"""Size and a way to read tiles: the root in base64, and the signed note."""
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -203,9 +205,7 @@ def _new_rows(backend: Backend, cursor: Cursor, limit: int) -> tuple[list[tuple[
     return backend.execute(_NEW_POSTGRES, (cursor.xid, cursor.position, cursor.floor, limit)), cursor.floor
 
 
-def _seal_tree(
-    backend: Backend, sign: Callable[[int, ReadTile], tuple[str, str]], now: datetime, *, anew: bool
-) -> Signed | None:
+def _seal_tree(backend: Backend, sign: Sign, now: datetime, *, anew: bool) -> Signed | None:
     lock_tree(backend)
     size, newest = _cursor(backend).size, _newest(backend)
     known = newest.size if newest else 0
@@ -236,13 +236,21 @@ def _cursor(backend: Backend) -> Cursor:
 
 def _newest(backend: Backend) -> Signed | None:
     found = backend.execute(_NEWEST)
-    return Signed(*found[0][:4], moment(found[0][4])) if found else None
+    return signed_of(found[0]) if found else None
+
+
+def signed_of(row: Sequence[Any]) -> Signed:
+    """Return the checkpoint that a row of five columns is."""
+    number, size, root, note, made_ms = row
+    return Signed(number, size, root, note, moment(made_ms))
 
 
 def _read_tile(backend: Backend, level: int, number: int) -> bytes:
     found = backend.execute(_TILE_READ, (level, number))
     if not found:
-        raise LookupError(f"tile {number} of level {level} is missing")
+        raise TamperError(
+            "tile-missing", f"tile {number} of level {level} of the tree is missing; run `topstitch audit verify`"
+        )
     return base64.b64decode(found[0][0])
 
 

@@ -12,7 +12,7 @@ import base64
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import msgspec
 import orjson
@@ -20,7 +20,7 @@ import orjson
 from topstitch.foundation.errors import NotFoundError, OperatorError
 from topstitch.store.database import MEMORY_URL, is_postgres, plain_url, sqlite_error, sqlite_path
 from topstitch.store.keys import InstallationKey
-from topstitch.store.ledger import INSTALLATION, Anchoring, Cursor, Signed
+from topstitch.store.ledger import INSTALLATION, Anchoring, Cursor, Signed, signed_of
 from topstitch.store.sealing import moment
 from topstitch.store.statements import for_dialect
 from topstitch.store.writer import at_once
@@ -98,7 +98,7 @@ class LedgerReader:
         self._own = connection is None
         self._connection = connection if connection is not None else self._connect()
 
-    def __enter__(self) -> LedgerReader:
+    def __enter__(self) -> Self:
         """Close at the end of a ``with``."""
         return self
 
@@ -221,12 +221,12 @@ class LedgerReader:
     def checkpoints(self) -> list[Signed]:
         """Return every checkpoint, oldest first."""
         rows = self._all("SELECT number, size, root, note, made_at FROM checkpoints ORDER BY number", ())
-        return [Signed(*row[:4], moment(row[4])) for row in rows]
+        return [signed_of(row) for row in rows]
 
     def newest_checkpoint(self) -> Signed | None:
         """Return the checkpoint made last."""
         rows = self._all("SELECT number, size, root, note, made_at FROM checkpoints ORDER BY number DESC LIMIT 1", ())
-        return Signed(*rows[0][:4], moment(rows[0][4])) if rows else None
+        return signed_of(rows[0]) if rows else None
 
     def anchorings(self) -> list[Anchoring]:
         """Return what anchors have answered, oldest first."""

@@ -308,7 +308,8 @@ def _discrepancy(r: Record, b: Body, status: str, **more: Any) -> Change:
 
 def _discrepancy_opened(r: Record, b: Body) -> Changes:
     yield _discrepancy(
-        r, b, "open", record=b.get("record"), system=b.get("system"), check_name=b.get("check"), last_check=b.get("check"),
+        r, b, "open", record=b.get("record"), system=b.get("system"), check_name=b.get("check"),
+        last_check=b.get("check"),
         severity=b.get("severity"), fields=b.get("fields"), url=b.get("url"), opened_at=milliseconds(r.at),
     )  # fmt: skip
 

@@ -43,7 +43,8 @@ class Projection:
             for c in self.columns
             if c not in self.key
         )
-        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) {{rows}} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets}"
+        names, key = ", ".join(self.columns), ", ".join(self.key)
+        return f"INSERT INTO {self.name} ({names}) {{rows}} ON CONFLICT ({key}) DO UPDATE SET {sets}"
 
 
 class Touch:

@@ -56,7 +56,7 @@ def _rebuild(store: Store, backend: Backend, names: Sequence[str], summarise: Su
     stored = load_rows(backend, names)
     for table in PROJECTIONS:
         for name in names:
-            backend.execute(f"DELETE FROM {table.name} WHERE instance = ?", (name,))
+            backend.execute(f"DELETE FROM {table.name} WHERE instance = ?", (name,))  # noqa: S608 -- from the metadata
     for name, *_ in heads:
         key = store.installation_key.unwrap(name, *keys[name]) if name in keys else None
         records = open_rows(name, stored.get(name, ()), key, prev=GENESIS)

@@ -16,6 +16,10 @@ from topstitch.store.database import Backend, Postgres, Sqlite
 NEWEST: Final = "0001"
 KNOWN: Final = ("0001",)
 """Every migration, oldest first; ``tests`` hold them equal to the folder ``migrations/versions``."""
+MARK_TABLE: Final = (
+    "CREATE TABLE alembic_version"
+    " (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
 _LOCK: Final = 7_411_000_001
 """The advisory lock that keeps two first starts on one PostgreSQL database apart."""
 
@@ -80,21 +84,19 @@ def _make(backend: Backend) -> None:
 @cache
 def ddl(dialect: str) -> tuple[str, ...]:
     """Return the statements that make a fresh database, its migration mark included."""
+    from sqlalchemy import Dialect  # noqa: PLC0415
     from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 -- only a first start needs it
     from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415
 
     from topstitch.store.tables import metadata  # noqa: PLC0415
 
-    kind = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()
-    statements = [
-        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY "
-        "(version_num))"
-    ]
+    kind: Dialect = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    statements = [MARK_TABLE]
     for table in metadata.sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=kind)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         statements += [str(CreateIndex(index).compile(dialect=kind)).strip() for index in indexes]
-    statements.append(f"INSERT INTO alembic_version (version_num) VALUES ('{NEWEST}')")
+    statements.append(f"INSERT INTO alembic_version (version_num) VALUES ('{NEWEST}')")  # noqa: S608 -- a constant
     return tuple(statements)
 
 

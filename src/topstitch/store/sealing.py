@@ -181,7 +181,7 @@ def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str
     return body, opened
 
 
-def _get(value: Any, path: Sequence[str | int]) -> tuple[bool, Any]:
+def _get(value: Any, path: Sequence[Any]) -> tuple[bool, Any]:
     for part in path:
         if (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)

@@ -105,7 +105,10 @@ SETTLE: Final = RowsStatement(
         "ended_at:bigint",
     ),
 )  # fmt: skip
-OUTSIDE_HEAD: Final = "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
+OUTSIDE_HEAD: Final = (
+    "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?,"
+    " wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
+)
 SUBJECT_KEYS: Final = RowsStatement(
     "WITH r(id) AS ({rows}) SELECT k.instance AS c0, k.subject AS c1, k.wrapped_key AS c2 FROM r CROSS JOIN "
     "subject_keys k WHERE k.instance = r.id",
@@ -150,7 +153,10 @@ RENEW: Final = RowsStatement(
     "instances.id = r.id",
     ("id", "until:bigint", "now:bigint"),
 )
-RELEASE: Final = "UPDATE instances SET lease_owner = NULL, lease_until = NULL, wake_at = ? WHERE id = ? AND lease_owner = ? AND epoch = ?"
+RELEASE: Final = (
+    "UPDATE instances SET lease_owner = NULL, lease_until = NULL, wake_at = ?"
+    " WHERE id = ? AND lease_owner = ? AND epoch = ?"
+)
 WAKE: Final = "UPDATE instances SET wake_at = ? WHERE id = ? AND ended_at IS NULL RETURNING id"
 
 _RECORDED: Final = (

@@ -42,7 +42,8 @@ class RowsStatement:
         self.fetches = fetches
         """How many columns it gives back; 0 when none."""
         declared = ", ".join(f"{name} {kind or 'text'}" for name, _, kind in split)
-        rows = f"SELECT {', '.join(self._names)} FROM json_to_recordset(?) AS given({declared})"
+        names = ", ".join(self._names)
+        rows = f"SELECT {names} FROM json_to_recordset(?) AS given({declared})"  # noqa: S608 -- constant names
         self._json = for_dialect(template.replace("{rows}", rows), "postgresql")
         self._chunks = [self._values(1 << power) for power in range(CHUNK_MAX.bit_length())]
 

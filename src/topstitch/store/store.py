@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import orjson
 
@@ -92,7 +92,7 @@ class Store:
             self._threads.shutdown()
         self._reader.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         """Close at the end of a ``with``."""
         return self
 
@@ -148,7 +148,7 @@ class Store:
     # --- leases and appends -------------------------------------------------------------------
 
     async def claim(self, owner: str, now: datetime, lease_seconds: float, limit: int) -> Claims:
-        """Take up to ``limit`` due instances for ``owner``, with their journals; hear who knocked; learn what is due next."""
+        """Take up to ``limit`` due instances, with their journals; hear who knocked; learn what is due next."""
         claims: Claims = await self._writer.submit(Claim(owner, now, now + timedelta(seconds=lease_seconds), limit))
         return claims
 

@@ -64,23 +64,28 @@ class Inline:
         self._listeners: list[Listener] = []
 
     def submit(self, request: Request) -> Awaitable[Answer]:
+        """Have a request carried out."""
         answer = self._journal.carry_out((request,))[0]
         if self._journal.told:
             self.changed()
         return _Ready(answer)
 
     def submit_and_wait(self, request: Request) -> Answer:
+        """The same without an event loop."""
         return _value(self._journal.carry_out((request,))[0])
 
     def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` when something may have fallen due."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def changed(self) -> None:
+        """Tell the listeners."""
         for listener in self._listeners:
             listener()
 
     def close(self) -> None:
+        """Carry out what is queued, then give the connection back."""
         self._backend.close()
 
 
@@ -99,27 +104,32 @@ class GroupCommit:
         self._thread.start()
 
     def submit(self, request: Request) -> Awaitable[Answer]:
+        """Have a request carried out."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
         self._put(_Item(request, loop, future, None))
         return future
 
     def submit_and_wait(self, request: Request) -> Answer:
+        """The same without an event loop."""
         box: SimpleQueue[Answer] = SimpleQueue()
         self._put(_Item(request, None, None, box))
         return _value(box.get())
 
     def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` when something may have fallen due."""
         entry = (asyncio.get_running_loop(), listener)
         self._listeners.append(entry)
         return lambda: self._listeners.remove(entry)
 
     def changed(self) -> None:
+        """Tell the listeners."""
         for loop, listener in list(self._listeners):
             with contextlib.suppress(RuntimeError):  # that loop has ended
                 loop.call_soon_threadsafe(listener)
 
     def close(self) -> None:
+        """Carry out what is queued, then give the connection back."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
@@ -199,7 +209,7 @@ class _Item:
         self.request, self.loop, self.future, self.box = request, loop, future, box
 
 
-class _Ready:
+class _Ready(Awaitable[Answer]):
     """An answer that is already there; awaiting it never suspends."""
 
     __slots__ = ("_answer",)
@@ -208,8 +218,8 @@ class _Ready:
         self._answer = answer
 
     def __await__(self) -> Generator[Any, None, Answer]:
+        yield from ()
         return _value(self._answer)
-        yield  # makes this a generator
 
 
 def at_once(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from topstitch.foundation.clock import stopwatch
+from topstitch.foundation.errors import TopstitchError
 from topstitch.model.action import JsonSchema
 from topstitch.model.instance import StepStatus
 from topstitch.model.state import Failure
@@ -28,6 +29,8 @@ from topstitch.torture.walk import FAULT_KINDS, Walker
 Merge = Literal["alike", "exact", "never"]
 POINTS_MAX: Final = 4000
 """Choice points of one schedule; one that needs more does not end."""
+RAISED: Final = (AssertionError, LookupError, TypeError, ValueError, AttributeError, TopstitchError)
+"""What a core with a mistake in it may raise."""
 KEPT_MAX: Final = 20
 """Bad schedules that are kept to be told."""
 
@@ -148,7 +151,10 @@ def _without_data(arena: Arena) -> list[str]:
         poor = [s.id for s in node.state.steps.values() if s.failure is Failure.EXPRESSION and s.status is StepStatus.COMPENSATING]
         if poor or node.ended:
             return poor
-        node = walker.expand(node).take(0)
+        try:
+            node = walker.expand(node).take(0)
+        except (BrokenError, *RAISED):
+            return []  # walked again with its schedule, and told
     return []
 
 
@@ -196,7 +202,7 @@ class _Walk:
         except BrokenError as broken:
             self._broken(broken)
             found = (1, 1)
-        except (AssertionError, LookupError, TypeError, ValueError, AttributeError) as error:
+        except RAISED as error:
             self._broken(BrokenError("raised", f"{type(error).__name__}: {error}"))
             found = (1, 1)
         if found is not None:

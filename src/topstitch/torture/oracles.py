@@ -7,12 +7,14 @@ nobody could find out may be there or not, but it must have been given to a pers
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from topstitch.attempts.machine import TERMINAL
 from topstitch.model.instance import IN_ORDER, SETTLED, InstanceEnd, StepStatus
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.rollback_order import transitive_needs
@@ -35,6 +37,7 @@ ORACLES: Final = {
     "declared": "each end is a declared one, and says what is so",
     "carried": "what was declared for a failure is carried out",
     "unheard": "each answer to a write is recorded",
+    "patience": "nobody's time is up before it is",
     "raised": "the core raises nothing",
 }
 """What is asked of every schedule."""
@@ -49,6 +52,24 @@ def judge(plan: Plan, node: Node, bound_seconds: float | None) -> None:
         took = node.now - state.started_at
         if took > timedelta(seconds=bound_seconds):
             raise BrokenError("stall", f"it took {took}, which is longer than the bound of {timedelta(seconds=bound_seconds)}")
+
+
+def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
+    """Raise ``BrokenError`` when a commit ends a wait, an approval or a task before its time."""
+    for draft in drafts:
+        step = before.steps.get(draft.step or "")
+        since: datetime | None = None
+        seconds = 0
+        if draft.kind == Kind.WAIT_EXPIRED and step is not None and (wait := plan.steps[step.id].wait):
+            since, seconds = step.decided_at, wait.give_up_seconds
+        elif draft.kind == Kind.APPROVAL_CLOSED and draft.body["ending"] == "unanswered" and step is not None and step.approval:
+            asked = plan.steps[step.id].approval
+            since, seconds = step.approval.asked_at, asked.give_up_seconds if asked else 0
+        elif draft.kind == Kind.TASK_CLOSED and draft.body["ending"] == "expired" and draft.body["task"] in before.tasks:
+            task = before.tasks[draft.body["task"]]
+            since, seconds = task.give_up_at, 0
+        if since is not None and draft.at < since + timedelta(seconds=seconds):
+            raise BrokenError("patience", f"{draft.kind} of {draft.step} came after {draft.at - since}, not {timedelta(seconds=seconds)}")
 
 
 def _broken(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, str]]:

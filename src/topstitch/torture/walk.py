@@ -33,6 +33,7 @@ from topstitch.torture.answers import Choice
 from topstitch.torture.arrange import START, Arena, Variant
 from topstitch.torture.journal import Journal
 from topstitch.torture.node import BrokenError, Node, Point
+from topstitch.torture.oracles import watch
 from topstitch.torture.world import World
 
 INSTANCE: Final = "ins_torture"
@@ -116,6 +117,7 @@ class Walker:
 
     def _commit(self, node: Node, after: InstanceState, drafts: list[Draft], orders: Orders) -> Point:
         self.journal.check(node.state, drafts, after)
+        watch(self.arena.plan, node.state, drafts)
         world = people.told(node.world, drafts)
         rest = Orders(calls=orders.calls, wake_at=orders.wake_at, ended=orders.ended)
 

@@ -175,7 +175,7 @@ TEN = "[0,1,2,3,4,5,6,7,8,9]"
         "'a'" + ".replace('a', 'aaaaaaaaaa')" * 9,
         "trigger.name.replace('a', trigger.name)",
         f"{TEN}.map(a, {TEN}.map(b, {TEN}.map(c, {TEN}.map(d, {TEN}.map(e, 1)))))",
-        f"[trigger.name].map(a, [{'+'.join('a' * 20)}].map(b, [{'+'.join('b' * 20)}].map(c, {'+'.join('c' * 20)})))",
+        f"[trigger.name].map(a, [{'+'.join('a' * 28)}].map(b, [{'+'.join('b' * 28)}].map(c, {'+'.join('c' * 28)})))",
         "'%.999999999f'.format([1.0])",
         "'a'.matches('((((a{100}){100}){100}){100})')",
         "date_add_business_days('2026-01-01', 9999999)",

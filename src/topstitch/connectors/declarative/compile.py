@@ -125,6 +125,7 @@ def compile_document(
     document: Document, text: Text, settings: Mapping[str, str]
 ) -> tuple[SystemContract, Mapping[str, Compiled], Mapping[str, CompiledEvent]]:
     """Return the contract and the compiled actions and events; raise ``OperatorError`` with the place."""
+    _check_names(document, text)
     compiler = _Compiler(document, text, settings)
     actions = {name: compiler.action(name, action) for name, action in document.actions.items()}
     contract = SystemContract(
@@ -143,6 +144,18 @@ def compile_document(
     if document.health and document.health not in document.actions:
         raise text.error(("health",), f"there is no action {document.health}; name a read of this file")
     return contract, actions, {name: compiler.event(name) for name in document.events}
+
+
+def _check_names(document: Document, text: Text) -> None:
+    """Raise unless every look-up is a read of this file and every undo a write."""
+    for name, action in document.actions.items():
+        for word, other, reads in (("lookup", action.lookup, True), ("undo", action.undo, False)):
+            if other is None:
+                continue
+            target = document.actions.get(other)
+            if target is None or (target.effect is Effect.READ) is not reads:
+                kind = "read" if reads else "write"
+                raise text.error(("actions", name, word), f"{other} is no {kind} of this file; name one")
 
 
 class _Compiler:

@@ -84,7 +84,7 @@ class Declared(Connector):
             return (
                 Done(None)
                 if compiled.looks_up or not compiled.writes
-                else Done(self._from_input(compiled, params, call))
+                else Done(self._from_input(compiled, params, call), found=call.first)
             )
         document = answer.json(writes=compiled.writes) if answer.body and compiled.output else None
         if compiled.pages is not None:

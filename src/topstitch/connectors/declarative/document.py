@@ -222,7 +222,8 @@ def load_document(path: Path) -> tuple[Document, Text]:
     try:
         return Document.model_validate(text.value), text
     except ValidationError as error:
-        first = error.errors()[0]
+        found = error.errors()
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         raise text.error(_at(first["loc"], text.value), _said(first)) from None
 
 

@@ -21,6 +21,8 @@ At = tuple[str | int, ...]
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
 _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "null": None, "~": None, "": None}
+_TAG: Final = "tag:yaml.org,2002:"
+_PLAIN: Final = frozenset({"null", "bool", "int", "float", "str", "timestamp", "map", "seq"})
 _DEPTH_MAX: Final = 40
 
 
@@ -56,7 +58,7 @@ class Text:
         self._places.setdefault(at, (node.start_mark.line + 1, node.start_mark.column + 1))
         if len(at) > _DEPTH_MAX:
             raise self.error(at, f"nests deeper than {_DEPTH_MAX}; flatten it")
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix(_TAG) not in _PLAIN:
             raise self.error(at, f"the tag {node.tag} is not taken; write a plain value")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, at)

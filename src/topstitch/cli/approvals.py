@@ -1,0 +1,142 @@
+"""Commands on approvals: what waits for a decision, what it is about, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from topstitch.cli.command import Door, command
+
+
+@click.group()
+def approvals() -> None:
+    """List, show, approve or refuse what waits for a decision."""
+
+
+def _approval_command(name: str, **rest: Any) -> Any:
+    def make(function: Any) -> click.Command:
+        made = command(name, **rest)(function)
+        approvals.add_command(made)
+        return made
+
+    return make
+
+
+@_approval_command("list")
+@click.option("--all", "every", is_flag=True, help="Decided ones too.")
+@click.option("--as", "person", metavar="PERSON", help="Only those that this person is asked for.")
+def list_approvals(door: Door, person: str | None, *, every: bool) -> None:
+    """List what waits for a decision, oldest first."""
+    door.run(_list(door, person, every=every))
+
+
+async def _list(door: Door, person: str | None, *, every: bool) -> None:
+    from topstitch.cli.desk import desk, plain
+    from topstitch.cli.when import ago, until
+    from topstitch.store import items
+
+    async with desk(door.settings()) as here:
+        rows = await items.list_approvals(here.store, status=None if every else "open", person=person)
+        now = here.now()
+    door.screen.data({"items": [plain(r) for r in rows]})
+    table = [
+        (r["id"], r["title"], r["status"], names(r["people"]), ago(r["asked_at"], r["closed_at"] or now), until(r["give_up_at"], now))
+        for r in rows
+    ]
+    door.screen.table(("approval", "decide on", "status", "asked of", "since", "ends"), table, "Nothing waits for a decision.")
+
+
+def names(people: Any) -> str:
+    """Name those who were asked."""
+    return ", ".join(str(p.get("id")) for p in people) if isinstance(people, list) else "nobody was found"
+
+
+@_approval_command("show")
+@click.argument("name", metavar="APPROVAL")
+def show(door: Door, name: str) -> None:
+    """Show what a decision is about: the payload, why it is asked, and what each answer leads to."""
+    door.run(_show(door, name))
+
+
+async def _show(door: Door, name: str) -> None:
+    from topstitch.cli.desk import desk, plain
+    from topstitch.cli.when import at
+    from topstitch.model.kinds import Kind
+    from topstitch.store import items
+
+    async with desk(door.settings()) as here:
+        row = await items.get_approval(here.store, name)
+        seen = await here.picture(row["instance"])
+    decision = next((r.body for r in reversed(seen.records) if r.kind == Kind.DECISION and r.step == row["step"]), {})
+    row = {**row, "answers": [plain(a) for a in row["answers"]], "asked_people": [plain(a) for a in row["asked_people"]]}
+    why = decision.get("because", [])
+    door.screen.data({**plain(row), "payload": decision.get("payload"), "because": why, "risk": decision.get("risk")})
+    say = door.screen.print
+    say(door.screen.style(str(row["title"]), bold=True) + f"   {row['id']}   {row['status']}")
+    say(f"asked of {', '.join(p['person'] for p in row['asked_people']) or 'nobody'} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}")
+    for rule in why:
+        read = ", ".join(f"{k} = {v}" for k, v in rule.get("read", {}).items())
+        say(f"because not: {rule.get('condition', rule['rule'])}   ({read})")
+    say(f"instance {row['instance']} ({seen.state.title}), risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}")
+    for field, value in _fields(decision.get("payload")):
+        say(f"    {field}: {value}")
+    say(f"if approved:   {row['if_approved']}")
+    say(f"if refused:    {_joined(row['if_refused'])}")
+    say(f"if unanswered: {_joined(row['if_unanswered'])}")
+    for answer in row["answers"]:
+        said = f": {answer['comment']}" if answer["comment"] else ""
+        say(f"{answer['actor']} said {answer['answer']} at {at(answer['at'])}{said}")
+
+
+def _fields(payload: Any) -> list[tuple[str, Any]]:
+    return list(payload.items()) if isinstance(payload, Mapping) else [("payload", payload)]
+
+
+def _joined(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+@_approval_command("approve")
+@click.argument("name", metavar="APPROVAL")
+@click.option("--as", "person", metavar="PERSON", help="Who decides. [the person setting, or your user name]")
+@click.option("-m", "--comment", metavar="TEXT", help="Why.")
+@click.option("--digest", metavar="DIGEST", help="Refuse unless this payload is what is asked about.")
+def approve(door: Door, name: str, person: str | None, comment: str | None, digest: str | None) -> None:
+    """Approve: the write goes out with exactly the payload that is shown."""
+    door.run(_answer(door, name, person, "approve", comment, digest))
+
+
+@_approval_command("refuse")
+@click.argument("name", metavar="APPROVAL")
+@click.option("--as", "person", metavar="PERSON", help="Who decides. [the person setting, or your user name]")
+@click.option("-m", "--comment", metavar="TEXT", help="Why.")
+@click.option("--digest", metavar="DIGEST", help="Refuse unless this payload is what is asked about.")
+def refuse(door: Door, name: str, person: str | None, comment: str | None, digest: str | None) -> None:
+    """Refuse: what the definition says of a refusal follows."""
+    door.run(_answer(door, name, person, "refuse", comment, digest))
+
+
+async def _answer(  # noqa: PLR0917 -- what is said, by whom, of what
+    door: Door, name: str, person: str | None, said: str, comment: str | None, digest: str | None
+) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.governance import approvals as rules
+    from topstitch.store import items
+
+    settings = door.settings(person=person)
+    async with desk(settings) as here:
+        row = await items.get_approval(here.store, name)
+        records = await here.say(
+            row["instance"],
+            lambda state, now: rules.answer(
+                state, name, settings.person, said, now, comment=comment, payload_digest=digest, via="cli"
+            ),
+        )
+    word = "Approved" if said == "approve" else "Refused"
+    actor = records[-1].actor
+    door.screen.data({"approval": name, "answer": said, "actor": str(actor), "instance": row["instance"], "seq": records[-1].seq})
+    follows = row["if_approved"] if said == "approve" else row["if_refused"]
+    door.screen.print(f"{word} by {actor.id}. {follows}.")
+    door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")

@@ -1,0 +1,187 @@
+"""Commands on tasks: what is to be done by hand, handing it in, or saying that it cannot be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from topstitch.cli.command import Door, command
+from topstitch.foundation.errors import RequestError
+
+
+@click.group()
+def tasks() -> None:
+    """List, show, finish or fail work that is done by hand."""
+
+
+def _task_command(name: str, **rest: Any) -> Any:
+    def make(function: Any) -> click.Command:
+        made = command(name, **rest)(function)
+        tasks.add_command(made)
+        return made
+
+    return make
+
+
+@_task_command("list")
+@click.option("--all", "every", is_flag=True, help="Closed ones too.")
+@click.option("--group", metavar="GROUP", help="Only of this group, such as it-ops.")
+def list_tasks(door: Door, group: str | None, *, every: bool) -> None:
+    """List open tasks, oldest first."""
+    door.run(_list(door, group, every=every))
+
+
+async def _list(door: Door, group: str | None, *, every: bool) -> None:
+    from topstitch.cli.desk import desk, plain
+    from topstitch.cli.when import ago, until
+    from topstitch.store import items
+
+    assignee = f"group:{group}" if group and ":" not in group else group
+    async with desk(door.settings()) as here:
+        rows = await items.list_tasks(here.store, status=None if every else "open", assignee=assignee)
+        now = here.now()
+    door.screen.data({"items": [plain(r) for r in rows]})
+    table = [
+        (r["id"], r["title"], r["status"], r["assignee"], ago(r["opened_at"], r["closed_at"] or now), until(r["due_at"], now), r["instance_title"])
+        for r in rows
+    ]
+    columns = ("task", "do", "status", "whose", "since", "due", "for")
+    door.screen.table(columns, table, "No task is open.")
+
+
+@_task_command("show")
+@click.argument("name", metavar="TASK")
+def show(door: Door, name: str) -> None:
+    """Show a task: what is to be done, why, and what is to be handed in."""
+    door.run(_show(door, name))
+
+
+async def _show(door: Door, name: str) -> None:
+    from topstitch.cli.desk import desk, plain
+    from topstitch.cli.instance_view import view
+    from topstitch.cli.when import at
+    from topstitch.store import items
+
+    async with desk(door.settings()) as here:
+        row = await items.get_task(here.store, name)
+        seen = await here.picture(row["instance"])
+        picture = view(seen.plan, seen.state, seen.records, here.now())
+    task = next(t for t in picture["tasks"] if t["id"] == name)
+    step = next((s for s in picture["steps"] if s["id"] == row["step"]), None)
+    problem = step["problem"] if step else None
+    door.screen.data({**task, "instance": row["instance"], "problem": problem, "effects": picture["effects"]})
+    say = door.screen.print
+    say(door.screen.style(task["title"], bold=True) + f"   {name}   {task['status']}")
+    say(f"for {task['to']} ({', '.join(task['people']) or 'being told'}), due {at(task['due_at'])}")
+    if problem:
+        say(f"because {picture['title']}: {step['title'] if step else ''} failed: {problem.get('message')}")
+    if task["check_first"]:
+        say("First look whether it is there already: the system went silent after the request.")
+    for field, value in (task["facts"] or {}).items():
+        say(f"    {field}: {value}")
+    if task["form"]:
+        say("Hand in:")
+        for field, shape in (task["form"].get("properties") or {}).items():
+            need = "" if field in task["form"].get("required", ()) else " (optional)"
+            say(f"    --output {field}=<{_kind(shape)}>{need}")
+    say(f"topstitch tasks done {name} --as <you>   or: topstitch tasks fail {name} --as <you> -m <why>")
+
+
+@_task_command("done")
+@click.argument("name", metavar="TASK")
+@click.option("--as", "person", metavar="PERSON", help="Who did it. [the person setting, or your user name]")
+@click.option("--output", "outputs", multiple=True, metavar="NAME=VALUE", help="What is handed in; may be repeated.")
+@click.option("--output-json", metavar="JSON", help="What is handed in, as one JSON object.")
+@click.option("-m", "--comment", metavar="TEXT", help="What you want to say of it.")
+def done(  # noqa: PLR0917 -- what is handed in, by whom
+    door: Door, name: str, person: str | None, outputs: Sequence[str], output_json: str | None, comment: str | None
+) -> None:
+    """Hand a task in: it is checked against the form, then read back from the system."""
+    door.run(_done(door, name, person, outputs, output_json, comment))
+
+
+async def _done(  # noqa: PLR0917
+    door: Door, name: str, person: str | None, outputs: Sequence[str], output_json: str | None, comment: str | None
+) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.governance.by_hand import finished
+    from topstitch.store import items
+
+    settings = door.settings(person=person)
+    async with desk(settings) as here:
+        row = await items.get_task(here.store, name)
+        form = row["form"] or {}
+        output = handed_in(outputs, output_json, form)
+        records = await here.say(
+            row["instance"],
+            lambda state, now: finished(state, name, settings.person, output, form, now, comment=comment),
+        )
+    door.screen.data({"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq})
+    door.screen.print(f"Handed in by {records[-1].actor.id}. What was done is read back from the system now.")
+    door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
+
+
+@_task_command("fail")
+@click.argument("name", metavar="TASK")
+@click.option("--as", "person", metavar="PERSON", help="Who says so. [the person setting, or your user name]")
+@click.option("-m", "--because", required=True, metavar="TEXT", help="Why it cannot be done.")
+def fail(door: Door, name: str, person: str | None, because: str) -> None:
+    """Say that a task cannot be done; what the definition declares for that follows."""
+    door.run(_fail(door, name, person, because))
+
+
+async def _fail(door: Door, name: str, person: str | None, because: str) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.governance.by_hand import could_not
+    from topstitch.store import items
+
+    settings = door.settings(person=person)
+    async with desk(settings) as here:
+        row = await items.get_task(here.store, name)
+        records = await here.say(
+            row["instance"], lambda state, now: could_not(state, name, settings.person, because, now)
+        )
+    door.screen.data({"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq})
+    door.screen.print(f"Noted by {records[-1].actor.id}: {name} cannot be done.")
+
+
+def handed_in(outputs: Sequence[str], output_json: str | None, form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is handed in, each value in the type that the form asks for."""
+    from topstitch.foundation.canonical import parse
+
+    collected: dict[str, Any] = {}
+    if output_json is not None:
+        try:
+            whole = parse(output_json)
+        except ValueError as error:
+            raise RequestError("json-invalid", f"--output-json is no JSON ({error}); write one object in quotes") from None
+        if not isinstance(whole, dict):
+            raise RequestError("json-invalid", "--output-json is no JSON object; write one such as '{\"number\": \"R-1\"}'")
+        collected |= whole
+    properties = form.get("properties") or {}
+    for each in outputs:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise RequestError("output-unclear", f"--output {each!r} has no '='; write it as name=value")
+        collected[name] = _typed(value, properties.get(name, {}))
+    return collected
+
+
+def _typed(value: str, shape: Mapping[str, Any]) -> Any:
+    match shape.get("type"):
+        case "integer" if value.lstrip("-").isdigit():
+            return int(value)
+        case "boolean" if value.lower() in ("true", "false", "yes", "no"):
+            return value.lower() in ("true", "yes")
+        case "array":
+            return [part.strip() for part in value.split(",") if part.strip()]
+        case _:
+            return value
+
+
+def _kind(shape: Mapping[str, Any]) -> str:
+    if shape.get("enum"):
+        return "|".join(map(str, shape["enum"]))
+    return str(shape.get("format") or {"string": "text", "array": "a,b,c", "boolean": "true|false"}.get(shape.get("type", ""), "text"))

@@ -116,11 +116,11 @@ def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: 
             return [told] if told else []
         case ReportCall():
             return _reported(state, call, outcome, now)
-        case ReadCall() if call.key.startswith("context/"):
+        case ReadCall() if call.key.startswith("@context/"):
             return context.settle(plan, state, call, outcome, now)
-        case ReadCall() if call.key.startswith("reconcile/") and tickets.act_of(call.key) not in state.acts:
+        case ReadCall() if call.key.startswith("@reconcile/") and tickets.act_of(call.key) not in state.acts:
             return reconciliation.settle(plan, state, call, outcome, now)
-        case _ if call.key.startswith("reconcile/"):
+        case _ if call.key.startswith("@reconcile/"):
             return tickets.settle(plan, state, call, outcome, now)
         case _:
             return execution.settle(plan, state, call, outcome, now)

@@ -85,7 +85,8 @@ def _moved(state: InstanceState, entry: Entry) -> InstanceState:
         doubtful=doubtful,
         lookups=act.lookups + (entry.kind == Kind.ACT_LOOKED_UP),
         unanswered=act.unanswered + 1 if body.get("answer") == "no_answer" else 0,
-        doubt_since=(act.doubt_since or entry.at) if doubtful or status is ActStatus.DOUBT else None,
+        restarts=act.restarts + (entry.kind == Kind.ACT_IN_DOUBT),
+        doubt_since=_doubt_since(act, entry, doubtful or status is ActStatus.DOUBT),
         confirming_since=entry.at if status is ActStatus.CONFIRMING else act.confirming_since,
         output=output,
         found=body.get("found", act.found),
@@ -96,6 +97,15 @@ def _moved(state: InstanceState, entry: Entry) -> InstanceState:
         request=body.get("request", act.request),
     )
     return with_act(state, act)
+
+
+def _doubt_since(act: ActState, entry: Entry, doubted: bool) -> datetime | None:
+    """A doubt is as old as the attempt it is about: the settle time counts from there."""
+    if not doubted:
+        return None
+    if entry.kind in (Kind.ACT_RESULT, Kind.ACT_IN_DOUBT):
+        return entry.at
+    return act.doubt_since or entry.at
 
 
 def _read_back(state: InstanceState, entry: Entry) -> InstanceState:

@@ -32,6 +32,8 @@ from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECO
 
 HELD_SECONDS = 60
 """How long a held call waits before it looks whether the pause is over; resuming wakes it earlier."""
+RESTARTS_MAX = 3
+"""How many attempts that an engine did not survive are given back; each was proved absent first."""
 TERMINAL = frozenset({ActStatus.DONE, ActStatus.FAILED, ActStatus.CALLED_OFF})
 FactsOf = Callable[[ActState, Any], Facts]
 """Gives the facts in scope of an act: its ``step`` is the act's input and output, ``found`` the second argument."""
@@ -155,7 +157,7 @@ def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft
 def settle(plan: ActPlan, act: ActState, call: Call, outcome: Outcome, desk: Desk) -> Draft | None:
     """Return the record of what came back for ``act``; nothing when the answer is to a question no longer open."""
     match call:
-        case WriteCall() if act.status is ActStatus.SENT and call.attempt == act.attempt:
+        case WriteCall() | ReadCall() if act.status is ActStatus.SENT and call.key == f"{act.id}/send/{act.attempt}":
             return _result(plan, act, outcome, desk)
         case LookUpCall() if act.status in (ActStatus.GUARD, ActStatus.DOUBT) and call.key == _look_key(act):
             return _looked_up(plan, act, outcome, desk)
@@ -168,9 +170,14 @@ def settle(plan: ActPlan, act: ActState, call: Call, outcome: Outcome, desk: Des
 # --- what is asked of the systems -----------------------------------------------------------------------------------
 
 
-def _write(plan: ActPlan, act: ActState, desk: Desk) -> WriteCall:
+def _write(plan: ActPlan, act: ActState, desk: Desk) -> WriteCall | ReadCall:
+    key = f"{act.id}/send/{act.attempt}"
+    if not plan.action.writes:
+        return ReadCall(
+            key=key, system=plan.system, action=plan.action.name, params=act.payload, timeout_seconds=plan.timeout_seconds
+        )
     return WriteCall(
-        key=f"{act.id}/send/{act.attempt}",
+        key=key,
         system=plan.system,
         action=plan.action.name,
         params=act.payload,
@@ -238,7 +245,7 @@ def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dic
         case Result.HELD:
             return {"next": ActStatus.WAITING, "next_at": rfc3339(held_until(outcome, now)), "held": True}
         case Result.TRANSIENT | Result.CREDENTIAL:
-            if act.attempt < plan.retry.attempts:
+            if _tries_left(plan, act):
                 return _try_again(plan, act, now, outcome.problem)
             return _verdict(plan, act, Failure.UNREACHABLE, now)
 
@@ -247,6 +254,11 @@ def held_until(outcome: Outcome, now: datetime) -> datetime:
     """Return when a call that was held back is asked for again."""
     named = outcome.problem.retry_after_seconds if outcome.problem else None
     return _ceil(now + timedelta(seconds=named or HELD_SECONDS))
+
+
+def _tries_left(plan: ActPlan, act: ActState) -> bool:
+    """Whether one more attempt is allowed. One that an engine did not live to see answered uses up none, a few times."""
+    return act.attempt < plan.retry.attempts + min(act.restarts, RESTARTS_MAX)
 
 
 def _success(plan: ActPlan, now: datetime) -> dict[str, Any]:
@@ -258,7 +270,7 @@ def _success(plan: ActPlan, now: datetime) -> dict[str, Any]:
 def _in_doubt(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
     if plan.can_look_up:
         return {"next": ActStatus.DOUBT, "next_at": rfc3339(now), "doubtful": True}
-    if plan.repeatable and act.attempt < plan.retry.attempts:
+    if plan.repeatable and _tries_left(plan, act):
         return {**_try_again(plan, act, now, None), "doubtful": True}
     return {"next": ActStatus.FAILED, "failure": Failure.UNKNOWN, "doubtful": True}
 
@@ -318,7 +330,7 @@ def _doubt_unanswered(plan: ActPlan, act: ActState, now: datetime) -> dict[str, 
     if act.unanswered + 1 < LOOK_UP_RETRY.attempts:
         wait = LOOK_UP_RETRY.wait_seconds(act.unanswered + 1, act.key)
         return _still_in_doubt(act, now + timedelta(seconds=wait))
-    if act.failure is None and plan.repeatable and act.attempt < plan.retry.attempts:
+    if act.failure is None and plan.repeatable and _tries_left(plan, act):
         return _try_again(plan, act, now, None)
     return {"next": ActStatus.FAILED, "failure": Failure.UNKNOWN}
 
@@ -329,7 +341,7 @@ def _absent(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
         return _still_in_doubt(act, settled_at)
     if act.failure is not None:
         return {"next": ActStatus.FAILED, "failure": act.failure, "doubtful": False}
-    if act.attempt < plan.retry.attempts:
+    if _tries_left(plan, act):
         return {**_try_again(plan, act, now, None), "doubtful": False}
     return {"next": ActStatus.FAILED, "failure": Failure.UNREACHABLE, "doubtful": False}
 

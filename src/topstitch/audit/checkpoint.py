@@ -113,7 +113,7 @@ def write_key(path: Path, key: SigningKey, *, replace: bool = False) -> None:
         raise OperatorError(
             "checkpoint-key-unwritable",
             f"the key that signs checkpoints cannot be written to {target}: {error.strerror}; "
-            "give the user that runs topstitch the right to write there, and remove a file of that name if there is one",
+            "give the user that runs topstitch the right to write there, and remove an older file of that name",
         ) from error
 
 
@@ -127,7 +127,7 @@ def _read(path: Path) -> SigningKey:
     except OSError as error:
         raise OperatorError(
             "checkpoint-key-unreadable",
-            f"the key that signs checkpoints, {path}, cannot be read: {error.strerror}; "
+            f"the key that signs checkpoints, {path}, is unreadable: {error.strerror}; "
             "let the user that runs topstitch read it",
         ) from error
     except ValueError:

@@ -53,22 +53,24 @@ def open_installation(
     connections: Connections | None = None,
     on_trouble: Callable[[str, BaseException], None] | None = None,
     check_credentials: bool = True,
+    threads: bool = True,
 ) -> AbstractAsyncContextManager[Installation]:
     """Open an installation for the time of an ``async with`` block."""
-    return _opened(settings, clock or SystemClock(), connections, on_trouble, check_credentials)
+    return _opened(settings, clock or SystemClock(), connections, on_trouble, check_credentials, threads)
 
 
 @asynccontextmanager
-async def _opened(
+async def _opened(  # noqa: PLR0917 -- handed on by name above
     settings: Settings,
     clock: Clock,
     connections: Connections | None,
     on_trouble: Callable[[str, BaseException], None] | None,
     check_credentials: bool,
+    threads: bool,
 ) -> AsyncIterator[Installation]:
     known = connections or load_connections(settings.connections, check_credentials=check_credentials)
     registry = Registry(known, clock)
-    store = open_store(settings)
+    store = open_store(settings, threads=threads)
     try:
         yield wire(settings, clock, store, registry, on_trouble)
     finally:

@@ -10,20 +10,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from topstitch import lifecycle
 from topstitch.bootstrap.database import open_store
-from topstitch.bootstrap.plans import Plans
 from topstitch.cli.clocks import clock_of
-from topstitch.connectors.registry import installed_contracts
 from topstitch.foundation.errors import ConflictError, NotFoundError, OperatorError
-from topstitch.model.action import SystemContract
-from topstitch.model.record import Draft, Record
-from topstitch.model.state import InstanceState
-from topstitch.plan.plan import Plan
 from topstitch.settings import Settings
 from topstitch.store import HeadIs, Store, instances
+
+if TYPE_CHECKING:
+    from topstitch.model.action import SystemContract
+    from topstitch.model.record import Draft, Record
+    from topstitch.model.state import InstanceState
+    from topstitch.plan.plan import Plan
 
 LOOKS_MAX: Final = 20
 """How often somebody may be quicker than one answer."""
@@ -44,7 +43,6 @@ class Desk:
 
     settings: Settings
     store: Store
-    plans: Plans
 
     def now(self) -> datetime:
         """Return the time here."""
@@ -63,8 +61,11 @@ class Desk:
 
     async def picture(self, instance: str) -> Picture:
         """Return an instance with its journal folded."""
+        from topstitch import lifecycle
+        from topstitch.bootstrap.plans import Plans
+
         records = await instances.records(self.store, instance)
-        plan = await self.plans.load((await instances.get(self.store, instance))["digest"])
+        plan = await Plans(self.store, contracts(self.settings)).load((await instances.get(self.store, instance))["digest"])
         state = lifecycle.initial(plan, instance)
         for record in records:
             state = lifecycle.fold(plan, state, record)
@@ -92,11 +93,13 @@ async def desk(settings: Settings) -> AsyncIterator[Desk]:
         message = f"there is no database {settings.database}; start with topstitch init or topstitch demo, or name the folder with --data"
         raise OperatorError("no-data", message)
     with open_store(settings, threads=False) as store:
-        yield Desk(settings=settings, store=store, plans=Plans(store, contracts(settings)))
+        yield Desk(settings=settings, store=store)
 
 
 def contracts(settings: Settings) -> Mapping[str, SystemContract]:
     """Return the contracts that definitions of this folder may name, those of declared systems included."""
+    from topstitch.connectors.registry import installed_contracts
+
     if not settings.connections.exists():
         return installed_contracts()
     from topstitch.connectors.connections import load_connections

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from topstitch.bootstrap.database import open_store
 from topstitch.cli.clocks import clock_of
-from topstitch.foundation.canonical import canonical_bytes, parse
+from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import AuthorError
 from topstitch.language.check import CheckResult
 from topstitch.language.diff import Diff, diff
@@ -96,7 +98,7 @@ async def publish_into(  # noqa: PLR0913 -- what is published, by whom, on top o
             workflow=workflow.workflow,
             version=workflow.version,
             text=text,
-            normal=canonical_bytes(normal_form(workflow)).decode(),
+            normal=msgspec.json.encode(normal_form(workflow)).decode(),  # the author's order of steps, for people
             published_at=clock_of(now_of).now(),
             published_by=by,
         )

@@ -212,14 +212,14 @@ class Teller:
         step = self._plan.steps.get(r.step or "")
         if step is not None:
             return step.system
-        return self._plan.reconcile.ticket.system if str(b.get("act", "")).startswith("reconcile/") else None
+        return self._plan.reconcile.ticket.system if str(b.get("act", "")).startswith("@reconcile/") else None
 
     def _act(self, r: Record, b: Body) -> str:
         """Name what is being written, for a step's own write and for those around it."""
         title, act = self.step(r), str(b.get("act", ""))
         if act.endswith("/undo"):
             return f"the undo of {title}"
-        if act.startswith("reconcile/"):
+        if act.startswith("@reconcile/"):
             return "the exception ticket"
         return title
 

@@ -82,7 +82,8 @@ class Subject:
     """The request that makes it: ``method`` and ``path`` of a fault's match."""
     read_match: Mapping[str, str] = field(default_factory=dict)
     """The request of the first read."""
-    token_path: str = "token"
+    renewal_path: str = "token"
+    """What stands in the address from which tokens come."""
     stranger: Callable[[], None] | None = None
     """Puts the same thing there, as somebody else would."""
     vanish: Callable[[Mapping[str, Any]], None] | None = None
@@ -176,7 +177,9 @@ class Examination:
         self, attempt: int = 1, *, action: str | None = None, params: Mapping[str, Any] | None = None
     ) -> Outcome:
         """Send the write once, with the rule's key."""
-        return self._note(await self.subject.registry.writer(self.subject.alias).write(self.call(attempt, action, params)))
+        return self._note(
+            await self.subject.registry.writer(self.subject.alias).write(self.call(attempt, action, params))
+        )
 
     def call(self, attempt: int = 1, action: str | None = None, params: Mapping[str, Any] | None = None) -> WriteCall:
         """Return the write as the engine would send it."""
@@ -380,12 +383,12 @@ async def _secrets_stay_hidden(exam: Examination) -> None:
 
 
 def _writes(exam: Examination) -> list[Mapping[str, Any]]:
-    token = exam.subject.token_path
+    token = exam.subject.renewal_path
     return [call for call in exam.subject.sandbox.calls() if call["write"] and token not in call["path"]]
 
 
 def _token_calls(exam: Examination) -> list[Mapping[str, Any]]:
-    return [call for call in exam.subject.sandbox.calls() if exam.subject.token_path in call["path"]]
+    return [call for call in exam.subject.sandbox.calls() if exam.subject.renewal_path in call["path"]]
 
 
 RULES: Final[Mapping[str, tuple[Tier, Callable[[Examination], Awaitable[None]]]]] = {

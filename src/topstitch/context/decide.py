@@ -48,7 +48,7 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
 
 def settle(plan: Plan, state: InstanceState, call: ReadCall, outcome: Outcome, now: datetime) -> list[Draft]:
     """Return the record of what was read, or could not be."""
-    name, _, attempt = call.key.removeprefix("context/").partition("/")
+    name, _, attempt = call.key.removeprefix("@context/").partition("/")
     read = plan.context[name]
     progress = state.context_reads.get(name, FRESH)
     if progress.settled or int(attempt) != progress.attempt:
@@ -81,7 +81,7 @@ def _read(plan: Plan, state: InstanceState, read: ReadPlan, progress: ContextSta
         problem = Problem(code=error.code, message=error.message)
         turn.drafts += _unread(plan, state, read, problem, Result.REFUSED, progress, now)
         return
-    key = f"context/{read.name}/{progress.attempt}"
+    key = f"@context/{read.name}/{progress.attempt}"
     turn.calls.append(
         ReadCall(
             key=key,

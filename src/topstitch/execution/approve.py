@@ -151,7 +151,7 @@ def _asked(
         ],
         "system": step_plan.system,
         "risk": step_plan.risk,
-        "if_approved": f"{step_plan.title} goes ahead in {plan.systems[step_plan.system].title}",
+        "if_approved": f"{step_plan.title} goes ahead{_where(plan, step_plan)}",
         "if_refused": _consequence(step_plan, ask.refused.then, ask.refused.flag),
         "if_unanswered": _consequence(step_plan, ask.unanswered.then, ask.unanswered.flag),
     }
@@ -172,6 +172,11 @@ def _notice(plan: Plan, step_plan: StepPlan, state: InstanceState, identity: str
         f"Decide with: topstitch approvals approve {identity}   or: topstitch approvals refuse {identity}"
     )
     return {"kind": "approval", "title": title, "text": text, "approval": identity}
+
+
+def _where(plan: Plan, step_plan: StepPlan) -> str:
+    system = plan.systems.get(step_plan.system)
+    return f" in {system.title}" if system else ""
 
 
 def _consequence(step_plan: StepPlan, then: str, flag: str | None) -> str:

@@ -188,7 +188,9 @@ def _wait(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         return
     turn.wake(step.wait_until)
     since = state.started_at or desk.now
-    if not step.looked:
+    if step.look_at is not None and step.look_at > desk.now:
+        turn.wake(step.look_at)
+    elif not step.looked:
         turn.calls.append(InboxCall(key=f"{step.id}/inbox", event_type=step_plan.wait.event_type, since=since))
 
 
@@ -220,7 +222,9 @@ def _call(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         turn.drafts.append(draft(Kind.STEP_FAILED, desk, step.id, body))
     else:
         turn.wake(give_up_at)
-        if step.child is None and (step.wait_until is None or step.wait_until <= desk.now):
+        if step.child is not None:
+            return
+        if step.look_at is None or step.look_at <= desk.now:
             turn.calls.append(
                 StartCall(
                     key=f"{step.id}/start",
@@ -232,7 +236,7 @@ def _call(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
                 )
             )
         else:
-            turn.wake(step.wait_until)
+            turn.wake(step.look_at)
 
 
 def _ms(start: datetime, end: datetime) -> int:

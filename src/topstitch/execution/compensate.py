@@ -170,7 +170,7 @@ def _open(
         give_up_seconds=item.give_up_seconds,
         escalate=item.escalate,
         form=step_plan.act.action.output if step_plan.act and step_plan.items is None else None,
-        check_first=step.effect == "unknown",
+        check_first=step.effect != "none",
         facts=step.input if isinstance(step.input, dict) else None,
     )
 
@@ -201,24 +201,26 @@ def _disposed(
 ) -> list[Draft]:
     mine = [t for t in state.tasks.values() if t.step == step.id and t.purpose == "step"]
     by_hand = bool(mine) and all(task.ending == "accepted" for task in mine)
-    acts_done = all(
-        state.acts[f"{step.id}/compensate/{index}"].status is ActStatus.DONE
+    further = [
+        state.acts.get(f"{step.id}/compensate/{index}")
         for index, item in enumerate(declared.items)
-        if isinstance(item, ActPlan) and f"{step.id}/compensate/{index}" in state.acts
-    )
+        if isinstance(item, ActPlan)
+    ]
+    acts_done = all(act is not None and act.status is ActStatus.DONE for act in further)
     then = declared.done if (by_hand or (not mine and acts_done)) else declared.not_done
     because = f"{step_plan.title} could not be completed"
-    return [_ended(step, mine if by_hand else [], desk, step_plan), *_case(plan, step_plan, state, step, then, desk)] + turned(
-        then, step_plan, desk, because
+    given_up: dict[str, Any] = {"failure": step.failure, "effect": step.effect}
+    ended = (
+        done_by_hand(step, mine[0], desk, step_plan)
+        if by_hand
+        else draft(Kind.STEP_GIVEN_UP, desk, step.id, given_up)
     )
+    return [ended, *_case(plan, step_plan, state, step, then, desk), *turned(then, step_plan, desk, because)]
 
 
-def _ended(step: StepState, by_hand: list[TaskState], desk: Desk, step_plan: StepPlan) -> Draft:
-    if not by_hand:
-        body: dict[str, Any] = {"failure": step.failure, "effect": step.effect}
-        return draft(Kind.STEP_GIVEN_UP, desk, step.id, body)
-    task = by_hand[0]
-    body = {"output": task.output or {}, "by": task.by, "task": task.id, "system": step_plan.system}
+def done_by_hand(step: StepState, task: TaskState, desk: Desk, step_plan: StepPlan) -> Draft:
+    """Return the record of a step that a person did in the system's stead."""
+    body: dict[str, Any] = {"output": task.output or {}, "by": task.by, "task": task.id, "system": step_plan.system}
     personal = paths_in(body["output"], step_plan.act.personal_out, ("output",)) if step_plan.act else ()
     return draft(Kind.STEP_DONE_BY_HAND, desk, step.id, body, personal=personal)
 

@@ -74,7 +74,7 @@ def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
     drafts = (
         machine.recover(rollback.plan_of(plan, act), act, desk)
         for act in state.acts.values()
-        if not act.id.startswith("reconcile/")
+        if not act.id.startswith("@reconcile/")
     )
     return [draft for draft in drafts if draft is not None]
 
@@ -93,6 +93,9 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
         if wants is not None:
             settled = False
             wants(plan, plan.steps[name], state, desk, turn)
+            if any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
+                turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
+                return
     if settled:
         turn.drafts.append(_executed(state, desk, _completed(state)))
 

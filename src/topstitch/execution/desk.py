@@ -32,15 +32,14 @@ def desk_of(plan: Plan, state: InstanceState, now: datetime) -> Desk:
 def item_values(state: InstanceState, undo: ActState) -> dict[str, Any]:
     """Return the input and output of the one act an undo takes back (a step may have many)."""
     done = state.acts.get(undo.id.removesuffix("/undo"))
-    if done is None:
+    step = state.steps[undo.step or ""]
+    if done is None or (step.id == done.id and (step.by_hand or step.hand_tried)):
         return {}
     known: dict[str, Any] = {"input": done.payload}
     found = state.acts.get(f"{done.id}/find")
     output = found.output if found is not None and found.output is not None else done.output
     if output is not None:
         known["output"] = output
-    elif done.step and state.steps[done.step].output is not None:
-        known["output"] = state.steps[done.step].output
     return known
 
 

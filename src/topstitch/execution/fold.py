@@ -207,7 +207,7 @@ def _failed(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _by_hand(state: InstanceState, entry: Entry) -> InstanceState:
     step = replace(
-        _step(state, entry), status=StepStatus.DONE_BY_HAND, output=entry.body["output"], settled_at=entry.at
+        _step(state, entry), status=StepStatus.DONE_BY_HAND, output=entry.body["output"], by_hand=True, settled_at=entry.at
     )
     return _with(state, step)
 
@@ -262,7 +262,13 @@ def _task(state: InstanceState, entry: Entry, **changes: Any) -> InstanceState:
 
 
 def _task_done(state: InstanceState, entry: Entry) -> InstanceState:
-    return _task(state, entry, said="done", output=entry.body["output"], by=str(entry.actor))
+    state = _task(state, entry, said="done", output=entry.body["output"], by=str(entry.actor))
+    task = state.tasks[entry.body["task"]]
+    step = state.steps.get(task.step or "")
+    if step is None or task.purpose != "step":
+        return state
+    effect = "unknown" if step.effect == "none" else step.effect
+    return _with(state, replace(step, hand_tried=True, effect=effect))
 
 
 def _task_failed(state: InstanceState, entry: Entry) -> InstanceState:
@@ -290,7 +296,8 @@ def _turned(state: InstanceState, entry: Entry) -> InstanceState:
     body = entry.body
     if state.mode is Mode.ROLLING_BACK and body["mode"] == Mode.STOPPING:
         return state
-    return replace(state, mode=Mode(body["mode"]), because=state.because or body["because"])
+    cancelled = state.cancelled or body.get("cancelled", False)
+    return replace(state, mode=Mode(body["mode"]), because=state.because or body["because"], cancelled=cancelled)
 
 
 def _undo_failed(state: InstanceState, entry: Entry) -> InstanceState:
@@ -321,12 +328,12 @@ def _looked(state: InstanceState, entry: Entry) -> InstanceState:
     again_at = time_of(entry.body, "again_at")
     step = _step(state, entry)
     if again_at is not None:
-        return _with(state, replace(step, wait_until=again_at))
-    return _with(state, replace(step, looked=True))
+        return _with(state, replace(step, look_at=again_at))
+    return _with(state, replace(step, looked=True, look_at=None))
 
 
 def _child_started(state: InstanceState, entry: Entry) -> InstanceState:
-    step = replace(_step(state, entry), child=entry.body["instance"], started_at=entry.at)
+    step = replace(_step(state, entry), child=entry.body["instance"], started_at=entry.at, look_at=None)
     return _with(state, step)
 
 

@@ -15,7 +15,7 @@ from topstitch.execution.compensate import tend_task
 from topstitch.execution.desk import draft, item_values, seam_of
 from topstitch.foundation.canonical import digest
 from topstitch.governance import tasks
-from topstitch.governance.cases import open_case
+from topstitch.governance.cases import close_case, open_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import StepStatus
 from topstitch.model.kinds import Kind
@@ -50,7 +50,7 @@ def undo_all(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
         step, step_plan = state.steps[name], plan.steps[name]
         if step.undo_failed:
             _tend(plan, step_plan, state, step, desk, turn)
-        elif name in blocking and not blocking.intersection(step_plan.dependents):
+        elif name in blocking and not blocking.intersection(step_plan.descendants):
             _undo(plan, step_plan, state, step, desk, turn)
 
 
@@ -63,7 +63,7 @@ def is_finished(plan: Plan, state: InstanceState) -> bool:
 
 def _blocks(step_plan: StepPlan, state: InstanceState, step: StepState) -> bool:
     """Whether the step's effect is, or may be, still there and is still being dealt with."""
-    if step.status not in LIVE or step.undo_failed or step_plan.act is None:
+    if step.status not in LIVE or step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
         return False
     if step.status is StepStatus.GIVEN_UP:
         return step.effect != "none" or any(
@@ -89,28 +89,58 @@ def _undo_acts(
     plan: Plan, step_plan: StepPlan, undo: ActPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn
 ) -> None:
     """Undo each of the step's writes, the last one first; then say how it went."""
-    targets = [a for a in reversed(_own_acts(state, step)) if _may_be_there(a, step)]
-    outcomes: list[ActState | None] = []
+    targets = _targets(step_plan, undo, state, step)
+    outcomes: list[ActState] = []
     for target in targets:
         outcome, open_ = _undo_one(plan, undo, state, step, target, desk, turn)
         if open_:
             return
-        outcomes.append(outcome)
-    failed = [o for o in outcomes if o is not None and o.status is not ActStatus.DONE]
+        outcomes += [outcome] if outcome else []
+    failed = [o for o in outcomes if o.status is not ActStatus.DONE]
+    found = [i for i, act in enumerate(_own_acts(state, step)) if act.found]
     if failed:
         turn.drafts += _undo_failed(plan, step_plan, state, step, failed[0], desk)
-    elif any(outcomes):
-        turn.drafts.append(draft(Kind.STEP_UNDONE, desk, step.id, {"system": step_plan.system}))
+    elif not outcomes and found:
+        turn.drafts.append(draft(Kind.STEP_KEPT, desk, step.id, {"because": "it was there before us", "found": True}))
     else:
-        turn.drafts.append(draft(Kind.STEP_UNDONE, desk, step.id, {"system": step_plan.system, "absent": True}))
+        body: dict[str, Any] = {"system": step_plan.system, "absent": not outcomes}
+        if found:
+            body["kept"] = found
+        turn.drafts.append(draft(Kind.STEP_UNDONE, desk, step.id, body))
 
 
-def _may_be_there(act: ActState, step: StepState) -> bool:
+def _targets(step_plan: StepPlan, undo: ActPlan, state: InstanceState, step: StepState) -> list[ActState]:
+    """Return what is to be undone, the last first: what we wrote, and what a person did or may have done in our stead."""
+    hand = step.by_hand or step.hand_tried
+    own = [a for a in _own_acts(state, step) if _may_be_there(a) or f"{a.id}/undo" in state.acts]
+    if not hand:
+        return own[::-1]
+    by_hand = _by_hand(step, undo)
+    return [by_hand] if step_plan.items is None else [by_hand, *(a for a in own[::-1] if a.status is ActStatus.DONE)]
+
+
+def _by_hand(step: StepState, undo: ActPlan) -> ActState:
+    """Return what a person did as if it were a write of ours, so that it is undone like one."""
+    return ActState(
+        id=step.id,
+        step=step.id,
+        purpose="step",
+        system=undo.system,
+        action=undo.action.name,
+        payload=step.input,
+        payload_digest="",
+        key="",
+        granted="by_hand",
+        granted_by="human",
+        status=ActStatus.DONE,
+        output=step.output,
+    )
+
+
+def _may_be_there(act: ActState) -> bool:
     if act.found or act.status is ActStatus.CALLED_OFF:
         return False
-    if act.status is ActStatus.DONE or step.status is StepStatus.DONE_BY_HAND:
-        return True
-    return act.failure is not None and act.failure.effect != "none"
+    return act.status is ActStatus.DONE or (act.failure is not None and act.failure.effect != "none")
 
 
 def _undo_one(
@@ -118,7 +148,8 @@ def _undo_one(
 ) -> tuple[ActState | None, bool]:
     """Return the ended undo of one write (nothing when it was not there), and whether it is still under way."""
     forward = plan.steps[step.id].act
-    if target.failure is Failure.UNKNOWN and step.status is not StepStatus.DONE_BY_HAND and forward and forward.can_look_up:
+    taken_back = state.acts.get(f"{target.id}/undo")
+    if taken_back is None and target.failure is Failure.UNKNOWN and forward and forward.can_look_up:
         find = state.acts.get(f"{target.id}/find")
         if find is None:
             turn.drafts.append(_find(target, step, desk))
@@ -128,7 +159,6 @@ def _undo_one(
             return None, True
         if find.failure is not None and find.failure is not Failure.UNKNOWN and find.failure.effect == "none":
             return None, False
-    taken_back = state.acts.get(f"{target.id}/undo")
     if taken_back is None:
         turn.drafts.append(_proposed(plan, undo, state, step, target, desk))
         return None, True
@@ -247,5 +277,8 @@ def _tend(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         elif step.status is StepStatus.UNDOING and task.ending == "accepted":
             body = {"by": task.by, "task": task.id, "system": step_plan.system}
             turn.drafts.append(draft(Kind.STEP_UNDONE_BY_HAND, desk, step.id, body))
+            about = f"{step.id}/undo"
+            closed = close_case(state, desk.now, desk.stage, about=about, cause="undo-failed", how="taken back by hand")
+            turn.drafts += [closed] if closed else []
         elif step.status is StepStatus.UNDOING:
             turn.drafts.append(draft(Kind.STEP_UNDO_OPEN, desk, step.id, {"failure": step.failure or "refused"}))

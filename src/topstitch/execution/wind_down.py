@@ -9,7 +9,7 @@ from __future__ import annotations
 from topstitch.attempts import machine
 from topstitch.attempts.machine import TERMINAL, Desk, Turn
 from topstitch.execution import approve
-from topstitch.execution.compensate import open_tasks
+from topstitch.execution.compensate import done_by_hand, open_tasks
 from topstitch.execution.desk import draft
 from topstitch.execution.rollback import plan_of
 from topstitch.governance import tasks
@@ -85,5 +85,10 @@ def _withdraw(plan: Plan, state: InstanceState, step: StepState, desk: Desk, tur
     acts = [a for a in state.acts.values() if a.step == step.id and a.purpose in ("compensate", "by_hand")]
     if _advance_quietly(plan, state, acts, desk, turn):
         return
-    turn.drafts += [tasks.close_task(task, desk.now, desk.stage, "withdrawn") for task in open_tasks(state, step.id)]
+    said = next((task for task in open_tasks(state, step.id) if task.said == "done"), None)
+    endings = {task.id: "accepted" if task is said else "withdrawn" for task in open_tasks(state, step.id)}
+    turn.drafts += [tasks.close_task(t, desk.now, desk.stage, endings[t.id]) for t in open_tasks(state, step.id)]
+    if said is not None:
+        turn.drafts.append(done_by_hand(step, said, desk, plan.steps[step.id]))
+        return
     turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, {"failure": step.failure, "effect": step.effect}))

@@ -1,4 +1,4 @@
-"""Decides what an author means by *who*: ``manager_of(subject)``, ``group:x``, ``role:x``, ``owner``, ``requester``, a person.
+"""Decides what an author means by *who*: ``manager_of(subject)``, ``group:x``, ``role:x``, ``owner``, a person.
 
 The policy reader refuses what is none of these; whoever looks people up goes by ``kind``.
 Nobody is looked up here: who is found is settled, and recorded, when people are asked.

@@ -18,13 +18,23 @@ import msgspec
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.money import NO_RATES
-from topstitch.governance.facts import recorded, split
+from topstitch.governance.facts import Parted, kept, recorded, split
 from topstitch.governance.obligations import AUTO, Ruling, denial, gate, join_all, notice, parse_ruling
-from topstitch.language.expressions import Expression, ExpressionError, Facts, Template, compile_template, runtime_expression
+from topstitch.language.cel import SOURCE_LENGTH_MAX
+from topstitch.language.expressions import (
+    Expression,
+    ExpressionError,
+    Facts,
+    Template,
+    compile_template,
+    runtime_expression,
+)
 
 FORMAT: Final = 1
 """The format of stored bundles. A new one comes with an upgrade from the one before."""
 TIERS: Final = (1, 2, 3, 4)
+BATCH_MAX: Final = 20
+"""How many conditions are worked out together."""
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +63,12 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True):
 
     def body(self) -> dict[str, Any]:
         """Return the reason as a record holds it."""
-        body: dict[str, Any] = {"rule": self.rule, "bundle": self.bundle, "digest": self.digest, "read": dict(self.read)}
+        body: dict[str, Any] = {
+            "rule": self.rule,
+            "bundle": self.bundle,
+            "digest": self.digest,
+            "read": dict(self.read),
+        }
         body["demands"] = str(self.ruling)
         if self.error:
             body["error"] = self.error
@@ -66,6 +81,17 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     ruling: Ruling = AUTO
     reasons: tuple[Reason, ...] = ()
     facts: Mapping[str, Any] = {}
+    absent: tuple[str, ...] = ()
+    """The paths that led nowhere."""
+
+    def join(self, other: Verdict) -> Verdict:
+        """Return both, as strict as each."""
+        return Verdict(
+            ruling=self.ruling.join(other.ruling),
+            reasons=self.reasons + other.reasons,
+            facts={**self.facts, **other.facts},
+            absent=tuple(sorted({*self.absent, *other.absent})),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +141,49 @@ class Compiled:
             return str(self.text.render(facts))
         except ExpressionError:
             return str(self.rule.demand["deny"])
+
+
+class Batch:
+    """Rules whose conditions are worked out in one go: mostly none fires, and one evaluation costs little more."""
+
+    __slots__ = ("conditions", "rules")
+
+    def __init__(self, rules: tuple[Compiled, ...]) -> None:
+        self.rules = rules
+        self.conditions: Expression | None
+        try:
+            self.conditions = runtime_expression("[" + ", ".join(f"({one.rule.when}\n)" for one in rules) + "]")
+        except ExpressionError:
+            self.conditions = None
+
+    def fired(self, facts: Facts) -> list[tuple[Compiled, Ruling, str | None]]:
+        """Return each rule that fires, what it demands, and why it could not be worked out, if so."""
+        suspects = self._suspects(facts)
+        return [(one, *answer) for one in suspects if (answer := one.asked(facts)) is not None]
+
+    def _suspects(self, facts: Facts) -> Iterable[Compiled]:
+        """Return the rules that may fire: all of them when the conditions cannot be worked out together."""
+        if self.conditions is None:
+            return self.rules
+        try:
+            answers = self.conditions.evaluate(facts)
+        except ExpressionError:
+            return self.rules
+        return [one for one, answer in zip(self.rules, answers, strict=True) if answer is not False]
+
+
+def batches(rules: Iterable[Compiled]) -> tuple[Batch, ...]:
+    """Return the rules in batches within the limits of one expression."""
+    found: list[Batch] = []
+    batch: list[Compiled] = []
+    length = 0
+    for one in rules:
+        length += len(one.rule.when) + 6
+        if batch and (length > SOURCE_LENGTH_MAX - 2 or len(batch) >= BATCH_MAX):
+            found.append(Batch(tuple(batch)))
+            batch, length = [], len(one.rule.when) + 6
+        batch.append(one)
+    return (*found, Batch(tuple(batch))) if batch else tuple(found)
 
 
 def demanded(demand: Mapping[str, Any]) -> Ruling:
@@ -184,18 +253,15 @@ class Bundle:
     ) -> Verdict:
         """Return what this bundle demands of the write that ``scope`` describes (see ``facts``)."""
         facts = Facts(scope, rates)
-        asked = (*(self.hard if hard else ()), *(self.soft if soft else ()))
-        reasons = [self._reason(one, answer, scope) for one in asked if (answer := one.asked(facts)) is not None]
+        asked = self._batches if hard and soft else self._hard_batches if hard else self._soft_batches if soft else ()
+        reasons = [self._reason(*fired, scope) for batch in asked for fired in batch.fired(facts)]
         if soft:
             reasons += self._default(scope)
-        return Verdict(
-            ruling=join_all(reason.ruling for reason in reasons),
-            reasons=tuple(reasons),
-            facts=recorded(scope, self._hard_paths if not soft else self._paths if hard else self._soft_paths),
-        )
+        facts_read, absent = kept(scope, self._hard_paths if not soft else self._paths if hard else self._soft_paths)
+        ruling = join_all(reason.ruling for reason in reasons)
+        return Verdict(ruling=ruling, reasons=tuple(reasons), facts=facts_read, absent=absent)
 
-    def _reason(self, one: Compiled, answer: tuple[Ruling, str | None], scope: Mapping[str, Any]) -> Reason:
-        ruling, error = answer
+    def _reason(self, one: Compiled, ruling: Ruling, error: str | None, scope: Mapping[str, Any]) -> Reason:
         read = recorded(scope, one.paths)
         return Reason(rule=one.rule.id, bundle=self.ref, digest=self.digest, ruling=ruling, read=read, error=error)
 
@@ -209,19 +275,36 @@ class Bundle:
         return [Reason(rule=f"tier-{tier}", bundle=self.ref, digest=self.digest, ruling=ruling, read=read)]
 
     @cached_property
-    def _hard_paths(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def _batches(self) -> tuple[Batch, ...]:
+        return batches((*self.hard, *self.soft))
+
+    @cached_property
+    def _hard_batches(self) -> tuple[Batch, ...]:
+        return batches(self.hard)
+
+    @cached_property
+    def _soft_batches(self) -> tuple[Batch, ...]:
+        return batches(self.soft)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path that some rule reads."""
+        return tuple(path for path, _ in self._paths)
+
+    @cached_property
+    def _hard_paths(self) -> tuple[Parted, ...]:
         return _all_paths(self.hard)
 
     @cached_property
-    def _soft_paths(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def _soft_paths(self) -> tuple[Parted, ...]:
         return _all_paths(self.soft, "step.risk")
 
     @cached_property
-    def _paths(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    def _paths(self) -> tuple[Parted, ...]:
         return _all_paths((*self.hard, *self.soft), "step.risk")
 
 
-def _all_paths(rules: Iterable[Compiled], *more: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _all_paths(rules: Iterable[Compiled], *more: str) -> tuple[Parted, ...]:
     return split({path for rule in rules for path, _ in rule.paths} | set(more))
 
 

@@ -17,8 +17,8 @@ from topstitch.foundation.timetext import parse_duration
 from topstitch.governance.bundle import TIERS, Asking, Bundle, Rule, demanded
 from topstitch.governance.facts import SCHEMAS, typed, untold
 from topstitch.governance.obligations import parse_ruling
-from topstitch.language.expressions import compile_template
 from topstitch.language.cel import ExpressionError
+from topstitch.language.expressions import compile_template
 from topstitch.language.load import Document, Path, load
 from topstitch.language.report import Report, nearest, place_in
 from topstitch.model.finding import Finding
@@ -50,7 +50,9 @@ def load_bundle(files: Mapping[str, str]) -> Bundle:
         for document, found in findings
         for f in found
     ]
-    raise AuthorError("policy-bundle", "this is no policy bundle:\n" + "\n".join(lines), detail={"findings": len(lines)})
+    raise AuthorError(
+        "policy-bundle", "this is no policy bundle:\n" + "\n".join(lines), detail={"findings": len(lines)}
+    )
 
 
 class _Reader:
@@ -96,15 +98,24 @@ class _Reader:
         data = report.document.data
         if not isinstance(data, dict):
             if data is not None:
-                report.add("policy", (), "a file of a bundle is a mapping of sections", "start with 'soft:' or 'policy: a-name'")
+                report.add(
+                    "policy",
+                    (),
+                    "a file of a bundle is a mapping of sections",
+                    "start with 'soft:' or 'policy: a-name'",
+                )
             return
         for section, value in data.items():
             read = _SECTIONS.get(section)
             if read is None:
-                report.add("policy", (section,), f"there is no section '{section}'", nearest(section, _SECTIONS), key=True)
+                report.add(
+                    "policy", (section,), f"there is no section '{section}'", nearest(section, _SECTIONS), key=True
+                )
             elif section in self.seen and section not in _LISTS:
                 where = self.seen[section]
-                report.add("policy", (section,), f"'{section}' stands in {where} already", "remove one of the two", key=True)
+                report.add(
+                    "policy", (section,), f"'{section}' stands in {where} already", "remove one of the two", key=True
+                )
             else:
                 self.seen[section] = report.document.path
                 read(self, report, value)
@@ -125,19 +136,25 @@ class _Reader:
         if isinstance(value, dict) and isinstance(value.get("team"), str) and set(value) == {"team"}:
             self.single["owner"] = value["team"]
         else:
-            report.add("policy", ("owner",), "'owner' names the team that answers for the rules", "write {team: a-team}")
+            report.add(
+                "policy", ("owner",), "'owner' names the team that answers for the rules", "write {team: a-team}"
+            )
 
     def defaults(self, report: Report, value: Any) -> None:
         found: dict[int, str] = {}
         for name, text in _fields(report, ("defaults",), value):
             tier = int(name[5:]) if re.fullmatch(r"tier_[1-4]", name) else 0
             if tier not in TIERS:
-                report.add("policy", ("defaults", name), f"there is no tier '{name}'", "write tier_1 to tier_4", key=True)
+                report.add(
+                    "policy", ("defaults", name), f"there is no tier '{name}'", "write tier_1 to tier_4", key=True
+                )
             elif _ruling(report, ("defaults", name), text):
                 found[tier] = str(text)
         for tier in TIERS:
             if f"tier_{tier}" not in (value if isinstance(value, dict) else {}):
-                report.missing(("defaults",), f"tier_{tier}", "say what a tier demands at least, such as auto", code="policy")
+                report.missing(
+                    ("defaults",), f"tier_{tier}", "say what a tier demands at least, such as auto", code="policy"
+                )
         self.single["defaults"] = found
 
     def asking(self, report: Report, value: Any) -> None:
@@ -145,7 +162,9 @@ class _Reader:
         for name, given in _fields(report, ("asking",), value):
             field = _ASKING.get(name)
             if field is None:
-                report.add("policy", ("asking", name), f"there is no field '{name}' here", nearest(name, _ASKING), key=True)
+                report.add(
+                    "policy", ("asking", name), f"there is no field '{name}' here", nearest(name, _ASKING), key=True
+                )
                 continue
             try:
                 found[field[0]] = field[1](given)
@@ -166,7 +185,7 @@ class _Reader:
                 report.add("policy", path, "a rule is a mapping", "write id, when, and what it demands")
             elif self._is_rule(report, path, one, hard=section == "hard"):
                 demand = {name: part for name, part in one.items() if name not in ("id", "when")}
-                when = {True: "true", False: "false"}.get(one["when"], one["when"])
+                when = str(one["when"]).lower() if isinstance(one["when"], bool) else one["when"]
                 self.rules[one["id"]] = Rule(id=one["id"], when=when, hard=section == "hard", demand=demand)
 
     def _is_rule(self, report: Report, path: Path, one: dict[str, Any], *, hard: bool) -> bool:
@@ -174,7 +193,9 @@ class _Reader:
         demands = ("deny",) if hard else ("approve", "notify")
         for name in one:
             if name not in ("id", "when", *demands):
-                other = "a soft rule asks or tells" if not hard else "a hard rule denies; what people may release is soft"
+                other = (
+                    "a soft rule asks or tells" if not hard else "a hard rule denies; what people may release is soft"
+                )
                 report.add("policy", (*path, name), f"there is no field '{name}' here", other, key=True)
                 fine = False
         for name in ("id", "when"):
@@ -192,7 +213,9 @@ class _Reader:
             report.add("policy", (*path, "id"), "'id' wants a name of small letters, digits and -", None)
             return False
         if identity in self.rules or re.fullmatch(r"tier-[0-9]+", identity):
-            report.add("policy", (*path, "id"), f"there is a rule '{identity}' already", "every rule has a name of its own")
+            report.add(
+                "policy", (*path, "id"), f"there is a rule '{identity}' already", "every rule has a name of its own"
+            )
             return False
         condition = one["when"]
         fine = isinstance(condition, bool) or _condition(report, (*path, "when"), condition)
@@ -202,7 +225,12 @@ class _Reader:
         for index, one in _items(report, ("tests",), value):
             path: Path = ("tests", index)
             if not isinstance(one, dict) or not {"given", "then"} <= set(one) <= {"given", "then", "because"}:
-                report.add("policy-tests", path, "a test has 'given', 'then', and may say 'because'", "write {given: ..., then: auto}")
+                report.add(
+                    "policy-tests",
+                    path,
+                    "a test has 'given', 'then', and may say 'because'",
+                    "write {given: ..., then: auto}",
+                )
                 continue
             given = one["given"] if isinstance(one["given"], dict) else {}
             for name in given:
@@ -289,7 +317,9 @@ def _demand(report: Report, path: Path, one: dict[str, Any]) -> bool:
         if "approve" in one:
             given = one["approve"]
             if not isinstance(given, dict) or not {"from"} <= set(given) <= {"from", "quorum", "evidence"}:
-                raise ValueError("'approve' wants from, and may have quorum and evidence: write {from: owner, quorum: 1}")
+                raise ValueError(
+                    "'approve' wants from, and may have quorum and evidence: write {from: owner, quorum: 1}"
+                )
             if not isinstance(given.get("quorum", 1), int):
                 raise ValueError("'quorum' wants a whole number")
         demanded(one)
@@ -307,7 +337,9 @@ def _denial(report: Report, path: Path, text: Any) -> bool:
     try:
         template = compile_template(text)
         for expression in template.expressions:
-            typed(expression.source)
+            trouble = untold(typed(expression.source)[1])
+            if trouble is not None:
+                raise ValueError(trouble.replace(": ", "; ", 1))
     except ExpressionError as failure:
         report.add("policy-demand", path, failure.sentence, failure.help)
         return False

@@ -220,10 +220,14 @@ class _Checker:
 
     def _item_site(self, path: Path, name: str, step: Step, site: Site) -> Site:
         """Return the site of a step's own fields: with ``item`` in scope when it goes over a list."""
-        if step.for_each is None:
+        if not self._repeats(path, step):
             return site
-        self.values.expression((*path, "for_each", "items"), step.for_each.items, site, {"type": "array"})
+        if step.for_each is not None:
+            self.values.expression((*path, "for_each", "items"), step.for_each.items, site, {"type": "array"})
         return Site(scope=self.scopes.before(item={}), label=name, done=site.done, settled=site.settled)
+
+    def _repeats(self, path: Path, step: Step) -> bool:
+        return step.for_each is not None or self.report.touched((*path, "for_each"))
 
     def _before(self, path: Path, step: Step, site: Site) -> None:
         for index, each in enumerate(step.require):
@@ -232,7 +236,7 @@ class _Checker:
             self.values.condition((*path, "approval", "auto_when"), step.approval.auto_when, site)
 
     def _after(self, path: Path, name: str, step: Step, site: Site) -> None:
-        item: dict[str, JsonSchema] = {"item": {}} if step.for_each is not None else {}
+        item: dict[str, JsonSchema] = {"item": {}} if self._repeats(path, step) else {}
         self._expects((*path, "expect"), name, step.expect if isinstance(step.expect, list) else [], site, item)
         after = Site(scope=self.scopes.after(name, **item), label=name, done=site.done, settled=site.settled)
         if isinstance(step.rollback, Undo):

@@ -8,7 +8,7 @@ body may hold ``tell``: [{key, about, who, people, notice: {kind, title, text, l
 An *act* is one write being carried out with tries, look-ups and read-backs: a step's own
 (``identity``), one item's of it (``accounts[3]``), its undo (``identity/undo``), a
 compensating action (``equipment/compensate/1``), or a reconciliation's
-(``reconcile/directory/ticket``).
+(``@reconcile/directory/ticket``; no step is called so).
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ class ActState(msgspec.Struct, frozen=True, kw_only=True):
     granted_by: str
     status: ActStatus
     attempt: int = 0
+    restarts: int = 0
+    """How often an engine died between intent and answer: such an attempt, proved absent, uses up no try."""
     doubtful: bool = False
     """Whether some attempt's outcome is not known and no look-up has cleared it since."""
     lookups: int = 0
@@ -173,8 +175,15 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     problem: Mapping[str, Any] | None = None
     carried: int = 0
     """How many items of the compensation have been begun."""
+    by_hand: bool = False
+    """A person did it, as a person says and a read-back agrees."""
+    hand_tried: bool = False
+    """A person said that it is done; whether it is there is not known unless ``by_hand``."""
     undo_failed: bool = False
     wait_until: datetime | None = None
+    """When the wait ends."""
+    look_at: datetime | None = None
+    """When a call that had no answer is made again."""
     signals: tuple[Mapping[str, Any], ...] = ()
     looked: bool = False
     child: str | None = None

@@ -18,7 +18,7 @@ from topstitch.model.action import ActionContract, Contracts, JsonSchema, System
 from topstitch.model.instance import Disposition
 from topstitch.plan import plan as p
 from topstitch.plan.personal import patterns
-from topstitch.plan.rollback_order import undo_order
+from topstitch.plan.rollback_order import transitive_needs, undo_order
 
 SELF = "topstitch"
 """The system a wait or a call works on: ourselves."""
@@ -33,6 +33,7 @@ class _Compiler:
     def __init__(self, workflow: schema.Workflow, contracts: Contracts, digest: str) -> None:
         self.w = workflow
         self.digest = digest
+        self.waits = {name: (*step.needs, *step.after) for name, step in workflow.steps.items()}
         self.contracts: dict[str, SystemContract] = {}
         for alias, ref in workflow.systems.items():
             if ref not in contracts:
@@ -41,7 +42,6 @@ class _Compiler:
 
     def plan(self) -> p.Plan:
         w = self.w
-        waits = {name: (*step.needs, *step.after) for name, step in w.steps.items()}
         return p.Plan(
             workflow=w.workflow,
             version=w.version,
@@ -68,7 +68,7 @@ class _Compiler:
             ),
             monitor=_monitor(w.monitor),
             flags=_flags(w),
-            undo_order=undo_order(waits),
+            undo_order=undo_order(self.waits),
         )
 
     def action(self, ref: str) -> tuple[str, ActionContract]:
@@ -172,6 +172,7 @@ class _Compiler:
             needs=tuple(s.needs),
             after={other: parse_duration(limit) for other, limit in s.after.items()},
             dependents=tuple(k for k, other in self.w.steps.items() if name in other.needs or name in other.after),
+            descendants=frozenset(k for k in self.w.steps if name in transitive_needs(self.waits, k)),
             when=runtime_expression(s.when) if s.when else None,
             risk=max(s.risk or 1, act.action.risk_floor if act else 1),
             require=tuple(

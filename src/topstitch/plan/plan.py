@@ -113,7 +113,7 @@ class ActPlan:
     @property
     def repeatable(self) -> bool:
         """Whether sending again with the same key does no harm."""
-        return self.action.idempotency is not None and self.action.idempotency.repeatable
+        return not self.action.writes or (self.action.idempotency is not None and self.action.idempotency.repeatable)
 
     @property
     def looks_first(self) -> bool:
@@ -229,6 +229,8 @@ class StepPlan:
     after: Mapping[str, int]
     dependents: tuple[str, ...]
     """Steps that need this one or come after it; undone before it."""
+    descendants: frozenset[str]
+    """Every step that comes to pass only after this one, by whatever way; none of them is undone after it."""
     when: Expression | None
     risk: int
     require: tuple[CheckPlan, ...]

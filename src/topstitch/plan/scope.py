@@ -12,7 +12,6 @@ from typing import Any
 
 from topstitch.foundation.timetext import rfc3339
 from topstitch.language.expressions import Facts
-from topstitch.model.instance import StepStatus
 from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan
 
@@ -40,7 +39,7 @@ def _values(plan: Plan, state: InstanceState) -> dict[str, Any]:
     return {
         "trigger": state.trigger,
         "context": state.context,
-        "steps": {name: _step(step) for name, step in state.steps.items() if step.status is not StepStatus.WAITING},
+        "steps": {name: _step(step) for name, step in state.steps.items()},
         "flags": {name: state.flags.get(name, False) for name in plan.flags},
         "process": process(plan, state),
         "env": state.environment,

@@ -155,7 +155,7 @@ def _look(
         return
     turn.calls.append(
         ReadCall(
-            key=f"reconcile/{check.name}/{record.name}/{progress.read}",
+            key=f"@reconcile/{check.name}/{record.name}/{progress.read}",
             system=system,
             action=action.name,
             params=params,

@@ -93,7 +93,7 @@ def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: 
 def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
     """Return what a new activation records of ticket writes the last one left without an answer."""
     desk = _desk(plan, state, now)
-    mine = (act for act in state.acts.values() if act.id.startswith("reconcile/"))
+    mine = (act for act in state.acts.values() if act.id.startswith("@reconcile/"))
     drafts = (machine.recover(_plan_of(plan, act), act, desk) for act in mine)
     return [draft for draft in drafts if draft is not None]
 
@@ -136,11 +136,11 @@ def _open_for(state: InstanceState, record: str) -> DiscrepancyState | None:
 
 
 def _ticket_id(found: DiscrepancyState) -> str:
-    return f"reconcile/{found.record}/ticket/{found.id}/{found.revision}"
+    return f"@reconcile/{found.record}/ticket/{found.id}/{found.revision}"
 
 
 def _close_id(found: DiscrepancyState) -> str:
-    return f"reconcile/{found.record}/close/{found.id}"
+    return f"@reconcile/{found.record}/close/{found.id}"
 
 
 def _file(plan: Plan, state: InstanceState, found: DiscrepancyState, desk: Desk) -> Draft:

@@ -19,7 +19,7 @@ from topstitch.model.event import TriggerEvent
 from topstitch.store.rows import Shown, all_shown
 from topstitch.store.sealing import milliseconds, moment
 from topstitch.store.tables import deliveries, events, rejected_events
-from topstitch.store.text import bytes_text
+from topstitch.store.text import bytes_text, text_bytes
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
@@ -106,3 +106,6 @@ async def rejected(store: Store, *, limit: int = 50) -> list[Shown]:
         select(rejected_events).order_by(rejected_events.c.received_at.desc(), rejected_events.c.id.desc()).limit(limit)
     )
     return await store.read(lambda c: all_shown(c.execute(query).mappings()))
+
+
+__all__ = ["get", "inbox", "listing", "reject", "rejected", "text_bytes"]

@@ -109,7 +109,7 @@ def migrate(backend: Backend, to: str = "head") -> None:
 
     assert isinstance(backend, (Sqlite, Postgres))
     url = "sqlite://" if backend.dialect == "sqlite" else "postgresql+psycopg://"
-    engine = create_engine(url, creator=lambda: backend.connection, poolclass=StaticPool)
+    engine = create_engine(url, creator=lambda: backend.connection, poolclass=StaticPool, pool_reset_on_return=None)
     config = Config()
     config.set_main_option("script_location", "topstitch.store:migrations")
     backend.begin()
@@ -117,7 +117,7 @@ def migrate(backend: Backend, to: str = "head") -> None:
         with engine.connect() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, to)
-        backend.commit()
+            connection.commit()  # the transaction begun above: SQLAlchemy works on the same connection
     except BaseException:
         backend.rollback()
         raise

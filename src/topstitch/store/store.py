@@ -46,12 +46,13 @@ _NO_HEADERS: Final[Mapping[str, str]] = {}
 class Store:
     """One open database."""
 
-    def __init__(self, url: str, writer: Writer, reader: Reader, key: InstallationKey, watch: Watch | None) -> None:
+    def __init__(self, url: str, writer: Writer, reader: Reader, key: InstallationKey, watch_as: str | None) -> None:
         self.url = url
         self._writer = writer
         self._reader = reader
         self._key = key
-        self._watch = watch
+        self._watch_as = watch_as
+        self._watch: Watch | None = None
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
@@ -80,8 +81,8 @@ class Store:
         journal = Journal(backend, key, name)
         writer: Writer = GroupCommit(backend, journal) if threads else Inline(backend, journal)
         reader = Reader(url, backend)
-        watch = Watch(url, name, writer.changed) if threads and is_postgres(url) else None
-        return cls(url, writer, reader, key, watch)
+        watches = threads and is_postgres(url)
+        return cls(url, writer, reader, key, name if watches else None)
 
     def close(self) -> None:
         """Write what is queued, then let go of every connection."""
@@ -244,7 +245,10 @@ class Store:
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` in this event loop when something may have fallen due, here or in another process."""
-        return self._writer.listen(listener)
+        deaf = self._writer.listen(listener)
+        if self._watch is None and self._watch_as is not None:
+            self._watch = Watch(self.url, self._watch_as, self._writer.changed)
+        return deaf
 
     # --- rare work and reads ------------------------------------------------------------------
 

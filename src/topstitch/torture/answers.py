@@ -71,7 +71,8 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
 def of_look_up(arena: Arena, state: InstanceState, world: World, call: LookUpCall, now: datetime) -> list[Choice]:
     """Return the answers to a look-up; before the first write it may find somebody else's."""
     act = call.key.rpartition("/look/")[0]
-    if f"look:{act}" in world.shut:
+    known = state.acts[act]
+    if f"look:{act}" in world.shut or f"mute{known.attempt}:{act}" in world.shut:
         return [Choice("no answer as before", 0, world, BUSY)]
     target = target_of(act)
     value = arena.outputs[f"{call.system}.{call.action}"]
@@ -80,8 +81,9 @@ def of_look_up(arena: Arena, state: InstanceState, world: World, call: LookUpCal
         Choice("answers", 0, world, systems.looked_up(world, target, action, now, value)),
         Choice("no answer once", 1, world, BUSY, "look"),
         Choice("no answer for good", 1, world.shutting(f"look:{act}"), BUSY, "look"),
+        Choice("no answer until it is sent again", 1, world.shutting(f"mute{known.attempt}:{act}"), BUSY, "look"),
     ]
-    if state.acts[act].status is ActStatus.GUARD and not world.thing(target).there and state.acts[act].purpose == "step":
+    if known.status is ActStatus.GUARD and not world.thing(target).there and known.purpose == "step":
         taken = world.with_thing(target, Thing(there=1, foreign=True))
         choices.append(Choice("finds what was there before us", 1, taken, Outcome(result=Result.OK, value=value, record=act), "foreign"))
     return choices

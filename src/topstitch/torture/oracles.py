@@ -99,7 +99,7 @@ def _of_step(plan: StepPlan, state: InstanceState, step: StepState, world: World
         return
     for name in step.acts or (step.id,):
         thing = world.thing(name)
-        if thing.made > 1 or thing.there > 1:
+        if thing.made > 1 or thing.there - thing.foreign > 1:
             yield "twice", f"{name} is there {thing.there} times; {thing.made} by us, {thing.hand} by hand"
         if thing.made and plan.approval is not None and step.decided != "auto" and step.id not in world.approved:
             yield "grant", f"{name} was made although nobody approved it"
@@ -152,6 +152,8 @@ def _end(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, 
             step = state.steps[state.acts[name].step or ""] if name in state.acts else None
             if step is not None and thing.there and not thing.foreign and state.acts[name].purpose == "step":
                 yield "orphan", f"the instance says rolled back, and {name} is there"
+    if "cancelled:stop" in world.shut and state.ended == InstanceEnd.STOPPED:
+        yield "declared", "somebody cancelled the instance, and it says stopped"
     if state.outcome in COMPLETED:
         for name, step in state.steps.items():
             declared = plan.steps[name].compensate

@@ -76,7 +76,8 @@ def _time(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, 
         mode = Mode.ROLLING_BACK if choice == 1 else Mode.STOPPING
         body = {"mode": mode, "because": "somebody cancelled it", "cancelled": True}
         cancelled = _said(node, Kind.MODE_CHANGED, None, body, "olga")
-        return _said_so(arena, journal, node, node.world, (cancelled,), 1)
+        world = node.world if choice == 1 else node.world.shutting("cancelled:stop")
+        return _said_so(arena, journal, node, world, (cancelled,), 1)
 
     return Point("rest", CANCELS if open_ else WAITS, take)
 

@@ -280,13 +280,14 @@ async def test_C06_expiry_that_only_the_body_tells_is_noticed(
     assert (await reader.read("list_tickets", {})).result is Result.OK
 
 
-OAUTH = (
-    SYSTEM.replace(
-        "auth: {type: bearer, credential: token}", "auth: {type: oauth2, token_url: /token, client_in: header, scope: all}"
-    )
-    .replace("  - {contains: token_gone, class: credential}\n", "")
-)
-CLIENT = '[connections.x.credentials]\nclient_id = "env:TOPSTITCH_TRACKER_TOKEN"\nclient_secret = "env:TOPSTITCH_TRACKER_TOKEN"'
+OAUTH = SYSTEM.replace(
+    "auth: {type: bearer, credential: token}", "auth: {type: oauth2, token_url: /token, client_in: header, scope: all}"
+).replace("  - {contains: token_gone, class: credential}\n", "")
+CLIENT = """
+[connections.x.credentials]
+client_id = "env:TOPSTITCH_TRACKER_TOKEN"
+client_secret = "env:TOPSTITCH_TRACKER_TOKEN"
+"""
 
 
 async def test_C06_an_expired_token_is_fetched_once_for_all_callers(serve: Serve, connect: Connect) -> None:
@@ -294,7 +295,9 @@ async def test_C06_an_expired_token_is_fetched_once_for_all_callers(serve: Serve
 
     async def answer(request: web.Request) -> web.Response:
         if request.path == "/token":
-            assert request.headers["Authorization"] == "Basic " + base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
+            assert (
+                request.headers["Authorization"] == "Basic " + base64.b64encode(f"{CANARY}:{CANARY}".encode()).decode()
+            )
             await asyncio.sleep(0)
             tokens.append(f"token-number-{len(tokens)}")
             return web.json_response({"access_token": tokens[-1], "expires_in": 3600})

@@ -61,7 +61,16 @@ def test_a_503_that_names_a_time_promises_that_nothing_was_done() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("7", 7), ("0", 0), ("1.5", 1.5), ("Mon, 05 Jan 2026 09:01:00 GMT", 60), ("Mon, 05 Jan 2026 08:00:00 GMT", 0), ("soon", None), ("", None), (None, None)],
+    [
+        ("7", 7),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("Mon, 05 Jan 2026 09:01:00 GMT", 60),
+        ("Mon, 05 Jan 2026 08:00:00 GMT", 0),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds

@@ -56,7 +56,11 @@ def test_a_good_file_says_everything(path: Path) -> None:
     path.write_text(GOOD)
     loaded = load_connections(path)
     directory = loaded.connections["directory"]
-    assert (directory.connector, directory.base_url, directory.timeout_seconds) == ("entra-id@1", "https://graph.example", 20)
+    assert (directory.connector, directory.base_url, directory.timeout_seconds) == (
+        "entra-id@1",
+        "https://graph.example",
+        20,
+    )
     assert directory.rate is not None
     assert (directory.rate.per_second, directory.rate.burst, directory.concurrency) == (10, 3, 8)
     assert directory.options == {"tenant": "acme"}

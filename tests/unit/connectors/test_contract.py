@@ -43,18 +43,19 @@ class Made(Model):
 
 def make(*actions: Callable[..., Any]) -> SystemContract:
     """Define a connector with these actions."""
-    made = type("Odd", (Connector,), {"name": "odd", "title": "Odd", **{action.__name__: action for action in actions}})
+    declared = {"name": "odd", "title": "Odd", **{action.__name__: action for action in actions}}
+    made: type[Connector] = type("Odd", (Connector,), declared)
     return made.contract
 
 
 @read()
-async def find(self: Any, thing: Thing, call: CallContext) -> Done[Made] | None:  # noqa: ARG001
+async def find(self: Any, thing: Thing, call: CallContext) -> Done[Made] | None:
     """Find it."""
     return None
 
 
 @read()
-async def find_other(self: Any, made: Made, call: CallContext) -> Done[Made] | None:  # noqa: ARG001
+async def find_other(self: Any, made: Made, call: CallContext) -> Done[Made] | None:
     """Find it by something else."""
     return None
 
@@ -63,7 +64,7 @@ def writer(**declared: Any) -> Callable[..., Any]:
     """Return a write that declares this."""
 
     @write(**declared)
-    async def create(self: Any, thing: Thing, call: CallContext) -> Done[Made]:  # noqa: ARG001
+    async def create(self: Any, thing: Thing, call: CallContext) -> Done[Made]:
         """Create it."""
         return Done(Made(id="1"))
 
@@ -81,7 +82,10 @@ WHY = "it is made again"
         ({"idempotency": Idempotency.FIND_FIRST, "irreversible": WHY}, "names no lookup"),
         ({"idempotency": Idempotency.UNIQUE, "irreversible": WHY, "lookup": "find_it"}, "lookup find_it is no read"),
         ({"idempotency": Idempotency.UNIQUE, "irreversible": WHY, "lookup": "create"}, "lookup create is no read"),
-        ({"idempotency": Idempotency.UNIQUE, "irreversible": WHY, "lookup": "find_other"}, "must take the write's own input"),
+        (
+            {"idempotency": Idempotency.UNIQUE, "irreversible": WHY, "lookup": "find_other"},
+            "must take the write's own input",
+        ),
         ({"idempotency": Idempotency.NATURAL, "undo": "find"}, "undo find is no write"),
     ],
 )
@@ -111,7 +115,7 @@ def test_a_good_connector_is_described_flat() -> None:
 
 def test_a_notification_is_a_write_that_cannot_be_undone() -> None:
     @notify(idempotency=Idempotency.NONE, irreversible="it was read")
-    async def tell(self: Any, thing: Thing, call: CallContext) -> Made:  # noqa: ARG001
+    async def tell(self: Any, thing: Thing, call: CallContext) -> Made:
         """Tell."""
         return Made(id="1")
 
@@ -124,7 +128,9 @@ def test_V07_another_connector_may_stand_in_if_it_offers_the_same() -> None:
         name="a",
         major=1,
         title="A",
-        actions={"get": ActionContract(name="get", effect=Effect.READ, output={"properties": {"x": {"type": "string"}}})},
+        actions={
+            "get": ActionContract(name="get", effect=Effect.READ, output={"properties": {"x": {"type": "string"}}})
+        },
     )
     same = SystemContract(name="b", major=1, title="B", actions=wanted.actions)
     less = SystemContract(

@@ -72,7 +72,11 @@ def test_G04_a_known_secret_is_hidden_in_each_form_it_travels_in(form: str) -> N
 def test_G04_secret_like_names_are_hidden_even_when_the_value_was_never_read() -> None:
     request = {
         "headers": {"Authorization": "Bearer abc.def.ghi", "X-Api-Key": "k-123456", "Idempotency-Key": "ins_1:step"},
-        "body": {"passwordProfile": {"password": "hunter2hunter2"}, "name": "Priya", "items": [{"client_secret": "s3cr3t"}]},
+        "body": {
+            "passwordProfile": {"password": "hunter2hunter2"},
+            "name": "Priya",
+            "items": [{"client_secret": "s3cr3t"}],
+        },
         "text": "client_secret=abcdef&grant_type=x, Bearer aaaaaaaa.bbbb",
     }
     shown = redact(request)

@@ -147,7 +147,12 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 
 def test_templates_keep_types_leave_out_what_is_not_given_and_quote_addresses() -> None:
     known, call = frozenset({"n", "who", "none"}), CallContext("ins_1:step", "ins_1")
-    template = {"n": "{input.n}", "t": "n={input.n}/{setting.s}", "none": "{input.none}", "k": ["{key}", "{input.none}", 7]}
+    template = {
+        "n": "{input.n}",
+        "t": "n={input.n}/{setting.s}",
+        "none": "{input.none}",
+        "k": ["{key}", "{input.none}", 7],
+    }
     fill = compile_template(template, {"s": "fixed"}, known)
     assert fill({"n": 3, "none": None}, call) == {"n": 3, "t": "n=3/fixed", "k": ["ins_1:step", 7]}
     url = compile_url("/u/{input.who}/x", {}, known)

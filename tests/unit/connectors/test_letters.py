@@ -21,7 +21,15 @@ def test_a_welcome_has_week_team_and_an_enrolment_link(template: str) -> None:
     assert "Priya Raman" in subject
     assert "\n" not in subject
     for body in (text, html):
-        for said in ("Day 1", "Day 5", "Nils Berg", "Tomas Herrera", "Berlin", "2026-02-02", "nobody will ever send you a password"):
+        for said in (
+            "Day 1",
+            "Day 5",
+            "Nils Berg",
+            "Tomas Herrera",
+            "Berlin",
+            "2026-02-02",
+            "nobody will ever send you a password",
+        ):
             assert said.lower() in body.lower()
     assert LINK in text
     assert ("delayed" in text.lower()) == (template == "welcome-equipment-delayed")

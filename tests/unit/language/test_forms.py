@@ -230,7 +230,7 @@ def test_the_committed_schema_is_the_one_the_program_exports() -> None:
 
 def test_shipped_definitions_start_with_the_modeline_and_fit_the_schema() -> None:
     validator = jsonschema.Draft202012Validator(json.loads(schema_json()))
-    files = list(EXAMPLES.parent.rglob("*.yaml"))
+    files = [file for file in EXAMPLES.parent.rglob("*.yaml") if "\nworkflow:" in file.read_text(encoding="utf-8")]
     assert files
     for file in files:
         text = file.read_text(encoding="utf-8")

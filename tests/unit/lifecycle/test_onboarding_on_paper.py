@@ -43,7 +43,7 @@ def test_CX01_every_read_of_the_context_precedes_the_first_write() -> None:
     paper = engine(Company()).begin(HIRE).run()
     calls = [call for _, call in paper.log]
     first_write = next(i for i, call in enumerate(calls) if isinstance(call, WriteCall))
-    context = [i for i, call in enumerate(calls) if call.key.startswith("context/")]
+    context = [i for i, call in enumerate(calls) if call.key.startswith("@context/")]
     assert len(context) == 4
     assert max(context) < first_write
     assert all(isinstance(calls[i], ReadCall) for i in context)
@@ -53,7 +53,7 @@ def test_CX04_required_context_that_cannot_be_read_stops_with_zero_writes() -> N
     paper = engine(Company(), hris__get_job_profile=transient()).begin(HIRE).run()
     assert paper.state.ended == "stopped"
     assert paper.writes() == []
-    assert len([c for _, c in paper.log if c.key.startswith("context/profile/")]) == 4
+    assert len([c for _, c in paper.log if c.key.startswith("@context/profile/")]) == 4
     assert set(paper.status().values()) == {"not_run"}
     assert len(of_kind(paper, Kind.CASE_OPENED)) == 1
 

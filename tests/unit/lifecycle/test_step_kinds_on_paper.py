@@ -199,7 +199,8 @@ def test_an_undo_that_fails_becomes_an_owned_task_and_never_blocks_the_others() 
     assert task.to == "owner"
     paper.task("two").run()
     assert paper.status()["two"] == "undone_by_hand"
-    assert paper.state.ended == "rolled_back_with_exceptions"
+    assert paper.state.ended == "rolled_back"
+    assert not any(paper.state.cases.values())
 
     paper = PaperEngine(small_plan(UNDO), world).begin(HIRE).run()
     assert paper.status()["two"] == "undo_open"
@@ -217,3 +218,41 @@ def test_retrying_starts_again_only_what_came_to_nothing() -> None:
     paper.run()
     assert paper.writes() == ["chat.invite", "chat.invite", "crm.assign_team", "crm.assign_team"]
     assert paper.state.ended == "completed"
+
+
+def test_what_a_person_did_in_a_steps_stead_is_undone_like_the_systems_work() -> None:
+    steps = UNDO.replace("compensate: {then: continue}", "compensate: {do: [{task: {to: owner, title: By hand, due: 1d, give_up: 2d}}], then: {done: continue, not_done: continue}}")
+    world = {**INVITE, "chat.invite": [refused(), ok({"channel_id": "C1", "state": "member"})], "crm.assign_team": refused()}
+    paper = PaperEngine(small_plan(steps), world).begin(HIRE).run_for(minutes=1)
+    paper.task("one", output={"channel_id": "C9", "state": "member"}).run()
+    assert [c.params["channel"] for _, c in paper.log if isinstance(c, WriteCall) and c.action == "remove"] == ["two", "one"]
+    assert paper.status() == {"one": "undone", "two": "undone", "three": "given_up"}
+
+
+def test_a_called_start_that_fails_once_is_made_again_and_does_not_spin() -> None:
+    answers = iter([transient(), ok({"instance": "ins_child"})])
+
+    class Flaky(Inbox):
+        def answer(self, call: Call) -> Outcome:
+            return next(answers) if isinstance(call, StartCall) else super().answer(call)
+
+    paper = Flaky(small_plan(CALL), {}).begin(HIRE).run_for(hours=1)
+    assert paper.state.steps["provision"].child == "ins_child"
+    assert paper.wake_at is not None
+    assert paper.wake_at - paper.clock.now() >= timedelta(hours=1)
+
+
+def test_an_inbox_that_cannot_be_read_once_does_not_end_the_wait() -> None:
+    class Flaky(Inbox):
+        failed = False
+
+        def answer(self, call: Call) -> Outcome:
+            if isinstance(call, InboxCall) and not self.failed:
+                self.failed = True
+                return transient()
+            return super().answer(call)
+
+    paper = Flaky(small_plan(WAIT), INVITE)
+    paper.events = [moved(2, HIRE["employee_id"])]
+    paper.begin(HIRE).run()
+    assert paper.status()["moved"] == "done"

@@ -1,0 +1,113 @@
+"""Tells the demo's story as it happens: one plain sentence for each record that is worth one.
+
+It follows the journal, so it tells the same whoever did something: the engine, a person at
+another terminal, or the script. What was told before a restart is not told again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from topstitch.bootstrap.installation import Installation
+from topstitch.cli.screen import Screen
+from topstitch.cli.tale import Teller
+from topstitch.foundation.timetext import rfc3339
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Record
+from topstitch.store import instances
+
+PAGE: Final = 5000
+COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue")
+LOOK_SECONDS: Final = 0.1
+
+
+class Story:
+    """What has been told, and what has not."""
+
+    def __init__(self, house: Installation, screen: Screen, folder: str, *, prompts: bool) -> None:
+        self._house, self._screen, self._folder, self._prompts = house, screen, folder, prompts
+        self._position = 0
+        self._names: dict[str, str] = {}
+        self._tellers: dict[str, Teller] = {}
+        self._heard = asyncio.Event()
+
+    async def forget_the_past(self) -> int:
+        """Skip what was recorded before; return how many records that is."""
+        count = 0
+        while page := await instances.stored_records(self._house.ports.store, after_position=self._position, limit=PAGE):
+            self._position, count = page[-1].position, count + len(page)
+        return count
+
+    async def follow(self) -> None:
+        """Tell whatever is recorded, until cancelled."""
+        stop = self._house.ports.store.listen(self._heard.set)
+        try:
+            while True:
+                await self.catch_up()
+                self._heard.clear()
+                with_time = asyncio.create_task(self._heard.wait())
+                await asyncio.wait({with_time}, timeout=LOOK_SECONDS)
+                with_time.cancel()
+        finally:
+            stop()
+
+    async def catch_up(self) -> None:
+        """Tell what is new."""
+        store = self._house.ports.store
+        page = await instances.stored_records(store, after_position=self._position, limit=PAGE)
+        if not page:
+            return
+        self._position = page[-1].position
+        firsts: dict[str, int] = {}
+        for stored in page:
+            firsts[stored.instance] = min(firsts.get(stored.instance, stored.seq), stored.seq)
+        found: list[tuple[Record, str | None]] = []
+        for instance, first in firsts.items():
+            records = await instances.records(store, instance)
+            teller = await self._teller(instance, records[0])
+            last = max(stored.seq for stored in page if stored.instance == instance)
+            found += [(r, teller.sentence(r)) for r in records[first - 1 : last]]
+        for record, sentence in sorted(found, key=lambda pair: (pair[0].at, pair[0].instance, pair[0].seq)):
+            if sentence:
+                self.say(record, sentence)
+                self._prompt(record)
+
+    def say(self, record: Record, sentence: str) -> None:
+        """Print one line of the story."""
+        name = self._names.get(record.instance, record.instance)
+        colour = COLOURS[list(self._names).index(record.instance) % len(COLOURS)] if record.instance in self._names else None
+        self._screen.data({"at": rfc3339(record.at), "instance": record.instance, "for": name, "kind": record.kind, "text": sentence})
+        text = sentence.removeprefix(f"{name}: ")
+        self._screen.print(f"{record.at.strftime('%a %H:%M')}  {self._screen.style(f'{name:<14}', fg=colour)} {text}")
+
+    def aside(self, when: Any, text: str) -> None:
+        """Print what happens outside the engine."""
+        self._screen.data({"at": rfc3339(when), "kind": "aside", "text": text})
+        self._screen.print(f"{when.strftime('%a %H:%M')}  {self._screen.style('               ' + text, italic=True)}")
+
+    async def _teller(self, instance: str, first: Record) -> Teller:
+        if instance not in self._tellers:
+            self._tellers[instance] = Teller(await self._house.plans.load(first.body["digest"]))
+            title = first.body["title"]
+            self._names[instance] = title if isinstance(title, str) else instance
+        return self._tellers[instance]
+
+    def _prompt(self, record: Record) -> None:
+        """Say how to answer, where somebody may."""
+        if not self._prompts or record.kind != Kind.APPROVAL_ASKED:
+            return
+        people = record.body["people"]
+        if isinstance(people, list) and people:
+            self._show_command(people[0], f"topstitch approvals approve {record.body['approval']}")
+
+    def _show_command(self, person: Mapping[str, Any], words: str) -> None:
+        where = "" if self._folder == "topstitch-data" else f" --data {self._folder}"
+        self._screen.print(self._screen.style(f"{'':27}you can be {person.get('name')}: {words} --as {person['id']}{where}", bold=True))
+
+    def show_task(self, person: str, task: str, outputs: Mapping[str, str]) -> None:
+        """Say how to hand a task in."""
+        if self._prompts:
+            given = " ".join(f"--output {name}={value}" for name, value in outputs.items())
+            self._show_command({"name": person.partition("@")[0], "id": person}, f"topstitch tasks done {task} {given}")

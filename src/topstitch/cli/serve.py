@@ -1,0 +1,97 @@
+"""The command that runs an installation: engine and event endpoint on one port, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from topstitch.cli.command import Door, command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from topstitch.bootstrap.installation import Installation
+    from topstitch.settings import Settings
+
+LOG: Final = logging.getLogger("topstitch.serve")
+
+
+@command("serve")
+@click.option("--host", metavar="ADDRESS", help="The address to listen on. [127.0.0.1]")
+@click.option("--port", metavar="PORT", help="The port to listen on; 0 takes any free one. [8700]")
+@click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. [info]")
+def serve(door: Door, host: str | None, port: str | None, log_level: str | None) -> None:
+    """Run the engine and the event endpoint. SIGTERM or Ctrl-C finishes cleanly."""
+    from topstitch.cli.logs import start_log
+
+    settings = door.settings(host=host, port=port, log_level=log_level)
+    start_log(settings.log_level)
+    _faster_loop()
+    door.run(_serve(door, settings))
+
+
+async def _serve(door: Door, settings: Settings) -> None:
+    from topstitch.api.app import make_app
+    from topstitch.bootstrap.installation import open_installation
+    from topstitch.cli.hosting import serving, take_port
+
+    stopping = asyncio.Event()
+    _on_signals(stopping.set)
+    listening = take_port(settings.host, settings.port)
+    try:
+        async with open_installation(settings) as house:
+            house.ports.connectors.open_all()
+            await _warm(house)
+            app = make_app(house.intake, body_bytes_max=settings.body_kb_max * 1024, standing=lambda: standing(house))
+            async with serving(app, listening) as port:
+                address = f"http://{settings.host}:{port}"
+                door.screen.data({"address": address, "data": str(settings.data)})
+                door.screen.print(f"Events: POST {address}/api/v1/events   webhooks: POST {address}/hooks/<name>")
+                door.screen.note("Stop with Ctrl-C.")
+                await run_engine(house, stopping)
+    finally:
+        listening.close()
+    LOG.info("stopped; everything is where it was left")
+
+
+async def run_engine(house: Installation, stopping: asyncio.Event) -> None:
+    """Run the engine until told to stop, or until the database fails."""
+    engine = asyncio.create_task(house.engine.run(), name="engine")
+    waiting = asyncio.create_task(stopping.wait(), name="until stopped")
+    await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    house.engine.stop()
+    await engine
+
+
+def standing(house: Installation) -> Mapping[str, Any]:
+    """Say how the engine is, for ``/healthz``."""
+    engine = house.engine
+    return {"ok": not engine.stopping, "active": engine.active, "stopping": engine.stopping}
+
+
+async def _warm(house: Installation) -> None:
+    """Compile what is in force, so that the first event does not wait for it, and a bad binding is said now."""
+    plans = await house.plans.in_force()
+    if not plans:
+        LOG.warning("no definition is published yet; events are kept and start nothing until one is")
+    for plan in plans:
+        for alias, system in plan.systems.items():
+            for problem in house.ports.connectors.binding_problems(alias, system.connector):
+                LOG.warning("%s: %s: %s", plan.workflow, alias, problem)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop)
+
+
+def _faster_loop() -> None:
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())

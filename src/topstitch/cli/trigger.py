@@ -1,0 +1,105 @@
+"""The command that sends an event, as a system would: into the database, or to a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from topstitch.cli.command import Door, command
+from topstitch.foundation.errors import OperatorError, RequestError
+
+if TYPE_CHECKING:
+    from topstitch.trigger.cloudevents import CloudEvent
+
+
+@command("trigger")
+@click.argument("event_type", metavar="EVENT")
+@click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", help="One field of the event; may be repeated.")
+@click.option("--file", "source_file", metavar="FILE", help="The event's data as JSON; - reads standard input.")
+@click.option("--id", "identity", metavar="ID", help="The event's own id; the same id again starts nothing. [a new one]")
+@click.option("--source", default="topstitch/cli", show_default=True, metavar="URI", help="Where it comes from.")
+@click.option("--url", metavar="URL", help="Send it to a running server instead of into the data folder.")
+def trigger(  # noqa: PLR0917 -- the parts of an event
+    door: Door,
+    event_type: str,
+    fields: Sequence[str],
+    source_file: str | None,
+    identity: str | None,
+    source: str,
+    url: str | None,
+) -> None:
+    """Send an event such as workday.hire_completed. A running engine picks it up at once."""
+    from topstitch.foundation.clock import SystemClock
+    from topstitch.foundation.ids import new_id
+    from topstitch.trigger.cloudevents import CloudEvent
+
+    data = _data(fields, source_file)
+    name = identity or new_id("evt", SystemClock().now())
+    event = CloudEvent(id=name, source=source, type=event_type, data=data)
+    answer = door.run(_post(url, event) if url else _accept(door, event))
+    door.screen.data(answer)
+    if answer.get("duplicate"):
+        door.screen.print(f"{name} was known already; it started nothing new.")
+    for instance in answer["instances"]:
+        door.screen.print(instance)
+    if not answer["instances"]:
+        door.screen.note(f"{event_type} was kept and starts nothing: no definition in force begins with it.")
+
+
+async def _accept(door: Door, event: CloudEvent) -> dict[str, Any]:
+    from topstitch.bootstrap.installation import open_installation
+    from topstitch.cli.clocks import clock_of
+    from topstitch.trigger.accept import accept_made
+
+    settings = door.settings()
+    async with open_installation(settings, clock=clock_of(settings), check_credentials=False, threads=False) as house:
+        return (await accept_made(house.intake, event)).document()
+
+
+async def _post(url: str, event: CloudEvent) -> dict[str, Any]:
+    import aiohttp
+
+    from topstitch.foundation.canonical import canonical_bytes, parse
+
+    body = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "data": dict(event.data)}
+    address = f"{url.rstrip('/')}/api/v1/events"
+    headers = {"Content-Type": "application/cloudevents+json"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+            session.post(address, data=canonical_bytes(body), headers=headers) as answer,
+        ):
+            document: dict[str, Any] = parse(await answer.read())
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        message = f"{address} does not answer ({error}); start topstitch serve there, or correct --url"
+        raise OperatorError("server-unreachable", message) from None
+    if status >= 400:
+        raise RequestError(document.get("code", "refused"), document.get("detail", "refused"), detail=document)
+    return document
+
+
+def _data(fields: Sequence[str], source_file: str | None) -> Mapping[str, Any]:
+    from topstitch.foundation.canonical import parse
+
+    data: dict[str, Any] = {}
+    if source_file is not None:
+        try:
+            text = click.get_text_stream("stdin").read() if source_file == "-" else Path(source_file).read_text("utf-8")
+            whole = parse(text)
+        except OSError as error:
+            raise OperatorError("file-unreadable", f"{source_file} cannot be read ({error.strerror}); name another") from None
+        except ValueError as error:
+            raise RequestError("json-invalid", f"{source_file} is no JSON ({error}); correct it") from None
+        if not isinstance(whole, dict):
+            raise RequestError("json-invalid", f"{source_file} holds no JSON object; write one with the event's fields")
+        data |= whole
+    for each in fields:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise RequestError("field-unclear", f"--field {each!r} has no '='; write it as name=value")
+        data[name] = value
+    return data

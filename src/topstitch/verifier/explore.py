@@ -1,0 +1,274 @@
+"""Walks every order of every outcome of a plan, and says what can be reached and how.
+
+Each step is one of its outcome classes; a state is where every step stands. Breadth first,
+so that the first way to anything is the shortest. While nothing that is still to come can
+turn the instance round, the order of steps changes nothing, and one order is walked for all.
+The undo of one step neither waits for nor changes the outcome of another's, so they are
+walked in one order too. ``verify`` chooses the budget and says what was cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from topstitch.foundation.clock import stopwatch
+from topstitch.model.instance import IN_ORDER, SUCCEEDED, Disposition, InstanceEnd, StepStatus
+from topstitch.plan.plan import Plan
+from topstitch.verifier.classes import Effect, OutcomeClass
+from topstitch.verifier.words import label
+
+State = tuple[int, int, tuple[int, ...]]
+"""The mode, the faults so far, and the place of each step, as a number."""
+FORWARD, UNDOING, ENDED = 0, 1, 2
+STATES_MAX: Final = 2_000_000
+Place = tuple[StepStatus, Effect]
+WAITING: Final[Place] = (StepStatus.WAITING, Effect.NONE)
+NOT_RUN: Final[Place] = (StepStatus.NOT_RUN, Effect.NONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final_:
+    """One way an instance can end: its end, and the status of every step."""
+
+    end: InstanceEnd
+    statuses: tuple[StepStatus, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Explored:
+    """What was reached."""
+
+    faults: int | None
+    states: int = 0
+    transitions: int = 0
+    complete: bool = True
+    seconds: float = 0.0
+    ends: dict[InstanceEnd, tuple[str, ...]] = field(default_factory=dict)
+    """Each end that can be reached, and the shortest way there."""
+    stalls: list[tuple[str, ...]] = field(default_factory=list)
+    kept: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """``(step that rolls back, irreversible step that had happened)`` and the shortest way there."""
+    succeeded: set[str] = field(default_factory=set)
+    finals: set[Final_] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    place: int
+    then: Disposition
+    faults: int
+    what: OutcomeClass
+
+
+class Explorer:
+    """Explores one plan."""
+
+    def __init__(self, plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], *, reduce: bool = True) -> None:
+        self.plan, self.reduce = plan, reduce
+        self.ids = list(plan.steps)
+        self.index = {name: number for number, name in enumerate(self.ids)}
+        self.places: list[Place] = [WAITING, NOT_RUN]
+        self.numbers: dict[Place, int] = {WAITING: 0, NOT_RUN: 1}
+        self.moves = [self._moves(outcomes[name]) for name in self.ids]
+        self.needs = [[self.index[n] for n in plan.steps[name].needs] for name in self.ids]
+        self.order = [self.index[name] for name in plan.undo_order]
+        self.undone = {s: self._number((s, Effect.NONE)) for s in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)}
+        self.undo_open = self._number((StepStatus.UNDO_OPEN, Effect.APPLIED))
+        self.kept = self._number((StepStatus.KEPT, Effect.APPLIED))
+        self.happened = [n for n, (status, _) in enumerate(self.places) if status in SUCCEEDED]
+        self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
+        self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
+        self._cost_of_turning = [
+            min((m.faults for m in moves if m.then is not Disposition.CONTINUE), default=99) for moves in self.moves
+        ]
+
+    def explore(self, faults: int | None, *, seconds_max: float, states_max: int = STATES_MAX) -> Explored:
+        """Return what can be reached with at most ``faults`` faults; nothing for any number."""
+        began = stopwatch()
+        found = Explored(faults=faults)
+        start: State = (FORWARD, 0, (0,) * len(self.ids))
+        came: dict[State, tuple[State, object] | None] = {start: None}
+        queue: deque[State] = deque([start])
+        while queue:
+            state = queue.popleft()
+            if len(came) > states_max or (len(came) % 256 == 0 and stopwatch() - began > seconds_max):
+                found.complete = False
+                break
+            if state[0] == ENDED:
+                self._note_end(state, came, found)
+                continue
+            stuck = True
+            for what, after in self._successors(state, faults):
+                stuck = False
+                found.transitions += 1
+                if after not in came:
+                    came[after] = (state, what)
+                    queue.append(after)
+                    if after[0] == UNDOING and state[0] == UNDOING:
+                        self._note_kept(after, came, found)
+            if stuck:
+                found.stalls.append(self._way(state, came))
+        found.states, found.seconds = len(came), stopwatch() - began
+        return found
+
+    # --- what may follow -----------------------------------------------------------------------
+
+    def _successors(self, state: State, faults: int | None) -> Iterator[tuple[object, State]]:
+        mode, used, steps = state
+        if mode == UNDOING:
+            yield from self._undos(used, steps, faults)
+            return
+        waiting = [i for i, place in enumerate(steps) if place == 0]
+        if not waiting:
+            yield "end", (ENDED, 0, steps)
+            return
+        ready = [i for i in waiting if all(steps[n] != 0 for n in self.needs[i])]
+        if self.reduce and not any(faults is None or used + self._cost_of_turning[i] <= faults for i in waiting if self.turns[i]):
+            ready = ready[:1]
+        for i in ready:
+            if any(self.places[steps[n]][0] not in SUCCEEDED for n in self.needs[i]):
+                yield (i, "not run: a step it needs did not happen"), (FORWARD, used, _with(steps, i, 1))
+                continue
+            for move in self.moves[i]:
+                cost = used + move.faults if faults is not None else 0
+                if faults is not None and cost > faults:
+                    continue
+                after = _with(steps, i, move.place)
+                match move.then:
+                    case Disposition.CONTINUE:
+                        yield move.what, (FORWARD, cost, after)
+                    case Disposition.ROLLBACK:
+                        yield from self._turned(UNDOING, move.what, i, cost, after, faults)
+                    case Disposition.STOP:
+                        yield from self._turned(ENDED, move.what, i, cost, after, faults)
+
+    def _turned(
+        self, mode: int, what: OutcomeClass, turner: int, used: int, steps: tuple[int, ...], faults: int | None
+    ) -> Iterator[tuple[object, State]]:
+        """Come to rest: nothing new begins; one step that was on its way may end without being completed."""
+        rest = tuple(place or 1 for place in steps)
+        marked = (turner + 1) * 2 + (mode == UNDOING)
+        yield what, (mode, marked, rest) if mode == ENDED else (mode, used, rest)
+        for i, place in enumerate(steps):
+            if place != 0 or any(self.places[steps[n]][0] not in SUCCEEDED for n in self.needs[i]):
+                continue
+            for number, cost in self.in_flight[i]:
+                if faults is None or used + cost <= faults:
+                    spent = used + cost if faults is not None else 0
+                    yield (what, i), (mode, marked if mode == ENDED else spent, _with(rest, i, number))
+
+    def _undos(self, used: int, steps: tuple[int, ...], faults: int | None) -> Iterator[tuple[object, State]]:
+        live = next((i for i in self.order if self._is_there(i, steps[i])), None)
+        if live is None:
+            yield "end", (ENDED, 1, steps)
+            return
+        if self.plan.steps[self.ids[live]].undo is None:
+            yield (live, "cannot be undone"), (UNDOING, used, _with(steps, live, self.kept))
+            return
+        yield (live, "undone"), (UNDOING, used, _with(steps, live, self.undone[StepStatus.UNDONE]))
+        for cost, status, said in (
+            (1, self.undone[StepStatus.UNDONE_BY_HAND], "the undo fails; its owner takes it back by hand"),
+            (2, self.undo_open, "the undo fails, and nobody takes it back: an open case"),
+        ):
+            if faults is None or used + cost <= faults:
+                yield (live, said), (UNDOING, used + cost if faults is not None else 0, _with(steps, live, status))
+
+    def _is_there(self, step: int, place: int) -> bool:
+        status, effect = self.places[place]
+        plan = self.plan.steps[self.ids[step]]
+        if plan.act is None or not plan.act.action.writes:
+            return False
+        return status in SUCCEEDED or (status is StepStatus.GIVEN_UP and effect is not Effect.NONE)
+
+    # --- what is noted -------------------------------------------------------------------------
+
+    def _note_end(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
+        statuses = tuple(self.places[place][0] for place in state[2])
+        end = self._end_of(state, statuses, came)
+        found.finals.add(Final_(end=end, statuses=statuses))
+        found.succeeded.update(name for name, status in zip(self.ids, statuses, strict=True) if status in SUCCEEDED)
+        if end not in found.ends:
+            found.ends[end] = self._way(state, came)
+
+    def _end_of(
+        self, state: State, statuses: tuple[StepStatus, ...], came: Mapping[State, tuple[State, object] | None]
+    ) -> InstanceEnd:
+        del came
+        if state[1] == 1:
+            left = any(status in (StepStatus.UNDO_OPEN, StepStatus.KEPT) for status in statuses)
+            return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS if left else InstanceEnd.ROLLED_BACK
+        if state[1] > 1:
+            return InstanceEnd.STOPPED
+        clean = all(status in IN_ORDER for status in statuses)
+        return InstanceEnd.COMPLETED if clean else InstanceEnd.COMPLETED_WITH_EXCEPTIONS
+
+    def _note_kept(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
+        before, what = came[state] or (state, "")
+        if not (isinstance(what, tuple) and what[1] == "cannot be undone"):
+            return
+        turner = self._turner(before, came)
+        pair = (turner, self.ids[what[0]])
+        if turner and pair not in found.kept and turner != pair[1]:
+            found.kept[pair] = self._way(state, came)
+
+    def _turner(self, state: State, came: Mapping[State, tuple[State, object] | None]) -> str:
+        at: State | None = state
+        while at is not None and (step := came[at]) is not None:
+            before, what = step
+            if before[0] == FORWARD:
+                turned = what[0] if isinstance(what, tuple) else what
+                return turned.step if isinstance(turned, OutcomeClass) else ""
+            at = before
+        return ""
+
+    def _way(self, state: State, came: Mapping[State, tuple[State, object] | None]) -> tuple[str, ...]:
+        way: list[str] = []
+        at = state
+        while (step := came[at]) is not None:
+            before, what = step
+            if what != "end":
+                way.append(self._told(what))
+            at = before
+        return tuple(reversed(way))
+
+    def _told(self, what: object) -> str:
+        if isinstance(what, OutcomeClass):
+            return f"{what.step}: {label(what)}"
+        if isinstance(what, tuple) and isinstance(what[0], OutcomeClass):
+            return f"{what[0].step}: {label(what[0])} (while {self.ids[what[1]]} was on its way, and is given up)"
+        number, said = what  # type: ignore[misc]
+        verb = "undo " if said == "undone" or "undo" in said else ""
+        return f"{verb}{self.ids[number]}: {said}"
+
+    # --- numbers -------------------------------------------------------------------------------
+
+    def _number(self, place: Place) -> int:
+        if place not in self.numbers:
+            self.numbers[place] = len(self.places)
+            self.places.append(place)
+        return self.numbers[place]
+
+    def _moves(self, outcomes: tuple[OutcomeClass, ...]) -> list[_Move]:
+        """Return one move for each place and disposition: the cheapest class that leads there."""
+        best: dict[tuple[int, Disposition], _Move] = {}
+        for one in outcomes:
+            move = _Move(self._number((one.status, one.effect)), one.then, one.faults, one)
+            known = best.get((move.place, move.then))
+            if known is None or move.faults < known.faults:
+                best[move.place, move.then] = move
+        return list(best.values())
+
+    def _in_flight(self, name: str, outcomes: tuple[OutcomeClass, ...]) -> list[tuple[int, int]]:
+        """Return where a step may be left that was on its way when the instance turned, and at what cost."""
+        step = self.plan.steps[name]
+        left = {(StepStatus.GIVEN_UP, one.effect) for one in outcomes if one.status is StepStatus.GIVEN_UP}
+        if step.act is not None:
+            left.add((StepStatus.GIVEN_UP, Effect.NONE))
+        return [(self._number(place), 1) for place in sorted(left)]
+
+
+def _with(steps: tuple[int, ...], index: int, place: int) -> tuple[int, ...]:
+    return (*steps[:index], place, *steps[index + 1 :])

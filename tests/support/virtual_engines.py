@@ -13,7 +13,7 @@ import contextlib
 import contextvars
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from topstitch import lifecycle
@@ -58,6 +58,7 @@ class Process:
         self.states: dict[str, InstanceState] = {}
         """What it believes of each instance that it carries on."""
         self.engine: Embedded | None = None
+        self.life: Life | None = None
         self.thawed = asyncio.Event()
         self.thawed.set()
 
@@ -66,10 +67,11 @@ class Process:
         assert not self.alive
         self.alive, self.tasks, self.states = True, [], {}
         self.lives += 1
+        self.life = Life(self)
         context = contextvars.copy_context()
         context.run(CURRENT.set, self)
         loop = asyncio.get_running_loop()
-        loop.create_task(self._live(Life(self)), name=f"{self.name}-{self.lives}", context=context)
+        loop.create_task(self._live(self.life), name=f"{self.name}-{self.lives}", context=context)
 
     async def _live(self, life: Life) -> None:
         engine = Embedded(
@@ -93,9 +95,9 @@ class Process:
 
     def crash(self) -> None:
         """Die as by ``kill -9``: nothing is written any more, every task ends where it stands."""
-        if not self.alive:
+        if not self.alive or self.life is None:
             return
-        self.alive = False
+        self.alive = self.life.on = False
         for task in self.tasks:
             task.cancel()
         self.thawed.set()
@@ -119,7 +121,7 @@ class Life:
     """One life of a process; what belongs to it stops when it does."""
 
     def __init__(self, process: Process) -> None:
-        self.process, self.number, self.on = process, process.lives, True
+        self.process, self.on = process, True
 
     @property
     def simulation(self) -> Simulation:
@@ -128,10 +130,8 @@ class Life:
 
     async def gate(self) -> None:
         """Wait while frozen; end here when dead."""
-        process = self.process
-        await process.thawed.wait()
-        if not process.alive or process.lives != self.number:
-            self.on = False
+        await self.process.thawed.wait()
+        if not self.on:
             raise asyncio.CancelledError
 
     async def point(self, name: str) -> None:
@@ -145,6 +145,10 @@ class Life:
             simulation.count(f"crash {name}")
             process.crash()
             await self.gate()
+        elif draw < simulation.crash_rate + simulation.stall_rate:
+            simulation.count(f"stall {name}")
+            process.freeze()
+            simulation.after(process.rng.uniform(5, 3 * LEASE_SECONDS), process.thaw)
         elif draw < 0.1:
             await simulation.pause(process.rng.uniform(0, 2))
         elif draw < 0.2:
@@ -241,8 +245,3 @@ async def settle_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         with contextlib.suppress(asyncio.CancelledError, ConflictError):
             await task
-
-
-def span(seconds: float) -> timedelta:
-    """Return a time span."""
-    return timedelta(seconds=seconds)

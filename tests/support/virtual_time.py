@@ -65,7 +65,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise StuckError(f"everything sleeps for ever; it is {now}")
             self._seconds += timeout
             return
-        then = min(times)
+        then = min(times) + timedelta(microseconds=999)  # clocks are cut to milliseconds
         self._seconds += min(max((then - now).total_seconds(), 0.001), STRIDE_SECONDS)
         self.clock.advance_to(then)
 

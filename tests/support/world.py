@@ -182,6 +182,13 @@ class World:
         await self.store.append_outside(instance, [draft], now)
         await self.rest()
 
+    async def fail_task(self, instance: str, person: str) -> None:
+        """Say that the open task of an instance cannot be done."""
+        found = (await items.list_tasks(self.store, instance=instance))[0]
+        draft = by_hand.could_not(await self.state(instance), found["id"], person, "it cannot be", self.clock.now())
+        await self.store.append_outside(instance, [draft], self.clock.now())
+        await self.rest()
+
     def fault(self, system: str, kind: str, **form: Any) -> None:
         """Have a system misbehave."""
         self.sims[system].faults.add({"kind": kind, **form})

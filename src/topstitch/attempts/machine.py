@@ -185,6 +185,7 @@ def _write(plan: ActPlan, act: ActState, desk: Desk) -> WriteCall | ReadCall:
         attempt=act.attempt,
         grant=Grant(decision=act.granted, by=act.granted_by, payload_digest=act.payload_digest),
         instance=desk.instance,
+        provable=plan.can_look_up or plan.repeatable,
         timeout_seconds=plan.timeout_seconds,
     )
 

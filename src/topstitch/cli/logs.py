@@ -35,4 +35,4 @@ def start_log(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
     for noisy in ("uvicorn.access", "aiohttp.access", "asyncio", "mail.log", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -24,7 +24,10 @@ STATE_FILE = "simulators.db"
 @click.option("--no-connections", is_flag=True, help="Leave the folder's connections.toml as it is.")
 def simulators(door: Door, port: int, hook: str | None, *, no_connections: bool) -> None:
     """Serve Workday, Entra ID, ServiceNow, Salesforce, Slack and mail as they would answer."""
+    from topstitch.cli.logs import start_log
+
     settings = door.settings()
+    start_log("error")
     door.run(_serve(door, settings, port, hook, write=not no_connections))
 
 

@@ -67,14 +67,14 @@ class Teller:
 
     def asked(self, r: Record, b: Body) -> str:
         people = who(b["people"] if isinstance(b["people"], list) else [], ", ".join(b["from"]))
-        return f"{people} is asked to decide on {self.step(r)} ({b['approval']})"
+        return f"to decide on {self.step(r)}: {people} ({b['approval']})"
 
     def reminded(self, r: Record, _b: Body) -> str:
         return f"a reminder goes out for the decision on {self.step(r)}"
 
     def escalated(self, r: Record, b: Body) -> str:
         people = who(b["people"] if isinstance(b["people"], list) else [], b["to"])
-        return f"nobody has decided on {self.step(r)} yet, so {people} is asked as well"
+        return f"nobody has decided on {self.step(r)} yet; asked as well: {people}"
 
     def answered(self, r: Record, b: Body) -> str:
         verb = "approves" if b["answer"] == "approve" else "refuses"
@@ -127,7 +127,7 @@ class Teller:
         return f"a task for {b['to'].removeprefix('group:')}: {title} ({b['task']})"
 
     def task_escalated(self, _r: Record, b: Body) -> str:
-        return f"the task {b['task']} is late, so {b['to'].removeprefix('group:')} is asked as well"
+        return f"the task {b['task']} is late; asked as well: {b['to'].removeprefix('group:')}"
 
     def task_done(self, r: Record, b: Body) -> str:
         return f"{_actor(r)} hands in the task {b['task']}"
@@ -159,7 +159,7 @@ class Teller:
         if b["notice"]["kind"] in ("approval", "reminder", "task", "case"):
             return None
         people = who(b["people"] if isinstance(b["people"], list) else [], ", ".join(b["who"]))
-        return f"{people} is told"
+        return f"told of it: {people}"
 
     def case(self, _r: Record, b: Body) -> str:
         summary = b["summary"] if isinstance(b["summary"], str) else "(erased)"

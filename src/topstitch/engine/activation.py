@@ -3,10 +3,11 @@
 An ``Activation`` holds one leased instance. Each turn settles what has come back, asks
 ``decide`` once, appends all of it in one commit, and only then makes the calls that were
 ordered: an outcome and the intent that follows from it share a commit, and nothing is sent
-that is not in the journal. Calls that only look may set out while the commit is under way.
-When somebody else has appended first it folds what is new and
-decides again; outcomes not yet written are settled anew. It makes no two calls of one key
-at a time, and none after its lease is lost.
+that is not in the journal. Calls that only look need not wait for it: a turn that orders no
+others keeps its records for the next append, not for longer than ``hold_seconds``; lost with
+the process, they are found out anew. When somebody else has appended first it goes back to
+what is written, folds what is new and decides again; outcomes not yet written are settled
+anew. It makes no two calls of one key at a time, and none after its lease is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final, Protocol
 from topstitch.engine.port import BEHIND, Core, Due, Ledger, State
 from topstitch.foundation.clock import Clock, stopwatch
 from topstitch.foundation.errors import ConflictError
-from topstitch.model.orders import Call, LookUpCall, Orders, Outcome, Problem, ReadCall, ResolveCall, Result
+from topstitch.model.orders import Call, InboxCall, LookUpCall, Orders, Outcome, Problem, ReadCall, ResolveCall, Result, WriteCall
 from topstitch.model.record import Draft, Record
 
 LOG: Final = logging.getLogger("topstitch.engine")
@@ -28,7 +29,7 @@ REST_SECONDS_MIN: Final = 1.0
 """An activation that found nothing to do although it was due is not due again before this."""
 ALARM_SECONDS_MIN: Final = 0.02
 """A time that has passed while calls are under way does not ring again before this."""
-LOOKS: Final = (ReadCall, LookUpCall, ResolveCall)
+LOOKS: Final = (ReadCall, LookUpCall, ResolveCall, InboxCall)
 """Calls that leave nothing behind: they need not wait for the commit of what ordered them."""
 BEHIND_MAX: Final = 1000
 """How often one append may find others ahead of it; never reached."""
@@ -43,6 +44,7 @@ class Host(Protocol):
     stopping: bool
     call_seconds_max: float
     linger_seconds: float
+    hold_seconds: float
 
     def alarm(self, at: datetime, activation: Activation) -> None:
         """Call ``activation.knock(look=False)`` at a time."""
@@ -62,7 +64,13 @@ class Activation:
         self._journal = due.records
         self._plan: Any = None
         self._state: State = None
+        self._written: State = None
+        """The state that the journal holds; ``_state`` is ahead of it by what is kept."""
         self._landed: list[tuple[Call, Outcome]] = []
+        self._kept: list[Draft] = []
+        self._kept_landed: list[tuple[Call, Outcome]] = []
+        self._kept_timer: asyncio.TimerHandle | None = None
+        self._kept_long = False
         self._flying: dict[str, asyncio.Task[None]] = {}
         self._opened: dict[str, float] = {}
         """When each call was made whose outcome is not in the journal yet."""
@@ -85,15 +93,17 @@ class Activation:
         """Carry the instance on until it waits or has ended."""
         self._plan = await self._core.load(self.lease.digest)
         self._state = self._core.initial(self._plan, self.instance)
-        self._fold(self._journal)
+        self._written = self._state
+        self._go_back(self._journal)
         self._journal = ()
         try:
             while not await self._turn():
                 await self._wait()
                 if self._look and not self.lost:
                     self._look = False
-                    self._fold(await self._ledger.catch_up(self.lease))
+                    self._go_back(await self._ledger.catch_up(self.lease))
         finally:
+            self._let_go()
             for task in self._flying.values():
                 task.cancel()
 
@@ -130,18 +140,70 @@ class Activation:
             calls = self._unopened(orders.calls, landed)
             resting = not calls and not self._flying
             self._start([call for call in calls if isinstance(call, LOOKS)])
-            over = await self._append(drafts, state, orders, now, resting=resting)
+            if self._may_keep(calls, landed, orders, resting=resting):
+                self._keep(drafts, state, landed)
+                self._set_alarm(orders.wake_at, now)
+                return False
+            over = await self._append([*self._kept, *drafts], state, orders, now, resting=resting)
             if over is not None:
                 break
         else:
             raise AssertionError(f"{self.instance} found others ahead of it {BEHIND_MAX} times in a row")
-        self._state, self._recovered = state, True
+        self._state = self._written = state
+        self._recovered = True
+        self._let_go()
         self._close(landed)
         self._worked |= bool(drafts or calls)
         if not over:
             self._start([call for call in calls if not isinstance(call, LOOKS)])
             self._set_alarm(orders.wake_at, now)
         return over
+
+    # --- what is kept for the next append -------------------------------------------------------
+
+    def _may_keep(
+        self, calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]], orders: Orders, *, resting: bool
+    ) -> bool:
+        """Whether this turn's records can wait: it only looks, and what it learnt could be learnt again."""
+        host = self._host
+        if host.hold_seconds <= 0 or host.stopping or self._kept_long or not self._recovered or orders.ended or resting:
+            return False
+        if not all(isinstance(call, LOOKS) for call in calls):
+            return False
+        return all(isinstance(call, LOOKS) or (isinstance(call, WriteCall) and call.provable) for call, _ in landed)
+
+    def _keep(self, drafts: Sequence[Draft], state: State, landed: Sequence[tuple[Call, Outcome]]) -> None:
+        self._kept += drafts
+        self._kept_landed += landed
+        self._state = state
+        self._close(landed)
+        self._worked |= bool(drafts)
+        if self._kept and self._kept_timer is None:
+            self._kept_timer = asyncio.get_running_loop().call_later(self._host.hold_seconds, self._write_soon)
+
+    def _write_soon(self) -> None:
+        self._kept_long = True
+        self._rouse()
+
+    def _let_go(self) -> None:
+        """Nothing is kept any longer: it was written, or must be worked out anew."""
+        self._kept, self._kept_landed, self._kept_long = [], [], False
+        if self._kept_timer is not None:
+            self._kept_timer.cancel()
+            self._kept_timer = None
+
+    def _go_back(self, records: Sequence[Record]) -> None:
+        """Others have appended: back to what is written, theirs on top; what had landed since is settled anew."""
+        if not records:
+            return
+        self._landed[:0] = self._kept_landed
+        self._let_go()
+        fold, plan, state = self._core.fold, self._plan, self._written
+        for record in records:
+            state = fold(plan, state, record)
+        self._state = self._written = state
+
+    # --- what a turn is made of -----------------------------------------------------------------
 
     def _unopened(self, calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]]) -> list[Call]:
         """Return the ordered calls that are neither under way nor landed since this turn began."""
@@ -211,7 +273,7 @@ class Activation:
         except ConflictError as error:
             if error.code != BEHIND:
                 raise
-            self._fold(error.detail["records"])
+            self._go_back(error.detail["records"])
             return None
         self.parked_until = wake_at
         return ended or park
@@ -227,12 +289,6 @@ class Activation:
             return orders.wake_at
         LOG.warning("%s was due and found nothing to do; it rests for a moment", self.instance)
         return now + timedelta(seconds=REST_SECONDS_MIN)
-
-    def _fold(self, records: Sequence[Record]) -> None:
-        fold, plan, state = self._core.fold, self._plan, self._state
-        for record in records:
-            state = fold(plan, state, record)
-        self._state = state
 
     # --- calls and waiting --------------------------------------------------------------------
 

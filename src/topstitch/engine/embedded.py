@@ -32,6 +32,8 @@ LOOK_SECONDS: Final = 15.0
 CALL_SECONDS_MAX: Final = 900.0
 """Above every timeout a definition may declare: the last bound of a call."""
 LINGER_SECONDS: Final = 0.5
+HOLD_SECONDS: Final = 0.2
+"""How long what was only looked at may wait to be written together with what follows from it."""
 BACKOFF_SECONDS_FIRST: Final = 5.0
 BACKOFF_SECONDS_MAX: Final = 3600.0
 
@@ -52,6 +54,7 @@ class Embedded:
         lease_seconds: float = LEASE_SECONDS,
         drain_seconds: float = DRAIN_SECONDS,
         linger_seconds: float = LINGER_SECONDS,
+        hold_seconds: float = HOLD_SECONDS,
         call_seconds_max: float = CALL_SECONDS_MAX,
         on_trouble: Trouble | None = None,
     ) -> None:
@@ -60,6 +63,7 @@ class Embedded:
         self.activations_max = activations_max
         self.lease_seconds, self.drain_seconds = lease_seconds, drain_seconds
         self.linger_seconds, self.call_seconds_max = linger_seconds, call_seconds_max
+        self.hold_seconds = hold_seconds
         self.stopping = False
         self._on_trouble = on_trouble
         self._active: dict[str, tuple[Activation, asyncio.Task[None]]] = {}
@@ -92,6 +96,7 @@ class Embedded:
         """Carry instances on until ``stop``; raise ``OperatorError`` when the database fails."""
         deaf = self.ledger.listen(self.nudge)
         try:
+            await self.ledger.attend(self.owner, self.clock.now())
             while not self.stopping and self._failure is None:
                 self._nudged = False
                 await self._look()

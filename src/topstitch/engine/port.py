@@ -135,6 +135,10 @@ class Claims(Protocol):
 class Ledger(Protocol):
     """What an engine asks of the store; each method returns once it is durable."""
 
+    async def attend(self, owner: str, now: datetime) -> int:
+        """Say that an engine is here, and free the leases of those that have died."""
+        ...
+
     async def claim(self, owner: str, now: datetime, lease_seconds: float, limit: int) -> Claims:
         """Take due instances."""
         ...

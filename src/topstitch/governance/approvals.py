@@ -70,11 +70,10 @@ def answer(
         "answer": said,
         "payload_digest": asked.payload_digest,
         "via": via,
-        "for": seat.get("for"),
     }
     own = bool(names_of(seat) & names_of(speaker))
     if not own:
-        body["on_behalf_of"] = str(seat["id"])
+        body["for"] = str(seat["id"])
     if remark:
         body["comment"] = remark
     personal: tuple[Path, ...] = (("comment",),) if remark else ()

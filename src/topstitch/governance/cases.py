@@ -24,7 +24,7 @@ def case_id(instance: str, about: str, cause: str) -> str:
     return derived_id("cas", instance, about, cause)
 
 
-def open_case(  # noqa: PLR0913 -- a case has this many parts
+def open_case(
     plan: Plan,
     state: InstanceState,
     now: datetime,
@@ -47,9 +47,8 @@ def open_case(  # noqa: PLR0913 -- a case has this many parts
         return None
     body: dict[str, Any] = {"case": identity, "cause": cause, "about": about, "owner": to, "summary": summary}
     body["remedy"] = remedy
-    for name, value in (("seam", seam), ("problem", problem), ("request", request), ("attempt", attempt)):
-        if value is not None:
-            body[name] = value
+    parts = {"seam": seam, "problem": problem, "request": request, "attempt": attempt}
+    body |= {name: value for name, value in parts.items() if value is not None}
     notice = {"kind": "case", "title": f"{plan.title}: {summary}", "text": f"{summary}. {remedy}"}
     body["tell"] = [tell(identity, "opened", (to,), notice)]
     personal = (("summary",), *personal_in(body))

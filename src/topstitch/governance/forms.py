@@ -159,7 +159,8 @@ _NAMES: Final[Mapping[str, str]] = {
 
 
 def _words(wanted: Any) -> str:
-    return " or ".join(_NAMES.get(one, one) for one in wanted) if isinstance(wanted, (list, tuple)) else _NAMES.get(wanted, wanted)
+    named = wanted if isinstance(wanted, (list, tuple)) else (wanted,)
+    return " or ".join(_NAMES.get(one, one) for one in named)
 
 
 def _kind(value: Any) -> str:

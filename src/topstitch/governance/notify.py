@@ -24,9 +24,17 @@ TELL_RETRY = RetryPlan(attempts=4, first_seconds=30, max_seconds=600)
 """A notice is tried four times; then the record says that it did not go out."""
 
 
-def tell(about: str, what: str, who: Sequence[str], notice: Mapping[str, Any], people: Sequence[Any] = ()) -> dict[str, Any]:
+def tell(
+    about: str, what: str, who: Sequence[str], notice: Mapping[str, Any], people: Sequence[Any] = ()
+) -> dict[str, Any]:
     """Return one ``tell`` entry; ``about`` and ``what`` make its key, so that the same notice is sent once."""
-    return {"key": f"tell/{about}/{what}", "about": about, "who": list(who), "people": list(people), "notice": dict(notice)}
+    return {
+        "key": f"tell/{about}/{what}",
+        "about": about,
+        "who": list(who),
+        "people": list(people),
+        "notice": dict(notice),
+    }
 
 
 def personal_in(body: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -85,7 +93,13 @@ def settle(state: InstanceState, call: TellCall, outcome: Outcome, now: datetime
         return None
     ok = outcome.result is Result.OK
     people = (outcome.value or {}).get("people", []) if ok else []
-    body: dict[str, Any] = {"key": call.key, "about": pending.about, "who": list(pending.who), "ok": ok, "people": people}
+    body: dict[str, Any] = {
+        "key": call.key,
+        "about": pending.about,
+        "who": list(pending.who),
+        "ok": ok,
+        "people": people,
+    }
     body["notice"] = {"kind": pending.notice.get("kind", "notice")}
     if outcome.problem is not None:
         body["problem"] = {"code": outcome.problem.code, "message": outcome.problem.message}
@@ -110,5 +124,5 @@ def told(state: InstanceState, entry: Draft | Record) -> InstanceState:
     return state
 
 
-def _listed(people: Any) -> Iterable[Mapping[str, Any]]:  # noqa: ANN401 -- an erased value is no list
+def _listed(people: Any) -> Iterable[Mapping[str, Any]]:
     return people if isinstance(people, list) else ()

@@ -27,7 +27,7 @@ def task_id(instance: str, about: str, index: int) -> str:
     return derived_id("tsk", instance, about, str(index))
 
 
-def open_task(  # noqa: PLR0913 -- a task has this many parts
+def open_task(
     state: InstanceState,
     now: datetime,
     stage: Stage,

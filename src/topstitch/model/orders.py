@@ -60,6 +60,9 @@ class WriteCall(msgspec.Struct, frozen=True, kw_only=True, tag="write"):
     attempt: int
     grant: Grant
     instance: str
+    provable: bool = False
+    """Whether the system can be asked if it happened, or does no harm when sent again: then its answer may be
+    recorded together with what follows from it, for it could be found out anew."""
     timeout_seconds: float = 30
 
 

@@ -4,6 +4,7 @@ The writing side (``Store``; everything awaits its commit)::
 
     store = Store.open(url, key_file=None)            # sqlite:///..., a path, postgresql://..., sqlite::memory:
     await store.accept(event, starts, raw=..., headers=..., note=...)  -> Accepted
+    await store.attend(owner, now)                     # frees the leases of engines that have died
     await store.claim(owner, now, lease_seconds, limit)           -> Claims(due, knocked, broken, next_wake)
     await store.append(lease, drafts, summary=Summary(stage, status, waiting_on),
                        park=False, wake_at=None, ended_at=None)

@@ -9,6 +9,7 @@ nowhere else. It knows no table but ``alembic_version`` and never retries.
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -409,6 +410,11 @@ def sqlite_error(error: sqlite3.Error, place: str) -> OperatorError:
     )
 
 
+# A connection that fails has no SQLSTATE; the server's words are all there is.
+_MISSING: Final = re.compile(r'database "[^"]*" does not exist')
+_REFUSED: Final = re.compile(r"(password|peer|ident) authentication failed|role \"[^\"]*\" does not exist")
+
+
 def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:
     state = getattr(error, "sqlstate", None) or ""
     said = " ".join(str(error).split())
@@ -426,13 +432,13 @@ def _postgres_error(error: Exception, place: str, psycopg: Any) -> Exception:
         return _operator(
             "database-read-only", f"{place} is read-only ({said})", "point topstitch at the primary server"
         )
-    if state in ("28P01", "28000"):
+    if state in ("28P01", "28000") or (not state and _REFUSED.search(said)):
         return _operator(
             "database-refused",
             f"{place} refuses the login ({said})",
             "correct the user or the password in the database URL",
         )
-    if state == "3D000":
+    if state == "3D000" or (not state and _MISSING.search(said)):
         return _operator(
             "database-missing", f"{place} does not exist ({said})", "create it, or correct the name in the database URL"
         )

@@ -48,7 +48,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
-    """What was erased: of how many records, in which instances. ``salt`` opens the subject's commitment in their records."""
+    """What was erased, of how many records. ``salt`` opens the commitment to the person in the ``erased`` records."""
 
     instances: tuple[str, ...]
     values: int
@@ -134,7 +134,8 @@ def _refuse(backend: Backend, subject: str, names: Sequence[str]) -> None:
     if held:
         raise ConflictError(
             "legal-hold",
-            f"a legal hold ({held[0][0]}: {held[0][2]}) forbids to erase this person; nothing was erased; lift the hold first",
+            f"a legal hold ({held[0][0]}: {held[0][2]}) forbids to erase this person; nothing was erased; "
+            "lift the hold first",
             detail={"hold": held[0][0]},
         )
     if not names:

@@ -97,9 +97,15 @@ def fresh_bytes(count: int) -> bytes:
 def read_or_make_key(path: Path | None, *, known_check: str | None) -> InstallationKey:
     """Return the installation's key; make it when the database knows of none yet.
 
-    Without a path (a database in memory) the key lives as long as the process.
+    Without a path (a database in memory) the key lives as long as the process, and so
+    does what it opens: an existing database is refused.
     """
     if path is None:
+        if known_check is not None:
+            raise OperatorError(
+                "key-unnamed",
+                "this database has an installation key, but no key file is named; name it in the settings",
+            )
         return InstallationKey(random_bytes(KEY_BYTES))
     if not path.exists():
         if known_check is not None:

@@ -13,8 +13,8 @@ from typing import Final
 from topstitch.foundation.errors import OperatorError
 from topstitch.store.database import Backend, Postgres, Sqlite
 
-NEWEST: Final = "0001"
-KNOWN: Final = ("0001",)
+NEWEST: Final = "0002"
+KNOWN: Final = ("0001", "0002")
 """Every migration, oldest first; ``tests`` hold them equal to the folder ``migrations/versions``."""
 MARK_TABLE: Final = (
     "CREATE TABLE alembic_version"
@@ -53,6 +53,19 @@ def remember_key_check(backend: Backend, check: str) -> None:
     backend.begin()
     backend.execute("INSERT INTO meta (key, value) VALUES ('key_check', ?) ON CONFLICT (key) DO NOTHING", (check,))
     backend.commit()
+
+
+def empty(backend: Backend) -> None:
+    """Delete every row but the marks of the database itself."""
+    for name in _row_tables():
+        backend.execute(f"DELETE FROM {name}")  # noqa: S608 -- from the metadata
+
+
+@cache
+def _row_tables() -> tuple[str, ...]:
+    from topstitch.store.tables import metadata  # noqa: PLC0415
+
+    return tuple(name for name in metadata.tables if name != "meta")
 
 
 def _version(backend: Backend) -> str | None:

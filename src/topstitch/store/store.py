@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 import orjson
 
 from topstitch.foundation.canonical import GENESIS, digest_bytes
+from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.ids import new_id, random_bytes
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft, Record
 from topstitch.store import schema
+from topstitch.store.attendance import Attendance
 from topstitch.store.database import MEMORY_URL, Backend, is_postgres, open_backend, sqlite_path
 from topstitch.store.journal import Journal
 from topstitch.store.keys import KEY_FILE, InstallationKey, read_or_make_key
@@ -53,6 +55,7 @@ class Store:
         self._key = key
         self._watch_as = watch_as
         self._watch: Watch | None = None
+        self._attendance = Attendance(sqlite_path(url) if url != MEMORY_URL and not is_postgres(url) else None)
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
@@ -89,9 +92,16 @@ class Store:
         if self._watch:
             self._watch.stop()
         self._writer.close()
+        self._attendance.leave()
         if self._threads:
             self._threads.shutdown()
         self._reader.close()
+
+    def reset(self) -> None:
+        """Forget everything at once: for a database in memory, thousands of times a second."""
+        if self.url != MEMORY_URL:
+            raise OperatorError("reset-refused", "only a database in memory can be reset; delete the file yourself")
+        self._writer.submit_and_wait(Work(schema.empty))
 
     def __enter__(self) -> Self:
         """Close at the end of a ``with``."""
@@ -147,6 +157,10 @@ class Store:
         return StartRow(new, row, (new.id, key.subject, key.wrapped) if key else None)
 
     # --- leases and appends -------------------------------------------------------------------
+
+    async def attend(self, owner: str, now: datetime) -> int:
+        """Say that ``owner`` is here as long as this store is open; free the leases of engines that have died."""
+        return await self.work(lambda backend: self._attendance.attend(backend, owner, now), tells=True)
 
     async def claim(self, owner: str, now: datetime, lease_seconds: float, limit: int) -> Claims:
         """Take up to ``limit`` due instances, with their journals; hear who knocked; learn what is due next."""

@@ -570,3 +570,132 @@ stored_credentials = Table(
     _number("stored_at", must=True),
     _must("stored_by"),
 )
+
+# --- Measures: what the metrics keep beside the projections -------------------------------------
+
+# Which rows of the projections the metrics look for. Each index holds only rows that have what it is about.
+Index(
+    "ix_steps_measured",
+    steps.c.step,
+    steps.c.done_at,
+    steps.c.duration_ms,
+    postgresql_where=steps.c.duration_ms.isnot(None),
+    sqlite_where=steps.c.duration_ms.isnot(None),
+)
+Index(
+    "ix_steps_failed",
+    steps.c.failed_at,
+    postgresql_where=steps.c.failed_at.isnot(None),
+    sqlite_where=steps.c.failed_at.isnot(None),
+)
+Index("ix_discrepancies_opened", discrepancies.c.opened_at)
+_UNDO_FAILED = journal.c.kind == text("'step.undo_failed'")
+Index("ix_journal_undo_failed", journal.c.at, postgresql_where=_UNDO_FAILED, sqlite_where=_UNDO_FAILED)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    _must("workflow"),
+    _must("version"),
+    _must("measure"),  # step, net, gross or seam
+    _must("name"),  # identity, identity>equipment, or entra-id>servicenow
+    _number("begins_at", must=True),
+    _number("spans_ms", must=True),  # an hour; a day once it is old
+    _number("executions", must=True),
+    _number("exceptions", must=True),
+    _number("total_ms", must=True),
+    _number("least_ms"),
+    _number("most_ms"),
+    _text("sketch"),
+    PrimaryKeyConstraint("workflow", "version", "measure", "name", "begins_at"),
+    **_BY_KEY,
+)
+Index("ix_rollups_begins", rollups.c.begins_at)
+
+baselines = Table(
+    "baselines",
+    metadata,
+    _must("workflow"),
+    _must("step"),
+    _must("family"),
+    _number("number", must=True),  # 1 is the frozen first one
+    _number("median_ms", must=True),
+    _number("p95_ms", must=True),
+    _number("samples", must=True),
+    _number("pinned_at", must=True),
+    _must("pinned_by"),
+    _text("because"),
+    PrimaryKeyConstraint("workflow", "step", "family", "number"),
+    **_BY_KEY,
+)
+
+manual_baselines = Table(
+    "manual_baselines",
+    metadata,
+    _text("workflow", primary_key=True),
+    _must("body"),
+    _number("recorded_at", must=True),
+    _must("recorded_by"),
+    **_BY_KEY,
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _text("id", primary_key=True),
+    _must("cause"),
+    _must("kind"),
+    _must("level"),
+    _must("status"),  # suspected, open or cleared
+    _must("workflow"),
+    _text("version"),
+    _text("step"),
+    _text("from_system"),
+    _text("to_system"),
+    _number("since", must=True),
+    _number("opened_at"),
+    _number("changed_at", must=True),
+    _number("cleared_at"),
+    _number("seen", must=True),  # evaluations in a row
+    _must("body"),
+    _number("acknowledged_at"),
+    _text("acknowledged_by"),
+    _text("note"),
+)
+_NOT_CLEARED = alerts.c.status != text("'cleared'")
+Index("ix_alerts_cause", alerts.c.cause, unique=True, postgresql_where=_NOT_CLEARED, sqlite_where=_NOT_CLEARED)
+Index("ix_alerts_status", alerts.c.status, alerts.c.changed_at)
+
+alert_mutes = Table(
+    "alert_mutes",
+    metadata,
+    _text("cause", primary_key=True),
+    _number("ends_at", must=True),
+    _must("because"),
+    _must("muted_by"),
+    _number("muted_at", must=True),
+    **_BY_KEY,
+)
+
+alert_messages = Table(
+    "alert_messages",
+    metadata,
+    _text("id", primary_key=True),
+    _must("alert"),
+    _must("event"),  # opened, raised or cleared
+    _must("route"),
+    _must("body"),
+    _number("made_at", must=True),
+    _number("tries", must=True),
+    _number("next_at"),  # null once sent or given up
+    _number("sent_at"),
+    _text("problem"),
+    **_BY_KEY,
+)
+Index(
+    "ix_alert_messages_due",
+    alert_messages.c.next_at,
+    postgresql_where=alert_messages.c.next_at.isnot(None),
+    sqlite_where=alert_messages.c.next_at.isnot(None),
+)
+Index("ix_alert_messages_alert", alert_messages.c.alert)

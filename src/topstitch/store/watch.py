@@ -56,6 +56,6 @@ class Watch:
             connection.execute("LISTEN topstitch")
             self._changed()
             while not self._stopping.is_set():
-                select.select([connection.fileno(), self._bell], [], [])
+                select.select([connection.fileno(), self._bell.fileno()], [], [])
                 if any(notice.payload != self._name for notice in connection.notifies(timeout=0)):
                     self._changed()

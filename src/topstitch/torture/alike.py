@@ -70,20 +70,27 @@ def _from(now: datetime, when: datetime | None) -> float | None:
 
 
 def _step(plan: Plan, state: InstanceState, step: StepState, now: datetime) -> Told:
-    told: Told = [step.status, step.effect, step.found, step.output is None, step.input is None, step.undo_failed]
-    if step.status in SETTLED:
-        told.append(step.carried)
-        told.append(step.decided)
-    else:
+    told: Told = [
+        step.status,
+        step.effect,
+        step.found,
+        step.output is None,
+        step.input is None,
+        step.undo_failed,
+        step.by_hand,
+        step.hand_tried,
+        step.decided,
+        step.carried,
+    ]
+    if step.status not in SETTLED:
         told += [
-            step.decided,
             step.payload_digest,
             step.asks,
             step.resolves,
-            step.carried,
             step.failure,
             _approval(step.approval, now),
             _from(now, step.wait_until),
+            _from(now, step.look_at),
             step.looked,
             len(step.signals),
             step.child,
@@ -91,11 +98,8 @@ def _step(plan: Plan, state: InstanceState, step: StepState, now: datetime) -> T
             step.started_at is None,
             _from(now, step.decided_at) if plan.steps[step.id].call else None,
         ]
-    followers = [plan.steps[name] for name in plan.steps[step.id].dependents]
-    if any(f.after and state.steps[f.id].status is StepStatus.WAITING for f in followers):
-        told.append(_from(now, step.settled_at))
-    if step.status is StepStatus.WAITING and not plan.steps[step.id].needs and plan.steps[step.id].after:
-        told.append(_from(now, state.context_done_at))
+        if step.status is StepStatus.WAITING and plan.steps[step.id].after:
+            told += [_from(now, state.steps[n].settled_at) for n in plan.steps[step.id].needs] or [_from(now, state.context_done_at)]
     return told
 
 
@@ -124,6 +128,7 @@ def _act(state: InstanceState, act: ActState, now: datetime) -> Told:
         *told,
         act.failure,
         act.attempt,
+        act.restarts,
         act.doubtful,
         act.unanswered,
         act.polls,

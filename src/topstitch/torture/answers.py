@@ -50,7 +50,7 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
         return [Choice("silent as before", 0, world, SILENT)]
     if f"send:{act}" in world.shut:
         return [Choice("unavailable as before", 0, world, BUSY)]
-    after, done = _arrives(arena, world, act, call, now)
+    after, done = _arrives(arena, state, world, act, call, now)
     choices = [
         Choice("ok", 0, after, done),
         Choice("refused", 1, world, NO),
@@ -92,14 +92,16 @@ def of_look_up(arena: Arena, state: InstanceState, world: World, call: LookUpCal
 def of_read(arena: Arena, state: InstanceState, world: World, call: ReadCall) -> list[Choice]:
     """Return the answers to a read: of the context, of a check, or after a write."""
     place, _, rest = call.key.partition("/")
-    if place == "context":
+    if "/send/" in call.key:
+        return _of_reading_step(arena, world, call)
+    if place == "@context":
         value = arena.outputs[f"{call.system}.{call.action}"]
         return [
             Choice("answers", 0, world, Outcome(result=Result.OK, value=value)),
             Choice("unavailable once", 1, world, BUSY, "context"),
             Choice("refused", 1, world, NO, "context"),
         ]
-    if place == "reconcile":
+    if place == "@reconcile":
         found = {"there": _covered_there(arena.plan, state, world, rest.split("/")[1])}
         return [
             Choice("answers", 0, world, Outcome(result=Result.OK, value=found)),
@@ -108,11 +110,24 @@ def of_read(arena: Arena, state: InstanceState, world: World, call: ReadCall) ->
     act = call.key.rpartition("/back/")[0]
     if f"back:{act}" in world.shut:
         return [Choice("unreadable as before", 0, world, BUSY)]
-    there = world.thing(target_of(act)).there > 0
+    there = any(world.thing(name).there for name in things_of(arena.plan, state, target_of(act)))
     return [
         Choice("answers", 0, world, Outcome(result=Result.OK, value={"there": there})),
         Choice("unreadable once", 1, world, BUSY, "back"),
         Choice("unreadable for good", 1, world.shutting(f"back:{act}"), BUSY, "back"),
+    ]
+
+
+def _of_reading_step(arena: Arena, world: World, call: ReadCall) -> list[Choice]:
+    act = call.key.rpartition("/send/")[0]
+    if f"send:{act}" in world.shut:
+        return [Choice("unavailable as before", 0, world, BUSY)]
+    value = arena.outputs[f"{call.system}.{call.action}"]
+    return [
+        Choice("answers", 0, world, Outcome(result=Result.OK, value=value)),
+        Choice("refused", 1, world, NO),
+        Choice("unavailable once", 1, world, BUSY),
+        Choice("unavailable for good", 1, world.shutting(f"send:{act}"), BUSY),
     ]
 
 
@@ -164,11 +179,21 @@ def target_of(act: str) -> str:
     return act.partition("/by_hand/")[0]
 
 
-def _arrives(arena: Arena, world: World, act: str, call: WriteCall, now: datetime) -> tuple[World, Outcome]:
+def things_of(plan: Plan, state: InstanceState, target: str) -> tuple[str, ...]:
+    """Return the things a call on ``target`` is about: every item's, when a step of many is meant as a whole."""
+    step = state.steps.get(target)
+    return step.acts if step is not None and step.acts and plan.steps[target].items is not None else (target,)
+
+
+def _arrives(arena: Arena, state: InstanceState, world: World, act: str, call: WriteCall, now: datetime) -> tuple[World, Outcome]:
     value = arena.outputs[f"{call.system}.{call.action}"]
     if act.endswith("/undo"):
-        return systems.taken_back(world, target_of(act)), Outcome(result=Result.OK, value=value)
-    if act.partition("/")[0] == "reconcile":
+        whole = things_of(arena.plan, state, target_of(act))
+        for name in whole:
+            if len(whole) == 1 or world.thing(name).hand:
+                world = systems.taken_back(world, name)
+        return world, Outcome(result=Result.OK, value=value)
+    if act.startswith("@reconcile/"):
         return world, Outcome(result=Result.OK, value=value)
     action = _action(arena.plan, call.system, call.action)
     return systems.written(world, act, action, call.idempotency_key, now, value)

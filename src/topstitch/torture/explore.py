@@ -8,7 +8,6 @@ the counts are the same). A bad schedule carries the choices that lead to it: ``
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -42,7 +41,7 @@ class BadSchedule:
     oracle: str
     said: str
     choices: str
-    """What ``replay`` takes: ``3:1,17:2`` is choice 1 at point 3 and choice 2 at point 17."""
+    """What ``replay`` takes: ``2/3:1,17:2`` is, of two faults, choice 1 at point 3 and choice 2 at point 17."""
     faults: tuple[str, ...]
     """The choices that were not the expected ones, in words."""
 
@@ -59,7 +58,8 @@ class Torture:
     seconds: float
     first: tuple[BadSchedule, ...]
     """One for each sort of badness, the first found."""
-    ends: Mapping[str, int]
+    finals: frozenset[tuple[str, tuple[str, ...]]]
+    """Every way an instance ended: its end and the status of each step."""
     simplified: tuple[str, ...]
     cut: bool
     """Whether the budget ended before the schedules did."""
@@ -77,7 +77,7 @@ class Torture:
 
 @dataclass(slots=True)
 class _Tally:
-    ends: Counter[str] = field(default_factory=Counter)
+    finals: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     first: dict[tuple[str, str], BadSchedule] = field(default_factory=dict)
     points: int = 0
 
@@ -124,7 +124,7 @@ def explore(
         points=walk.tally.points,
         seconds=stopwatch() - began,
         first=tuple(walk.tally.first.values()),
-        ends=dict(walk.tally.ends),
+        finals=frozenset(walk.tally.finals),
         simplified=arena.simplified,
         cut=cut,
     )
@@ -158,6 +158,13 @@ def _without_data(arena: Arena) -> list[str]:
     return []
 
 
+def payable(point: Point, left: int) -> Sequence[int]:
+    """Return the choices that can be paid for with the faults that are left."""
+    if len(point.options) == 1:
+        return (0,)
+    return [index for index, option in enumerate(point.options) if option[1] <= max(left, 0)]
+
+
 class _Walk:
     def __init__(self, walker: Walker, faults: int, merge: Merge, bound: float | None) -> None:
         self.walker, self.faults, self.merge, self.bound = walker, faults, merge, bound
@@ -167,7 +174,8 @@ class _Walk:
 
     def all(self, until: float | None, *, stop_at_first: bool) -> tuple[int, int, bool]:
         """Return how many schedules there are, how many are bad, and whether time ran out first."""
-        stack = self._stack = [_Frame(self.top(), self._payable(self.top(), self.faults), [])]
+        top = self.walker.top(self.faults)
+        stack = self._stack = [_Frame(top, payable(top, self.faults), [])]
         while stack:
             frame = stack[-1]
             if (until is not None and stopwatch() > until) or (stop_at_first and self.tally.first):
@@ -183,17 +191,6 @@ class _Walk:
             stack[-1].schedules += frame.schedules
             stack[-1].bad += frame.bad
         raise AssertionError("the stack holds at least its first frame")
-
-    def top(self) -> Point:
-        """Return the first choice of every schedule: what the conditions say."""
-        variants = self.walker.arena.variants
-        options = [(variant.name, variant.cost) for variant in variants]
-        return Point("conditions", options, lambda index: self.walker.begin(variants[index], self.faults))
-
-    def _payable(self, point: Point, left: int) -> Sequence[int]:
-        if left > 0 and len(point.options) > 1:
-            return [index for index, option in enumerate(point.options) if option[1] <= left]
-        return [index for index, option in enumerate(point.options) if option[1] <= 0] if len(point.options) > 1 else (0,)
 
     def _take(self, frame: _Frame) -> None:
         keys: list[bytes] = []
@@ -215,7 +212,7 @@ class _Walk:
         for _ in range(POINTS_MAX):
             if node.ended:
                 judge(self.walker.arena.plan, node, self.bound)
-                self.tally.ends[str(node.state.ended)] += 1
+                self.tally.finals.add((str(node.state.ended), tuple(s.status.value for s in node.state.steps.values())))
                 return 1, 0
             if self.merge != "never" and node.begins:
                 key = self._key(node)
@@ -225,7 +222,7 @@ class _Walk:
                 keys.append(key)
             self.tally.points += 1
             point = self.walker.expand(node)
-            options = self._payable(point, node.left)
+            options = payable(point, node.left)
             if len(options) > 1:
                 if len(self._stack) > POINTS_MAX:
                     break
@@ -250,7 +247,7 @@ class _Walk:
         self.tally.first[name] = BadSchedule(
             oracle=broken.oracle,
             said=broken.said,
-            choices=",".join(f"{i}:{at}" for i, at, _ in taken) or "none",
+            choices=f"{self.faults}/" + ",".join(f"{i}:{at}" for i, at, _ in taken),
             faults=tuple(f"{point.what}: {point.options[at][0]}" for _, at, point in taken),
         )
 

@@ -8,6 +8,7 @@ every point of every schedule, and a restart may go on with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from topstitch import lifecycle
@@ -43,6 +44,9 @@ class PaperJournal:
             raise BrokenError("refolded", f"{kinds}: the state folded from the bytes is another than the one in memory")
 
 
+_actor = lru_cache(maxsize=256)(parse_actor)
+
+
 def reread(draft: Draft) -> Record:
     """Return a draft as a record that went through its canonical bytes."""
     return Record(
@@ -50,7 +54,7 @@ def reread(draft: Draft) -> Record:
         seq=0,
         kind=draft.kind,
         at=parse_time(rfc3339(draft.at)),
-        actor=parse_actor(str(draft.actor)),
+        actor=_actor(str(draft.actor)),
         stage=Stage(draft.stage),
         step=draft.step,
         body=parse(canonical_bytes(draft.body)),

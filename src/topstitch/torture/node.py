@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from topstitch.model.orders import Call, Orders, Outcome
+from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState
 from topstitch.torture.world import World
 
@@ -43,6 +44,10 @@ class Node:
     todo: tuple[Call, ...] = ()
     orders: Orders | None = None
     """What the core wants, when it has been asked already."""
+    wrote: tuple[Draft, ...] = ()
+    """What has just been written to the journal; told by ``replay``, of no weight for the future."""
+    restarted: bool = False
+    """Whether a new engine has just taken the instance up."""
 
     @property
     def ended(self) -> bool:

@@ -95,7 +95,7 @@ def _left_open(state: InstanceState) -> Iterator[tuple[str, str]]:
 
 
 def _of_step(plan: StepPlan, state: InstanceState, step: StepState, world: World) -> Iterator[tuple[str, str]]:
-    if plan.act is None:
+    if plan.act is None or not plan.act.action.writes:
         return
     for name in step.acts or (step.id,):
         thing = world.thing(name)
@@ -127,7 +127,7 @@ def _by_status(plan: StepPlan, step: StepState, name: str, world: World) -> Iter
         case StepStatus.UNDONE | StepStatus.UNDONE_BY_HAND:
             if ours or (thing.foreign and thing.hand):
                 yield "orphan", f"{step.id} says {step.status}, and {name} is still there"
-            if thing.foreign and thing.there:
+            if thing.foreign and thing.there and len(step.acts) <= 1:
                 yield "declared", f"{step.id} says {step.status}, but {name} was there before us and is kept"
         case _:
             pass

@@ -60,7 +60,8 @@ def _said_so(arena: Arena, journal: Journal, node: Node, world: World, drafts: t
     for draft in drafts:
         state = lifecycle.fold(arena.plan, state, draft)
     journal.check(node.state, drafts, state)
-    return Node(state, world, node.now, node.left - cost, node.flying, orders=None if drafts else node.orders)
+    orders = None if drafts else node.orders
+    return Node(state, world, node.now, node.left - cost, node.flying, orders=orders, wrote=drafts)
 
 
 def _time(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, kinds: frozenset[str]) -> Point:

@@ -9,7 +9,6 @@ a schedule can be left and taken up again anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -54,6 +53,12 @@ class Walker:
     kinds: frozenset[str]
     """Which faults are tried; see ``FAULT_KINDS``."""
 
+    def top(self, faults: int) -> Point:
+        """Return the first choice of every schedule: what the conditions say."""
+        variants = self.arena.variants
+        options = [(variant.name, variant.cost) for variant in variants]
+        return Point("conditions", options, lambda index: self.begin(variants[index], faults))
+
     def begin(self, variant: Variant, faults: int) -> Node:
         """Return the first node of the schedules in which the conditions say what ``variant`` says."""
         plan = self.arena.plan
@@ -63,7 +68,7 @@ class Walker:
         before = lifecycle.initial(plan, INSTANCE)
         state = lifecycle.fold(plan, before, first)
         self.journal.check(before, (first,), state)
-        return Node(state, World(), START, faults - variant.cost)
+        return Node(state, World(), START, faults - variant.cost, wrote=(first,))
 
     def expand(self, node: Node) -> Point:
         """Return the choices at ``node``."""
@@ -124,11 +129,11 @@ class Walker:
         def take(choice: int) -> Node:
             match choice:
                 case 0:
-                    return Node(after, world, node.now, node.left, node.flying, orders=rest)
+                    return Node(after, world, node.now, node.left, node.flying, orders=rest, wrote=tuple(drafts))
                 case 1:
                     return _restarted(node, node.state, node.world)
                 case _:
-                    return _restarted(node, after, world)
+                    return _restarted(node, after, world, tuple(drafts))
 
         crashes = "crash" in self.kinds and not orders.ended
         return Point("write " + ", ".join([draft.kind for draft in drafts]), WRITTEN if crashes else WRITTEN[:1], take)
@@ -167,10 +172,10 @@ class Walker:
                 return [Choice("told", 0, world, answers.OK)]
 
 
-def _restarted(node: Node, state: InstanceState, world: World) -> Node:
+def _restarted(node: Node, state: InstanceState, world: World, wrote: tuple[Draft, ...] = ()) -> Node:
     """Return the node at which a new engine takes the instance up from its journal."""
     recovers = any(act.status is ActStatus.SENT for act in state.acts.values())
-    return Node(state, world, node.now, node.left - 1, recovers=recovers)
+    return Node(state, world, node.now, node.left - 1, recovers=recovers, wrote=wrote, restarted=True)
 
 
 _VERBS: Final[dict[type[Any], str]] = {
@@ -183,4 +188,3 @@ _VERBS: Final[dict[type[Any], str]] = {
     StartCall: "start",
     ReportCall: "report",
 }
-Expand = Callable[[Node], Point]

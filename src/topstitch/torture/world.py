@@ -96,7 +96,8 @@ def taken_back(world: World, target: str) -> World:
     thing = world.thing(target)
     if not thing.there:
         return world
-    after = world.with_thing(target, replace(thing, there=0))
+    theirs = 1 if thing.foreign and thing.there > 1 else 0
+    after = world.with_thing(target, replace(thing, there=theirs))
     return replace(after, undone=(*world.undone, target))
 
 
@@ -111,7 +112,8 @@ def by_hand(world: World, act: str, action: ActionContract, *, looks: bool) -> W
 
 def by_hand_undone(world: World, act: str) -> World:
     """Return the world after a person took it back."""
-    return world.with_thing(act, replace(world.thing(act), there=0))
+    thing = world.thing(act)
+    return world.with_thing(act, replace(thing, there=1 if thing.foreign and thing.there > 1 else 0))
 
 
 def looked_up(world: World, act: str, action: ActionContract, now: datetime, value: Any) -> Outcome:  # noqa: ANN401

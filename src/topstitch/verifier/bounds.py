@@ -42,7 +42,7 @@ def doubt_seconds(act: ActPlan) -> float:
     if not act.can_look_up:
         return 0.0
     asking = LOOK_UP_RETRY.attempts * act.timeout_seconds + waits_seconds(LOOK_UP_RETRY)
-    return 2 * asking + act.action.settle_seconds
+    return (2 if act.action.settle_seconds else 1) * asking + act.action.settle_seconds
 
 
 def try_seconds(act: ActPlan) -> float:
@@ -50,6 +50,12 @@ def try_seconds(act: ActPlan) -> float:
     guard = act.retry.attempts * act.timeout_seconds + waits_seconds(act.retry) if act.looks_first else 0.0
     tries = act.retry.attempts * (act.timeout_seconds + doubt_seconds(act)) + waits_seconds(act.retry)
     return guard + tries + doubt_seconds(act)
+
+
+def plain_seconds(act: ActPlan) -> float:
+    """Return how long a write may take of which every answer arrives: its tries, its waits, its read-backs."""
+    tries = act.retry.attempts * act.timeout_seconds + waits_seconds(act.retry)
+    return tries * (2 if act.looks_first else 1) + confirm_seconds(act)
 
 
 def confirm_seconds(act: ActPlan) -> float:

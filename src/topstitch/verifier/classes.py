@@ -92,6 +92,8 @@ class OutcomeClass:
     """Whether an approval came before."""
     machine_seconds: float = 0
     human_seconds: float = 0
+    approval_seconds: float = 0
+    """The share of ``human_seconds`` that the approval may take."""
     path: Path = field(default=())
     """Where the definition says what follows."""
 
@@ -139,7 +141,7 @@ def _of_step(step: StepPlan) -> Iterator[OutcomeClass]:
 def _done(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
     effect = Effect.APPLIED if step.act is not None and step.act.action.writes else Effect.NONE
     machine, human = bounds.carry_seconds(step), bounds.approval_seconds(step)
-    done = OutcomeClass(
+    yield OutcomeClass(
         step=step.id,
         case=Case.DONE,
         status=StepStatus.DONE,
@@ -147,11 +149,11 @@ def _done(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
         effect=effect,
         told=step.tell,
         asked=step.approval is not None,
-        machine_seconds=machine,
+        machine_seconds=bounds.plain_seconds(step.act) if step.act else machine,
         human_seconds=human,
+        approval_seconds=human,
         path=here,
     )
-    yield done
     if step.wait is not None:
         yield OutcomeClass(
             step=step.id,
@@ -173,6 +175,7 @@ def _done(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
             told=step.tell,
             machine_seconds=machine,
             human_seconds=human,
+            approval_seconds=human,
             path=here,
         )
 
@@ -198,6 +201,7 @@ def _ended(step: StepPlan, case: Case, ending: EndingPlan, faults: int, path: Pa
         told=ending.tell,
         asked=True,
         human_seconds=bounds.approval_seconds(step),
+        approval_seconds=bounds.approval_seconds(step),
         path=path,
     )
 
@@ -237,6 +241,7 @@ def _compensated(step: StepPlan, here: Path, case: Case, effect: Effect, machine
         "actions": tuple(f"{act.system}.{act.action.name}" for act in actions),
         "asked": step.approval is not None and case is not Case.EXPRESSION,
         "machine_seconds": machine + sum(bounds.act_seconds(act) for act in actions),
+        "approval_seconds": bounds.approval_seconds(step),
         "human_seconds": bounds.approval_seconds(step) + max((bounds.task_seconds(t, step.act) for t in tasks), default=0),
     }
     good = OutcomeClass(

@@ -22,7 +22,12 @@ from topstitch.verifier.words import label
 
 State = tuple[int, int, tuple[int, ...]]
 """The mode, the faults so far, and the place of each step, as a number."""
-FORWARD, UNDOING, ENDED = 0, 1, 2
+FORWARD, TURNING_BACK, STOPPING, UNDOING, COMPLETED, ROLLED_BACK, STOPPED = range(7)
+RESTS: Final = {TURNING_BACK: UNDOING, STOPPING: STOPPED}
+"""Modes in which nothing new begins, and what follows once everything has come to rest."""
+ENDS: Final = frozenset({COMPLETED, ROLLED_BACK, STOPPED})
+MODES: Final = {Disposition.CONTINUE: FORWARD, Disposition.ROLLBACK: TURNING_BACK, Disposition.STOP: STOPPING}
+END: Final = "end"
 STATES_MAX: Final = 2_000_000
 Place = tuple[StepStatus, Effect]
 WAITING: Final[Place] = (StepStatus.WAITING, Effect.NONE)
@@ -30,7 +35,7 @@ NOT_RUN: Final[Place] = (StepStatus.NOT_RUN, Effect.NONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Final_:
+class Finish:
     """One way an instance can end: its end, and the status of every step."""
 
     end: InstanceEnd
@@ -52,7 +57,7 @@ class Explored:
     kept: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """``(step that rolls back, irreversible step that had happened)`` and the shortest way there."""
     succeeded: set[str] = field(default_factory=set)
-    finals: set[Final_] = field(default_factory=set)
+    finals: set[Finish] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,6 @@ class Explorer:
         self.undone = {s: self._number((s, Effect.NONE)) for s in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)}
         self.undo_open = self._number((StepStatus.UNDO_OPEN, Effect.APPLIED))
         self.kept = self._number((StepStatus.KEPT, Effect.APPLIED))
-        self.happened = [n for n, (status, _) in enumerate(self.places) if status in SUCCEEDED]
         self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
         self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
         self._cost_of_turning = [
@@ -97,7 +101,7 @@ class Explorer:
             if len(came) > states_max or (len(came) % 256 == 0 and stopwatch() - began > seconds_max):
                 found.complete = False
                 break
-            if state[0] == ENDED:
+            if state[0] in ENDS:
                 self._note_end(state, came, found)
                 continue
             stuck = True
@@ -122,48 +126,47 @@ class Explorer:
             yield from self._undos(used, steps, faults)
             return
         waiting = [i for i, place in enumerate(steps) if place == 0]
+        if mode in RESTS:
+            yield from self._rests(mode, used, steps, waiting, faults)
+            return
         if not waiting:
-            yield "end", (ENDED, 0, steps)
+            yield END, (COMPLETED, 0, steps)
             return
         ready = [i for i in waiting if all(steps[n] != 0 for n in self.needs[i])]
         if self.reduce and not any(faults is None or used + self._cost_of_turning[i] <= faults for i in waiting if self.turns[i]):
             ready = ready[:1]
         for i in ready:
-            if any(self.places[steps[n]][0] not in SUCCEEDED for n in self.needs[i]):
+            if not self._may_run(i, steps):
                 yield (i, "not run: a step it needs did not happen"), (FORWARD, used, _with(steps, i, 1))
                 continue
             for move in self.moves[i]:
                 cost = used + move.faults if faults is not None else 0
-                if faults is not None and cost > faults:
-                    continue
-                after = _with(steps, i, move.place)
-                match move.then:
-                    case Disposition.CONTINUE:
-                        yield move.what, (FORWARD, cost, after)
-                    case Disposition.ROLLBACK:
-                        yield from self._turned(UNDOING, move.what, i, cost, after, faults)
-                    case Disposition.STOP:
-                        yield from self._turned(ENDED, move.what, i, cost, after, faults)
+                if faults is None or cost <= faults:
+                    yield move.what, (MODES[move.then], cost, _with(steps, i, move.place))
 
-    def _turned(
-        self, mode: int, what: OutcomeClass, turner: int, used: int, steps: tuple[int, ...], faults: int | None
+    def _may_run(self, step: int, steps: tuple[int, ...]) -> bool:
+        return all(self.places[steps[n]][0] in SUCCEEDED for n in self.needs[step])
+
+    def _rests(
+        self, mode: int, used: int, steps: tuple[int, ...], waiting: list[int], faults: int | None
     ) -> Iterator[tuple[object, State]]:
-        """Come to rest: nothing new begins; one step that was on its way may end without being completed."""
-        rest = tuple(place or 1 for place in steps)
-        marked = (turner + 1) * 2 + (mode == UNDOING)
-        yield what, (mode, marked, rest) if mode == ENDED else (mode, used, rest)
-        for i, place in enumerate(steps):
-            if place != 0 or any(self.places[steps[n]][0] not in SUCCEEDED for n in self.needs[i]):
-                continue
-            for number, cost in self.in_flight[i]:
-                if faults is None or used + cost <= faults:
-                    spent = used + cost if faults is not None else 0
-                    yield (what, i), (mode, marked if mode == ENDED else spent, _with(rest, i, number))
+        """Come to rest, one step after the other: not run, or left as it is when it was on its way."""
+        if not waiting:
+            yield END, (RESTS[mode], used if mode == TURNING_BACK else 0, steps)
+            return
+        i = waiting[0]
+        yield END, (mode, used, _with(steps, i, 1))
+        if not self._may_run(i, steps):
+            return
+        for number, cost in self.in_flight[i]:
+            if faults is None or used + cost <= faults:
+                spent = used + cost if faults is not None else 0
+                yield (i, "was on its way, and is given up"), (mode, spent, _with(steps, i, number))
 
     def _undos(self, used: int, steps: tuple[int, ...], faults: int | None) -> Iterator[tuple[object, State]]:
         live = next((i for i in self.order if self._is_there(i, steps[i])), None)
         if live is None:
-            yield "end", (ENDED, 1, steps)
+            yield END, (ROLLED_BACK, 0, steps)
             return
         if self.plan.steps[self.ids[live]].undo is None:
             yield (live, "cannot be undone"), (UNDOING, used, _with(steps, live, self.kept))
@@ -187,23 +190,11 @@ class Explorer:
 
     def _note_end(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
         statuses = tuple(self.places[place][0] for place in state[2])
-        end = self._end_of(state, statuses, came)
-        found.finals.add(Final_(end=end, statuses=statuses))
+        end = _end_of(state[0], statuses)
+        found.finals.add(Finish(end=end, statuses=statuses))
         found.succeeded.update(name for name, status in zip(self.ids, statuses, strict=True) if status in SUCCEEDED)
         if end not in found.ends:
             found.ends[end] = self._way(state, came)
-
-    def _end_of(
-        self, state: State, statuses: tuple[StepStatus, ...], came: Mapping[State, tuple[State, object] | None]
-    ) -> InstanceEnd:
-        del came
-        if state[1] == 1:
-            left = any(status in (StepStatus.UNDO_OPEN, StepStatus.KEPT) for status in statuses)
-            return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS if left else InstanceEnd.ROLLED_BACK
-        if state[1] > 1:
-            return InstanceEnd.STOPPED
-        clean = all(status in IN_ORDER for status in statuses)
-        return InstanceEnd.COMPLETED if clean else InstanceEnd.COMPLETED_WITH_EXCEPTIONS
 
     def _note_kept(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
         before, what = came[state] or (state, "")
@@ -219,8 +210,7 @@ class Explorer:
         while at is not None and (step := came[at]) is not None:
             before, what = step
             if before[0] == FORWARD:
-                turned = what[0] if isinstance(what, tuple) else what
-                return turned.step if isinstance(turned, OutcomeClass) else ""
+                return what.step if isinstance(what, OutcomeClass) else ""
             at = before
         return ""
 
@@ -229,7 +219,7 @@ class Explorer:
         at = state
         while (step := came[at]) is not None:
             before, what = step
-            if what != "end":
+            if what != END:
                 way.append(self._told(what))
             at = before
         return tuple(reversed(way))
@@ -237,8 +227,6 @@ class Explorer:
     def _told(self, what: object) -> str:
         if isinstance(what, OutcomeClass):
             return f"{what.step}: {label(what)}"
-        if isinstance(what, tuple) and isinstance(what[0], OutcomeClass):
-            return f"{what[0].step}: {label(what[0])} (while {self.ids[what[1]]} was on its way, and is given up)"
         number, said = what  # type: ignore[misc]
         verb = "undo " if said == "undone" or "undo" in said else ""
         return f"{verb}{self.ids[number]}: {said}"
@@ -268,6 +256,18 @@ class Explorer:
         if step.act is not None:
             left.add((StepStatus.GIVEN_UP, Effect.NONE))
         return [(self._number(place), 1) for place in sorted(left)]
+
+
+def _end_of(mode: int, statuses: tuple[StepStatus, ...]) -> InstanceEnd:
+    match mode:
+        case 6:  # STOPPED
+            return InstanceEnd.STOPPED
+        case 5:  # ROLLED_BACK
+            left = any(status in (StepStatus.UNDO_OPEN, StepStatus.KEPT) for status in statuses)
+            return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS if left else InstanceEnd.ROLLED_BACK
+        case _:
+            clean = all(status in IN_ORDER for status in statuses)
+            return InstanceEnd.COMPLETED if clean else InstanceEnd.COMPLETED_WITH_EXCEPTIONS
 
 
 def _with(steps: tuple[int, ...], index: int, place: int) -> tuple[int, ...]:

@@ -10,12 +10,12 @@ from typing import Final, assert_never
 from topstitch.foundation.timetext import duration_text
 from topstitch.model.instance import Disposition, StepStatus
 from topstitch.plan.plan import Plan, TaskPlan
-from topstitch.verifier.classes import Case, Effect, OutcomeClass
+from topstitch.verifier.classes import FAILURES, Case, Effect, OutcomeClass
 
 DISPOSITIONS: Final = {
     Disposition.CONTINUE: "the rest goes on",
     Disposition.ROLLBACK: "everything done so far is taken back",
-    Disposition.STOP: "nothing new is started; what is done stays, and a case is opened",
+    Disposition.STOP: "nothing new is started; what is done stays",
 }
 STATUSES: Final = {
     StepStatus.DONE: "done",
@@ -92,19 +92,20 @@ LABELS: Final = {
 }
 
 
-def follows(one: OutcomeClass) -> str:
-    """Return what is done about it: whom it is given to, what is noted, what becomes of the instance."""
+def follows(one: OutcomeClass, *, turn: bool = True) -> str:
+    """Return what is done about it: whom it is given to, what is noted; with ``turn``, what becomes of the instance."""
     parts: list[str] = []
     if one.case is Case.DONE_AFTER_DOUBT:
         parts.append("look it up, go on")
-    parts += [_task(task, first=one.effect is not Effect.NONE and one.by_hand is False) for task in one.tasks]
+    parts += [_task(task, first=one.effect in (Effect.APPLIED, Effect.UNKNOWN)) for task in one.tasks]
     parts += [f"then {action}" for action in one.actions]
     if one.told:
         parts.append(f"tell {' and '.join(one.told)}")
     parts += [f"flag {flag}" for flag in one.flags]
-    if one.then is not Disposition.CONTINUE:
+    if turn and one.then is not Disposition.CONTINUE:
         parts.append(DISPOSITIONS[one.then])
-    return "; ".join(parts) or DISPOSITIONS[Disposition.CONTINUE]
+        parts += ["a case is opened"] if one.then is Disposition.STOP and one.case in FAILURES else []
+    return "; ".join(parts) or (DISPOSITIONS[Disposition.CONTINUE] if turn else "")
 
 
 def _task(task: TaskPlan, *, first: bool) -> str:

@@ -20,7 +20,7 @@ def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def draft(  # noqa: PLR0917 -- a test reads better without the names
+def draft(
     kind: str,
     step: str | None = None,
     body: Mapping[str, Any] | None = None,

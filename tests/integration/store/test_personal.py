@@ -63,7 +63,7 @@ async def test_after_an_erasure_new_personal_values_get_a_new_key(store: Store) 
     assert bodies[1:] == [{"a": "Dana"}, {"a": "Kim"}]
 
 
-async def test_the_key_file_is_made_once_and_is_its_owners_alone(store: Store, key_file: Path) -> None:
+def test_the_key_file_is_made_once_and_is_its_owners_alone(store: Store, key_file: Path) -> None:
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
 

@@ -50,14 +50,16 @@ SQLITE = (
     'SELECT name, type, "notnull", dflt_value, pk FROM pragma_table_info(?)',
     "SELECT strict, wr FROM pragma_table_list WHERE name = ?",
     "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? ORDER BY name",
-    'SELECT l.name, l."unique", l.partial, i.name FROM pragma_index_list(?) l, pragma_index_info(l.name) i'
-    " ORDER BY l.name, i.seqno",
+    'SELECT name, "unique", partial FROM pragma_index_list(?) ORDER BY name',
 )
-POSTGRES = (
+POSTGRES_COLUMNS = (
     "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,"
     " pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a LEFT JOIN pg_attrdef d"
     " ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = ?::regclass AND a.attnum > 0"
-    " ORDER BY a.attnum",
+    " ORDER BY a.attnum"
+)
+POSTGRES = (
+    POSTGRES_COLUMNS,
     "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ?::regclass ORDER BY conname",
     "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ? ORDER BY indexname",
 )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine
-
 from topstitch.foundation.errors import NotAllowedError
 from topstitch.governance.agents import (
     NEVER,
@@ -47,7 +47,10 @@ PROPOSAL = Proposal(
 )
 
 
-def demands(spent: Spent = Spent(), rates: Any = None, **changes: Any) -> Ruling:
+NOTHING = Spent()
+
+
+def demands(spent: Spent = NOTHING, rates: Any = None, **changes: Any) -> Ruling:
     return limits(decided_by(FIXER, replace(PROPOSAL, **changes), spent, rates or {}))
 
 

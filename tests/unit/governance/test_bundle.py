@@ -35,9 +35,10 @@ def findings(text: str, head: str = HEAD) -> list[str]:
 
 
 def test_a_bundle_may_be_one_file_or_many_and_is_the_same_one() -> None:
-    rules = "soft: [{id: a, when: step.risk == 4, approve: {from: owner}}]\nhard: [{id: b, when: calendar.freeze, deny: No}]\n"
-    one = load_bundle({"all.yaml": HEAD + "# said so\n" + rules})
-    two = load_bundle({"z.yaml": HEAD, "a.yaml": rules.split("\n")[1], "b.yaml": rules.split("\n")[0]})
+    soft = "soft: [{id: a, when: step.risk == 4, approve: {from: owner}}]\n"
+    hard = "hard: [{id: b, when: calendar.freeze, deny: No}]\n"
+    one = load_bundle({"all.yaml": HEAD + "# said so\n" + soft + hard})
+    two = load_bundle({"z.yaml": HEAD, "a.yaml": hard, "b.yaml": soft})
     assert one.digest == two.digest
     assert one.digest.startswith("sha256:")
     assert load_bundle({"x.yaml": HEAD}).digest != one.digest
@@ -90,7 +91,7 @@ def test_what_is_no_bundle_is_named_with_its_place(text: str, said: str) -> None
 
 
 def test_a_bundle_without_tests_is_refused_and_so_is_one_that_lacks_a_tier() -> None:
-    assert any("a bundle without tests is refused" in one for one in findings("", HEAD.split("tests:")[0]))
+    assert any("a bundle without tests is refused" in one for one in findings("", HEAD.split("tests:", maxsplit=1)[0]))
     assert any(
         "the bundle has no tests" in one for one in findings("", HEAD.replace("[{given: {}, then: auto}]", "[]"))
     )

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, refused
-
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.governance.by_hand import could_not, finished
 from topstitch.model.kinds import Kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -42,9 +42,9 @@ def test_holidays_are_those_of_the_country_that_is_asked_for() -> None:
     assert SHIPPED.add(friday, HOUR, "DE") == at("2026-04-07T15:00Z")
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2027, 6, 1)), st.integers(1, 200 * HOUR))
-def test_as_much_working_time_has_passed_as_was_asked_for(start: datetime, seconds: int) -> None:
-    begin = start.replace(microsecond=0, tzinfo=UTC)
+@given(st.integers(0, 500 * 24 * HOUR), st.integers(1, 200 * HOUR))
+def test_as_much_working_time_has_passed_as_was_asked_for(start: int, seconds: int) -> None:
+    begin = at("2026-01-01T00:00Z") + timedelta(seconds=start)
     end = SHIPPED.add(begin, seconds)
     assert end >= begin + timedelta(seconds=seconds)
     assert SHIPPED.worked(begin, end) == timedelta(seconds=seconds)

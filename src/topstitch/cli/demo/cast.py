@@ -115,7 +115,11 @@ SUFFERER: Final = HIRES[4]
 """Whose order ServiceNow refuses."""
 VICTIM: Final = HIRES[0]
 """Whose account somebody changes behind the engine's back."""
-OUTAGE: Final = {"kind": "503", "match": {"method": "POST", "path": "add_to_cart|order_now", "body": SUFFERER.worker_id}}
+OUTAGE: Final = {
+    "kind": "503",
+    "match": {"method": "POST", "path": "add_to_cart|order_now", "body": f"{SUFFERER.worker_id}.*topstitch_key"},
+}
+"""ServiceNow's API takes no order for this hire; its portal, where people order, does."""
 BY_HAND_AFTER: Final = timedelta(minutes=15)
 """How long after the task IT operations has ordered in the portal."""
 PLANTED_AFTER: Final = timedelta(minutes=95)

@@ -32,6 +32,7 @@ class Story:
         self._names: dict[str, str] = {}
         self._tellers: dict[str, Teller] = {}
         self._heard = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     async def forget_the_past(self) -> int:
         """Skip what was recorded before; return how many records that is."""
@@ -55,6 +56,10 @@ class Story:
 
     async def catch_up(self) -> None:
         """Tell what is new."""
+        async with self._telling:
+            await self._tell_new()
+
+    async def _tell_new(self) -> None:
         store = self._house.ports.store
         page = await instances.stored_records(store, after_position=self._position, limit=PAGE)
         if not page:

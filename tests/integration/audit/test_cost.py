@@ -1,0 +1,41 @@
+"""What the audit costs stays within the budgets, and many processes verify as one does."""
+
+from __future__ import annotations
+
+from support.trail import Trail
+
+from topstitch.audit import bench, verify as verifying
+from topstitch.audit.verify import verify
+from topstitch.store.ledger_reader import open_ledger
+
+
+def test_the_audit_costs_less_than_ten_microseconds_a_record_and_verifies_100000_a_second() -> None:
+    figures = bench.measure(instances=100)
+    assert figures.overhead_us < 10, figures
+    assert figures.verify_per_cpu_second > 100_000, figures
+    assert figures.sequence_us < 60, figures
+
+
+async def test_several_processes_find_what_one_finds(trail: Trail, monkeypatch) -> None:
+    names = await trail.write(instances=12, rounds=2)
+    monkeypatch.setattr(verifying, "JOBS_FROM_RECORDS", 0)
+    with open_ledger(trail.store) as reader:
+        seen: list[int] = []
+        verdict = verify(reader, keys=[trail.key.key], jobs=2, progress=seen.append)
+        assert verdict.whole, verdict.lines()
+        assert (verdict.records, verdict.instances, seen[-1]) == (60, 12, 60)
+    await trail.store.work(lambda b: b.execute("UPDATE journal SET hash = ? WHERE instance = ? AND seq = 2", ("0" * 64, names[5])))
+    with open_ledger(trail.store) as reader:
+        one, two = (verify(reader, keys=[trail.key.key], jobs=jobs).first for jobs in (1, 2))
+    assert one == two
+    assert one is not None
+    assert (one.instance, one.seq) == (names[5], 2)
+
+
+async def test_spans_divide_all_instances(trail: Trail) -> None:
+    names = await trail.write(instances=7, rounds=1, each=1)
+    with open_ledger(trail.store) as reader:
+        spans = reader.spans(records=4)
+        found = [row[0] for span in spans for rows in reader.journal(span) for row in rows]
+    assert len(spans) > 2
+    assert sorted(found) == sorted(names * 2)

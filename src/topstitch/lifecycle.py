@@ -27,10 +27,8 @@ from topstitch.attempts.fold import FOLDS as ACT_FOLDS
 from topstitch.attempts.machine import Turn
 from topstitch.context import decide as context
 from topstitch.context.fold import FOLDS as CONTEXT_FOLDS
-from topstitch.execution import decide as execution
-from topstitch.execution import operate as commands
-from topstitch.execution.fold import FOLDS as EXECUTION_FOLDS
-from topstitch.execution.fold import PLANNED
+from topstitch.execution import decide as execution, operate as commands
+from topstitch.execution.fold import FOLDS as EXECUTION_FOLDS, PLANNED
 from topstitch.execution.operate import Command
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import RequestError
@@ -45,8 +43,7 @@ from topstitch.model.record import ENGINE, Actor, Draft, Path, Record, Stage
 from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import Plan
-from topstitch.reconciliation import decide as reconciliation
-from topstitch.reconciliation import tickets
+from topstitch.reconciliation import decide as reconciliation, tickets
 from topstitch.reconciliation.fold import FOLDS as RECONCILIATION_FOLDS
 
 TURNS_MAX: Final = 500
@@ -90,7 +87,14 @@ def begin(
         body["parent"], body["parent_step"] = parent
     personal: tuple[Path, ...] = (("title",), *paths_in(body, tuple(("data", *p) for p in trigger.personal)))
     del instance
-    return Draft(kind=Kind.STARTED, at=now, actor=Actor(ENGINE.kind, "trigger"), stage=Stage.TRIGGER, body=body, personal=personal)
+    return Draft(
+        kind=Kind.STARTED,
+        at=now,
+        actor=Actor(ENGINE.kind, "trigger"),
+        stage=Stage.TRIGGER,
+        body=body,
+        personal=personal,
+    )
 
 
 def decide(plan: Plan, state: InstanceState, now: datetime) -> Orders:

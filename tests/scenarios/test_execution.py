@@ -49,19 +49,50 @@ async def test_E03_a_write_that_was_accepted_and_not_stored_is_not_done(world: W
     assert (failed[0].step, failed[0].body["failure"]) == ("welcome_chat", "disagrees")
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("    needs: [identity]\n    risk: 2\n", "    risk: 2\n    after: {welcome_chat: 1m}\n", "identity"),
-        ("  welcome_chat:\n", "  welcome_chat:\n", ""),
-    ],
-)
-async def test_E04_what_a_step_uses_it_must_need(world: World, old: str, new: str, words: str):
+def _messages(world: World, old: str, new: str) -> str:
+    """Return what the checker says of the onboarding with one place changed."""
     text = ONBOARDING.read_text()
-    broken = text.replace("    needs: [identity]\n    when:", "    when:", 1) if words else text
-    result = check(load(broken, "x.yaml"), world.registry.contracts())
-    messages = " ".join(f.message for f in result.errors)
-    assert ("crm_assignment" in messages and "identity" in messages) if words else not result.errors
+    assert old in text
+    return " ".join(f.message for f in check(load(text.replace(old, new, 1), "x.yaml"), world.registry.contracts()).errors)
+
+
+async def test_E04_a_step_that_uses_what_it_does_not_need_does_not_publish(world: World):
+    said = _messages(world, "    needs: [identity]\n    when:", "    when:")
+    assert "crm_assignment" in said
+    assert "identity" in said
+
+
+async def test_E05_a_write_without_read_back_does_not_publish_and_a_waiver_is_in_the_journal(world: World):
+    expect = ONBOARDING.read_text().partition("    retry: {attempts: 5, backoff: exponential, first: 10s, max: 5m}\n")[2]
+    block = expect.partition("    rollback:")[0]
+    assert "expect" in _messages(world, block, "")
+    waived = ONBOARDING.read_text().replace(block, "    expect: {none: the gateway has no read}\n", 1)
+    await world.publish(waived.replace("version: 1.0.0", "version: 2.0.0"))
+    name = await world.hire()
+    await world.run_for(minutes=2)
+    decision = next(r for r in await world.records(name, Kind.DECISION) if r.step == "welcome_email")
+    assert decision.body["not_read_back"] == "the gateway has no read"
+
+
+async def test_E06_a_step_without_rollback_does_not_publish(world: World):
+    undo = "    rollback:\n      do: itsm.cancel_request\n      with: {request_id: = step.output.request_id, update_asset: true}\n"
+    assert "rollback" in _messages(world, undo, "")
+
+
+async def test_E07_an_informational_step_may_say_that_it_cannot_be_undone_and_is_what_stays(world: World):
+    await world.publish(ABORTING.replace("version: 1.0.0", "version: 2.0.0"))
+    world.fault("salesforce", "503", match={"path": "/composite"})
+    name = await world.hire(jobProfile="SAL-SDR")
+    await world.run_until_task(name)
+    await world.run_for(hours=1)
+    await world.fail_task(name, "ruth.abend@corp.example")
+    await world.run_to_end(name)
+    end = (await world.records(name))[-1]
+    assert [r["step"] for r in end.body["residue"]] == ["welcome_email"]
+
+
+async def test_E09_a_failure_without_a_declared_end_does_not_publish(world: World):
+    assert "not_done" in _messages(world, "then: {done: continue, not_done: rollback}", "then: {done: continue}")
 
 
 async def test_E08_what_was_undone_and_what_was_compensated_are_told_apart(world: World):
@@ -184,7 +215,8 @@ async def test_E15_when_sales_is_down_and_the_author_said_abort_all_is_taken_bac
     undone = [r.step for r in await world.records(name, Kind.STEP_UNDONE)]
     assert undone.index("equipment") < undone.index("identity")
     assert len(undone) == len(set(undone))
-    account = next(u for u in world.everything("entra-id", "users") if u.get("employeeId") == (await world.row(name))["correlation"])
+    key = (await world.row(name))["correlation"]
+    account = next(u for u in world.everything("entra-id", "users") if u.get("employeeId") == key)
     assert account["accountEnabled"] is False
     assert [r["request_state"] for r in world.everything("servicenow", "sc_request")] == ["closed_cancelled"]
     cancels = [c for c in world.calls("servicenow", method="PATCH", path="sc_request") if c["committed"]]

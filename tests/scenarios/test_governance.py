@@ -112,7 +112,6 @@ async def test_A07_only_who_was_asked_may_answer_and_a_late_one_hears_who_did(wo
 
 
 async def test_A08_the_requester_is_not_asked_even_when_the_rule_names_them(world: World):
-    world.sims["workday"].hires  # noqa: B018 -- the hire's initiator is a worker number, approvers are addresses
     name = await world.hire(jobProfile="SEC-ADMIN", initiatedBy="W-100020")
     approval = await world.run_until_asked(name, hours=8)
     assert "jonas.weber@corp.example" not in [p["id"] for p in approval["people"]]

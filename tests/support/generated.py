@@ -183,7 +183,7 @@ def _write(chance: random.Random, name: str, step: dict[str, Any], *, items: boo
             undo["expect"] = [{**seen, "that": "found.state != 'there'"}]
         step["rollback"] = undo
     else:
-        step["rollback"] = {"none": "stays as it is"}
+        step["rollback"] = {"none": "informational; it stays as it is"}
 
 
 def _approve(chance: random.Random, name: str, step: dict[str, Any]) -> None:

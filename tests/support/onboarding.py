@@ -8,7 +8,6 @@ from typing import Any
 
 from support.contracts import CONTRACTS
 from support.paper import ok
-
 from topstitch.language.load import load
 from topstitch.language.schema import Workflow
 from topstitch.model.orders import LookUpCall, ReadCall, WriteCall
@@ -66,17 +65,28 @@ class Company:
         return {
             "hris.get_job_profile": lambda _c: ok(self.profile),
             "hris.get_worker": lambda _c: ok(
-                {"worker_id": "W-100001", "name": "Omar Haddad", "first_name": "Omar", "last_name": "Haddad", "email": "omar@acme.example", "active": True}
+                {
+                    "worker_id": "W-100001",
+                    "name": "Omar Haddad",
+                    "first_name": "Omar",
+                    "last_name": "Haddad",
+                    "email": "omar@acme.example",
+                    "active": True,
+                }
             ),
             "directory.find_user": lambda _c: ok({"found": self.existing}),
-            "itsm.price_equipment": lambda _c: ok({"total": self.quote, "items": ["laptop", "badge"], "currency": "USD"}),
+            "itsm.price_equipment": lambda _c: ok(
+                {"total": self.quote, "items": ["laptop", "badge"], "currency": "USD"}
+            ),
             "look_up directory.create_user": lambda c: ok(self._account(c)),
             "directory.create_user": self._create,
             "directory.get_user": lambda c: ok(self.users.get(c.params["upn"])),
             "directory.disable_user": self._disable,
             "look_up itsm.create_catalog_request": lambda c: ok(self.requests.get(c.idempotency_key)),
             "itsm.create_catalog_request": self._order,
-            "itsm.get_request": lambda c: ok(next((r for r in self.requests.values() if r["request_id"] == c.params["request_id"]), None)),
+            "itsm.get_request": lambda c: ok(
+                next((r for r in self.requests.values() if r["request_id"] == c.params["request_id"]), None)
+            ),
             "itsm.cancel_request": self._cancel,
             "crm.assign_team": self._assign,
             "crm.get_assignment": lambda c: ok(self.assignments.get(c.params["user_id"])),
@@ -85,8 +95,14 @@ class Company:
             "email.send": self._mail,
             "email.get_delivery": lambda c: ok({"message_id": c.params["message_id"], "state": "sent"}),
             "chat.invite": self._invite,
-            "look_up chat.invite": lambda c: ok({"channel_id": "C1", "state": "member"} if (c.params["upn"], c.params["channel"]) in self.members else None),
-            "chat.is_member": lambda c: ok({"member": (c.params["upn"], c.params["channel"]) in self.members, "state": "member"}),
+            "look_up chat.invite": lambda c: ok(
+                {"channel_id": "C1", "state": "member"}
+                if (c.params["upn"], c.params["channel"]) in self.members
+                else None
+            ),
+            "chat.is_member": lambda c: ok(
+                {"member": (c.params["upn"], c.params["channel"]) in self.members, "state": "member"}
+            ),
             "chat.remove": self._kick,
             "itsm.create_exception": self._ticket,
             "itsm.close_exception": self._close,
@@ -95,11 +111,22 @@ class Company:
 
     def _account(self, call: LookUpCall) -> dict[str, Any] | None:
         user = self.users.get(call.params["upn"])
-        return None if user is None else {"user_id": user["user_id"], "upn": user["upn"], "enrolment_link": "https://enrol.example/1"}
+        return (
+            None
+            if user is None
+            else {"user_id": user["user_id"], "upn": user["upn"], "enrolment_link": "https://enrol.example/1"}
+        )
 
     def _create(self, call: WriteCall) -> Any:
         upn = call.params["upn"]
-        self.users[upn] = {"user_id": "u1", "upn": upn, "enabled": True, "department": call.params["department"], "groups": list(call.params["groups"]), "licenses": []}
+        self.users[upn] = {
+            "user_id": "u1",
+            "upn": upn,
+            "enabled": True,
+            "department": call.params["department"],
+            "groups": list(call.params["groups"]),
+            "licenses": [],
+        }
         return ok({"user_id": "u1", "upn": upn, "enrolment_link": "https://enrol.example/1"}, record="u1")
 
     def _disable(self, call: WriteCall) -> Any:
@@ -109,7 +136,12 @@ class Company:
         return ok({"user_id": call.params["user_id"], "enabled": False})
 
     def _order(self, call: WriteCall) -> Any:
-        request = {"request_id": f"REQ{len(self.requests) + 1}", "number": "REQ0001", "state": "requested", "items": call.params["items"]}
+        request = {
+            "request_id": f"REQ{len(self.requests) + 1}",
+            "number": "REQ0001",
+            "state": "requested",
+            "items": call.params["items"],
+        }
         self.requests[call.idempotency_key] = request
         return ok(request, record=request["request_id"])
 
@@ -141,9 +173,13 @@ class Company:
         return ok({"removed": True})
 
     def _ticket(self, call: WriteCall) -> Any:
-        ticket = self.tickets.setdefault(call.idempotency_key, {"exception_id": f"INC{len(self.tickets) + 1}", "updates": 0, "open": True})
+        ticket = self.tickets.setdefault(
+            call.idempotency_key, {"exception_id": f"INC{len(self.tickets) + 1}", "updates": 0, "open": True}
+        )
         ticket["updates"] += 1
-        return ok({"exception_id": ticket["exception_id"], "number": ticket["exception_id"]}, record=ticket["exception_id"])
+        return ok(
+            {"exception_id": ticket["exception_id"], "number": ticket["exception_id"]}, record=ticket["exception_id"]
+        )
 
     def _close(self, call: WriteCall) -> Any:
         for ticket in self.tickets.values():

@@ -15,7 +15,17 @@ from topstitch import lifecycle
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Call, LookUpCall, Outcome, Problem, ReadCall, ResolveCall, Result, TellCall, WriteCall
+from topstitch.model.orders import (
+    Call,
+    LookUpCall,
+    Outcome,
+    Problem,
+    ReadCall,
+    ResolveCall,
+    Result,
+    TellCall,
+    WriteCall,
+)
 from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan
@@ -86,7 +96,9 @@ class PaperEngine:
     def answer(self, call: Call) -> Outcome:
         match call:
             case TellCall():
-                people = [dict(p) for p in call.people] or [{"id": w, "email": f"{w}@acme.example", "for": w} for w in call.who]
+                people = [dict(p) for p in call.people] or [
+                    {"id": w, "email": f"{w}@acme.example", "for": w} for w in call.who
+                ]
                 return ok({"people": people})
             case ResolveCall():
                 people = [{"id": w, "name": w, "email": f"{w}@acme.example", "for": w} for w in call.who]

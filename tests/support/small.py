@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from support.contracts import CONTRACTS
-
 from topstitch.language.load import load
 from topstitch.language.schema import Workflow
 from topstitch.plan.compile import compile_plan
@@ -35,7 +34,9 @@ def _first(steps: str) -> str:
 
 
 def small_plan(steps: str, *, tail: str = TAIL, name: str = "small") -> Plan:
-    text = HEAD.replace("workflow: small", f"workflow: {name}") + "steps:\n" + steps + tail.replace("FIRST", _first(steps))
+    text = (
+        HEAD.replace("workflow: small", f"workflow: {name}") + "steps:\n" + steps + tail.replace("FIRST", _first(steps))
+    )
     document = load(text, "small.yaml")
     assert not document.findings, document.findings
     return compile_plan(Workflow.model_validate(document.data), CONTRACTS, f"sha256:{name}")

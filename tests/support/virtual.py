@@ -321,7 +321,7 @@ class Simulation:
 
     def look_for_orphans(self) -> None:
         """Complain of open instances that nothing will ever wake."""
-        self.broken += [f"{row[0]} is an orphan: {self._row(row[0], 'stage, status, waiting_on')}" for row in self._rows(ORPHANS)]
+        self.broken += [f"{row[0]} is an orphan: {self._row(row[0], 'stage, status, waiting_on')}" for row in self._rows(f"{ORPHANS} AND status <> 'paused'")]
 
     async def state_of(self, instance: str) -> tuple[Arena, InstanceState]:
         """Return an instance's state, folded from its journal."""

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from topstitch.foundation.timetext import parse_time
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft, Record
-from topstitch.model.state import ActStatus, ActState, Failure, InstanceState
+from topstitch.model.state import ActState, ActStatus, Failure, InstanceState
 
 Entry = Draft | Record
 Fold = Callable[[InstanceState, Entry], InstanceState]

@@ -26,7 +26,7 @@ from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, Grant, LookUpCall, Outcome, Problem, ReadCall, Result, WriteCall
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
-from topstitch.model.state import ActStatus, ActState, Failure
+from topstitch.model.state import ActState, ActStatus, Failure
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan
 
@@ -63,7 +63,9 @@ class Turn:
             self.wake_at = when
 
 
-def advance(plan: ActPlan, act: ActState, desk: Desk, turn: Turn, handoffs: list[Mapping[str, Any]] | None = None) -> None:
+def advance(
+    plan: ActPlan, act: ActState, desk: Desk, turn: Turn, handoffs: list[Mapping[str, Any]] | None = None
+) -> None:
     """Add to ``turn`` what ``act`` wants now."""
     match act.status:
         case ActStatus.READY:
@@ -88,7 +90,15 @@ def first_status(plan: ActPlan) -> ActStatus:
 
 
 def propose(
-    plan: ActPlan, act_id: str, payload: Any, desk: Desk, *, purpose: str, step: str | None, granted_by: str, key: str | None = None  # noqa: ANN401
+    plan: ActPlan,
+    act_id: str,
+    payload: Any,
+    desk: Desk,
+    *,
+    purpose: str,
+    step: str | None,
+    granted_by: str,
+    key: str | None = None,
 ) -> Draft:
     """Return the record that opens an act released by the definition itself: an undo, a compensation, a ticket."""
     body = {
@@ -174,7 +184,11 @@ def _write(plan: ActPlan, act: ActState, desk: Desk) -> WriteCall | ReadCall:
     key = f"{act.id}/send/{act.attempt}"
     if not plan.action.writes:
         return ReadCall(
-            key=key, system=plan.system, action=plan.action.name, params=act.payload, timeout_seconds=plan.timeout_seconds
+            key=key,
+            system=plan.system,
+            action=plan.action.name,
+            params=act.payload,
+            timeout_seconds=plan.timeout_seconds,
         )
     return WriteCall(
         key=key,
@@ -258,7 +272,7 @@ def held_until(outcome: Outcome, now: datetime) -> datetime:
 
 
 def _tries_left(plan: ActPlan, act: ActState) -> bool:
-    """Whether one more attempt is allowed. One that an engine did not live to see answered uses up none, a few times."""
+    """Whether one more attempt is allowed; one that an engine did not survive uses up none, a few times."""
     return act.attempt < plan.retry.attempts + min(act.restarts, RESTARTS_MAX)
 
 
@@ -307,7 +321,12 @@ def _looked_up(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
         body["answer"] = "no_answer"
         body |= _guard_unanswered(plan, act, outcome, desk.now) if guard else _doubt_unanswered(plan, act, desk.now)
     elif outcome.value is not None:
-        body |= {"answer": "found", "output": outcome.value, "found": guard or not act.doubtful, **_success(plan, desk.now)}
+        body |= {
+            "answer": "found",
+            "output": outcome.value,
+            "found": guard or not act.doubtful,
+            **_success(plan, desk.now),
+        }
         body["doubtful"] = False
     else:
         body["answer"] = "absent"

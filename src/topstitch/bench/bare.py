@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -75,7 +75,7 @@ class Script:
         self._url, self._note = url, note
         self._session: Any = None
 
-    async def __aenter__(self) -> Script:
+    async def __aenter__(self) -> Self:
         """Open the session."""
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self

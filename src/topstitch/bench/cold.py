@@ -6,7 +6,6 @@ counted from the start of the process, imports included.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path

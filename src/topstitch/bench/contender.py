@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from topstitch import lifecycle
 from topstitch.bench.bare import Script
@@ -92,7 +92,7 @@ class NotingStore:
     def __init__(self, store: Store, core: BenchCore) -> None:
         self._store, self._core = store, core
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:
         """Everything else is the store's."""
         return getattr(self._store, name)
 
@@ -119,11 +119,13 @@ class EngineContender:
         self.plan = compile_plan(workflow, self.registry.contracts(), "sha256:bench")
         self.store = Store.open(database)
         self.core = BenchCore(self.plan, self.registry)
-        self.engine = Embedded(NotingStore(self.store, self.core), self.core, self.clock, activations_max=max(at_once, 1) * 2)
+        self.engine = Embedded(
+            NotingStore(self.store, self.core), self.core, self.clock, activations_max=max(at_once, 1) * 2
+        )
         self._stub = Script(url)
         self._running: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> EngineContender:
+    async def __aenter__(self) -> Self:
         """Start the engine."""
         await self._stub.__aenter__()
         self._running = asyncio.create_task(self.engine.run())
@@ -144,11 +146,17 @@ class EngineContender:
         event = TriggerEvent(id=name, source="bench", type="bench-stub.asked", data={"number": name}, received_at=now)
         instance = new_id("ins", now)
         first = lifecycle.begin(self.plan, event, instance, now)
-        assert first is not None  # noqa: S101 -- the definition has no ``when``
+        assert first is not None
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.core.waiting[instance] = done
         start = NewInstance(
-            id=instance, workflow="bench", version="1.0.0", digest=self.plan.digest, first=first, correlation=name, title=name
+            id=instance,
+            workflow="bench",
+            version="1.0.0",
+            digest=self.plan.digest,
+            first=first,
+            correlation=name,
+            title=name,
         )
         await self.store.accept(event, [start])
         await done

@@ -50,10 +50,25 @@ ROWS: Final = (
     ),
     Row(title="end to end, one at a time, p50", value=lambda f: f.alone_p50, unit="ms", budget=1.4, ratio=True),
     Row(title=f"handoff at {AT_ONCE} in flight, p50", value=lambda f: f.handoff_p50, unit="ms", budget=2.5, ratio=True),
-    Row(title=f"handoff at {AT_ONCE} in flight, p99", value=lambda f: f.handoff_p99, unit="ms", budget=60 / 23, ratio=True),
-    Row(title="handoff, one at a time, p50", value=lambda f: f.handoff_alone_p50, unit="ms", budget=1.0 / 0.23, ratio=True),
+    Row(
+        title=f"handoff at {AT_ONCE} in flight, p99",
+        value=lambda f: f.handoff_p99,
+        unit="ms",
+        budget=60 / 23,
+        ratio=True,
+    ),
+    Row(
+        title="handoff, one at a time, p50",
+        value=lambda f: f.handoff_alone_p50,
+        unit="ms",
+        budget=1.0 / 0.23,
+        ratio=True,
+    ),
 )
-COLD: Final = {"first_seconds": ("start to first finished instance", "s", 1.0), "resident_mb": ("resident memory, engine", "MB", 100.0)}
+COLD: Final = {
+    "first_seconds": ("start to first finished instance", "s", 1.0),
+    "resident_mb": ("resident memory, engine", "MB", 100.0),
+}
 
 
 def run(*, many: int = 2000, alone: int = 100) -> dict[str, Any]:
@@ -63,7 +78,10 @@ def run(*, many: int = 2000, alone: int = 100) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="topstitch-bench-") as folder, running() as url:
         figures = uvloop.run(_contend(url, Path(folder), many, alone))
         cold = _cold(url, Path(folder))
-    return {"instances": many, "rows": [_row(row, figures) for row in ROWS] + [_cold_row(name, cold[name]) for name in COLD]}
+    return {
+        "instances": many,
+        "rows": [_row(row, figures) for row in ROWS] + [_cold_row(name, cold[name]) for name in COLD],
+    }
 
 
 async def _contend(url: str, folder: Path, many: int, alone: int) -> dict[str, Figures]:
@@ -72,10 +90,14 @@ async def _contend(url: str, folder: Path, many: int, alone: int) -> dict[str, F
         figures["bare"] = await measure("bare", script.carry, script.handoffs, many=many, at_once=AT_ONCE, alone=alone)
     commits = Commits(folder / "notes.db")
     async with Script(url, commits.note) as script:
-        figures["commit"] = await measure("commit", script.carry, script.handoffs, many=many, at_once=AT_ONCE, alone=alone)
+        figures["commit"] = await measure(
+            "commit", script.carry, script.handoffs, many=many, at_once=AT_ONCE, alone=alone
+        )
     commits.close()
     async with EngineContender(url, str(folder / "engine.db"), folder, at_once=AT_ONCE) as engine:
-        figures["engine"] = await measure("engine", engine.carry, engine.handoffs, many=many, at_once=AT_ONCE, alone=alone)
+        figures["engine"] = await measure(
+            "engine", engine.carry, engine.handoffs, many=many, at_once=AT_ONCE, alone=alone
+        )
     await asyncio.sleep(0)
     return figures
 
@@ -98,8 +120,12 @@ def _row(row: Row, figures: dict[str, Figures]) -> dict[str, Any]:
 
 
 def _cold(url: str, folder: Path) -> dict[str, float]:
-    answer = subprocess.run(
-        [sys.executable, "-m", "topstitch.bench.cold", url, str(folder)], capture_output=True, text=True, check=True, timeout=60
+    answer = subprocess.run(  # noqa: S603 -- our own interpreter and module
+        [sys.executable, "-m", "topstitch.bench.cold", url, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     figures: dict[str, float] = json.loads(answer.stdout)
     return figures

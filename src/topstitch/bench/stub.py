@@ -69,7 +69,9 @@ class Stub(asyncio.Protocol):
             self.loop.call_later(DELAY_SECONDS, self.send, answer, None)
         else:
             stored = self.records.get(key)
-            answer = orjson.dumps({"id": key, "state": "stored", "size": len(stored)}) if stored else b'{"state":"absent"}'
+            answer = (
+                orjson.dumps({"id": key, "state": "stored", "size": len(stored)}) if stored else b'{"state":"absent"}'
+            )
             self.loop.call_later(DELAY_SECONDS, self.send, answer, key)
 
     def note_handoff(self, key: str) -> None:
@@ -104,7 +106,7 @@ def running() -> Iterator[str]:
         [sys.executable, "-m", "topstitch.bench.stub"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout is not None  # noqa: S101 -- it is a pipe
+        assert process.stdout is not None
         yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
     finally:
         process.kill()

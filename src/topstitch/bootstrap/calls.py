@@ -86,7 +86,7 @@ class Calls:
             case WriteCall():
                 return await self._connectors.writer(call.system).write(call)
             case ResolveCall():
-                return await people.resolve(self._connectors, call)
+                return await self._resolve(call)
             case TellCall():
                 return await self._tell(instance, call)
             case InboxCall():
@@ -98,6 +98,18 @@ class Calls:
                 return await self._report(call)
             case _:
                 assert_never(call)
+
+    async def _resolve(self, call: ResolveCall) -> Outcome:
+        """Find the people. Whoever is excluded is known by a worker's number: their address is excluded too."""
+        barred = tuple(one for one in call.exclude if "@" not in one)
+        if not barred:
+            return await people.resolve(self._connectors, call)
+        question = replace(call, who=tuple(f"person:{one}" for one in barred), exclude=())
+        known = await people.resolve(self._connectors, question)
+        if known.result is not Result.OK:
+            return known
+        names = tuple(str(p[part]) for p in known.value["people"] for part in ("id", "email") if p.get(part))
+        return await people.resolve(self._connectors, replace(call, exclude=(*call.exclude, *names)))
 
     async def _tell(self, instance: str, call: TellCall) -> Outcome:
         """Find the people once, tell each, and return who they are: a task learns from it whose it is."""

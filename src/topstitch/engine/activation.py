@@ -31,6 +31,9 @@ ALARM_SECONDS_MIN: Final = 0.02
 """A time that has passed while calls are under way does not ring again before this."""
 LOOKS: Final = (ReadCall, LookUpCall, ResolveCall, InboxCall)
 """Calls that leave nothing behind: they need not wait for the commit of what ordered them."""
+LEASE_MARGIN: Final = timedelta(seconds=1)
+"""A call that changes something does not leave with less than this left of the lease: an engine that was held up
+past it may have been taken over, and its successor finds out from the intent what became of the call."""
 BEHIND_MAX: Final = 1000
 """How often one append may find others ahead of it; never reached."""
 
@@ -293,6 +296,10 @@ class Activation:
     # --- calls and waiting --------------------------------------------------------------------
 
     async def _perform(self, call: Call) -> None:
+        if not isinstance(call, LOOKS) and self._clock.now() >= self.lease.until - LEASE_MARGIN:
+            del self._flying[call.key]
+            self.lose()
+            return
         try:
             outcome = await self._core.perform(self._plan, self.instance, call)
         except asyncio.CancelledError:

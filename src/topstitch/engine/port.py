@@ -93,6 +93,11 @@ class Lease(Protocol):
         """The definition it is carried out by."""
         ...
 
+    @property
+    def until(self) -> datetime:
+        """When it runs out unless it is renewed."""
+        ...
+
 
 class Due(Protocol):
     """One claimed instance."""

@@ -132,7 +132,7 @@ def _asked(
     desk: Desk,
 ) -> Draft:
     ask = step_plan.approval
-    assert ask is not None  # noqa: S101 -- the caller looked
+    assert ask is not None
     identity = approval_id(state.id, step.id, step.asks)
     give_up_at = desk.now + timedelta(seconds=ask.give_up_seconds)
     body: dict[str, Any] = {
@@ -163,7 +163,9 @@ def _asked(
     return draft(Kind.APPROVAL_ASKED, desk, step.id, body, personal=personal)
 
 
-def _notice(plan: Plan, step_plan: StepPlan, state: InstanceState, identity: str, body: dict[str, Any]) -> dict[str, Any]:
+def _notice(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, identity: str, body: dict[str, Any]
+) -> dict[str, Any]:
     title = f"Your decision: {step_plan.title} for {state.title}"
     text = (
         f"{plan.title} for {state.title} waits for your decision on: {step_plan.title}.\n"
@@ -201,10 +203,13 @@ def _ending(approval: ApprovalState) -> str | None:
 def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, ending: str) -> list[Draft]:
     step = state.steps[step_plan.id]
     approval, ask = step.approval, step_plan.approval
-    assert approval is not None  # noqa: S101 -- the caller looked
-    assert ask is not None  # noqa: S101
+    assert approval is not None
+    assert ask is not None
     if ending == "refused":
-        return [_close(approval, step.id, desk, ending), *declined(plan, step_plan, ending, "refused", desk, ask.refused)]
+        return [
+            _close(approval, step.id, desk, ending),
+            *declined(plan, step_plan, ending, "refused", desk, ask.refused),
+        ]
     if ending == "unanswered":
         ended = declined(plan, step_plan, ending, "nobody answered in time", desk, ask.unanswered)
         return [_close(approval, step.id, desk, ending), *ended]

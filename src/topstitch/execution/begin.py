@@ -104,7 +104,7 @@ def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState, scope: Facts
     return [template.render(step_facts(plan, state, step, item=item)) for item in items]
 
 
-def decision(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any) -> Draft:  # noqa: ANN401
+def decision(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any) -> Draft:
     """Return the decision on a rendered payload: released by the definition, or a person is asked."""
     outcome, because = _who_releases(plan, step_plan, state)
     body: dict[str, Any] = {
@@ -126,7 +126,7 @@ def decision(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, 
     return draft(Kind.DECISION, desk, step_plan.id, body, personal=personal, actor=DEFINITION)
 
 
-def payload_paths(step_plan: StepPlan, payload: Any) -> tuple[Path, ...]:  # noqa: ANN401
+def payload_paths(step_plan: StepPlan, payload: Any) -> tuple[Path, ...]:
     """Return the personal paths of a step's payload under ``payload``."""
     if step_plan.act is None:
         return (("payload",),) if payload else ()
@@ -136,13 +136,19 @@ def payload_paths(step_plan: StepPlan, payload: Any) -> tuple[Path, ...]:  # noq
     return tuple(path for i, one in enumerate(payload) for path in paths_in(one, marked, ("payload", i)))
 
 
-def declined(plan: Plan, step_plan: StepPlan, ending: str, because: str, desk: Desk, plan_ending: EndingPlan) -> list[Draft]:
+def declined(
+    plan: Plan, step_plan: StepPlan, ending: str, because: str, desk: Desk, plan_ending: EndingPlan
+) -> list[Draft]:
     """Return the records of a refusal, or of silence: its own disposition, never the by-hand task."""
     then = plan_ending.then
     body: dict[str, Any] = {"ending": ending, "because": because, "then": then}
     if plan_ending.tell:
         said = "was refused" if ending == "refused" else "was not answered in time"
-        notice = {"kind": "declined", "title": f"{step_plan.title} {said}", "text": f"{plan.title}: {step_plan.title} {said}."}
+        notice = {
+            "kind": "declined",
+            "title": f"{step_plan.title} {said}",
+            "text": f"{plan.title}: {step_plan.title} {said}.",
+        }
         body["tell"] = [tell(step_plan.id, ending, plan_ending.tell, notice)]
     drafts = [draft(Kind.STEP_DECLINED, desk, step_plan.id, body, personal=personal_in(body))]
     if plan_ending.flag:
@@ -181,7 +187,11 @@ def _who_releases(plan: Plan, step_plan: StepPlan, state: InstanceState) -> tupl
         return "auto", [{"rule": "definition:no-approval", "digest": plan.digest, "read": {}}]
     if approval.auto_when is None:
         return "approve", [{"rule": "definition:approval", "digest": plan.digest, "read": {}}]
-    because: dict[str, Any] = {"rule": "definition:auto_when", "digest": plan.digest, "condition": approval.auto_when.source}
+    because: dict[str, Any] = {
+        "rule": "definition:auto_when",
+        "digest": plan.digest,
+        "condition": approval.auto_when.source,
+    }
     step = state.steps[step_plan.id]
     scope = values(plan, state)
     because["read"] = read_values(scope, approval.auto_when.paths)

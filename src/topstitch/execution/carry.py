@@ -20,7 +20,7 @@ from topstitch.language.expressions import ExpressionError
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, Outcome, Result, StartCall
 from topstitch.model.record import Draft
-from topstitch.model.state import ActStatus, ActState, Failure, InstanceState, StepState
+from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import Plan, StepPlan
 
@@ -43,7 +43,7 @@ def _write(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepStat
     if all(act.status in TERMINAL for act in acts):
         turn.drafts.append(ended(plan, step_plan, state, step, acts, desk))
         return
-    assert step_plan.act is not None  # noqa: S101 -- a step is a write, a wait or a call
+    assert step_plan.act is not None
     handoffs = None if step.started_at else handoffs_of(plan, step_plan, state, step, desk)
     for act in acts:
         machine.advance(step_plan.act, act, desk, turn, handoffs)
@@ -56,7 +56,7 @@ def ended(
     """Return the record of a step all of whose writes have come to an end."""
     failed = [act for act in acts if act.status is not ActStatus.DONE]
     if failed:
-        return _failed(plan, step_plan, state, acts, failed, desk)
+        return _failed(plan, step_plan, acts, failed, desk)
     body: dict[str, Any] = {"system": step_plan.system, "found": all(act.found for act in acts)}
     if acts and acts[0].record is not None:
         body["record"] = acts[0].record
@@ -84,19 +84,18 @@ def _done(
 def _failed(
     plan: Plan,
     step_plan: StepPlan,
-    state: InstanceState,
     acts: list[ActState],
     failed: list[ActState],
     desk: Desk,
 ) -> Draft:
-    del state
-    only = failed[0]
+    only = worst(failed)
     failure = only.failure or Failure.REFUSED
-    if len(acts) > 1:
-        failure = Failure.SOME_FAILED if len(failed) < len(acts) else failure
+    effect = effect_of(only)
+    if len(acts) > 1 and len(failed) < len(acts):
+        failure, effect = Failure.SOME_FAILED, "unknown" if effect == "unknown" else "applied"
     body: dict[str, Any] = {
         "failure": failure,
-        "effect": failure.effect,
+        "effect": effect,
         "seam": seam_of(plan, step_plan),
         "attempt": only.attempt,
     }
@@ -107,6 +106,18 @@ def _failed(
     if len(acts) > 1:
         body["items"] = [acts.index(act) for act in failed]
     return draft(Kind.STEP_FAILED, desk, step_plan.id, body)
+
+
+def worst(acts: list[ActState]) -> ActState:
+    """Return the act that may have left most behind: what is not known counts before what is there."""
+    return max(acts, key=lambda act: ("none", "applied", "unknown").index(effect_of(act)))
+
+
+def effect_of(act: ActState) -> str:
+    """Return what an ended act of ours has left: what was only found is not ours."""
+    if act.found or act.failure is None:
+        return "none" if act.found or act.status is not ActStatus.DONE else "applied"
+    return act.failure.effect
 
 
 def handoffs_of(
@@ -136,7 +147,7 @@ def handoffs_of(
     ]
 
 
-def answered(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:
+def answered(plan: Plan, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:
     """Return the record of what came back for a wait's look into the inbox, or a started workflow."""
     name = call.key.partition("/")[0]
     step_plan = plan.steps[name]
@@ -158,7 +169,7 @@ def answered(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, des
 
 
 def _offers(step_plan: StepPlan, events: list[Mapping[str, Any]], desk: Desk) -> list[Draft]:
-    assert step_plan.wait is not None  # noqa: S101 -- the caller looked
+    assert step_plan.wait is not None
     offers = [
         draft(
             Kind.SIGNAL_OFFERED,
@@ -173,7 +184,7 @@ def _offers(step_plan: StepPlan, events: list[Mapping[str, Any]], desk: Desk) ->
 
 
 def _wait(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
-    assert step_plan.wait is not None  # noqa: S101 -- the caller looked
+    assert step_plan.wait is not None
     for signal in step.signals:
         if _matches(plan, step_plan, state, step, signal):
             body = {"output": signal["data"], "event": signal["event"], "system": step_plan.system, "found": False}
@@ -194,10 +205,8 @@ def _wait(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         turn.calls.append(InboxCall(key=f"{step.id}/inbox", event_type=step_plan.wait.event_type, since=since))
 
 
-def _matches(
-    plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, signal: Mapping[str, Any]
-) -> bool:
-    assert step_plan.wait is not None  # noqa: S101 -- the caller looked
+def _matches(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, signal: Mapping[str, Any]) -> bool:
+    assert step_plan.wait is not None
     try:
         return step_plan.wait.match.evaluate(step_facts(plan, state, step, event=signal["data"])) is True
     except ExpressionError:
@@ -205,7 +214,7 @@ def _matches(
 
 
 def _call(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
-    assert step_plan.call is not None  # noqa: S101 -- the caller looked
+    assert step_plan.call is not None
     began = step.decided_at or desk.now
     give_up_at: datetime = began + timedelta(seconds=step_plan.call.give_up_seconds)
     if step.child_end is not None:
@@ -218,7 +227,12 @@ def _call(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         turn.drafts.append(done if good else draft(Kind.STEP_FAILED, desk, step.id, failed))
     elif desk.now >= give_up_at:
         problem = {"code": "called-workflow", "message": "the called workflow did not end in time"}
-        body = {"failure": Failure.UNREACHABLE, "effect": "unknown", "seam": seam_of(plan, step_plan), "problem": problem}
+        body = {
+            "failure": Failure.UNREACHABLE,
+            "effect": "unknown",
+            "seam": seam_of(plan, step_plan),
+            "problem": problem,
+        }
         turn.drafts.append(draft(Kind.STEP_FAILED, desk, step.id, body))
     else:
         turn.wake(give_up_at)

@@ -50,7 +50,9 @@ def open_tasks(state: InstanceState, step: str) -> list[TaskState]:
     return [t for t in state.tasks.values() if t.step == step and t.purpose == "step" and t.ending is None]
 
 
-def tend_task(state: InstanceState, task: TaskState, desk: Desk, turn: Turn, check: ActPlan | None, payload: Any) -> None:  # noqa: ANN401
+def tend_task(
+    state: InstanceState, task: TaskState, desk: Desk, turn: Turn, check: ActPlan | None, payload: Any
+) -> None:
     """Add what an open task wants: its end, more people, or a read-back of what a person did."""
     if task.said == "failed":
         turn.drafts.append(tasks.close_task(task, desk.now, desk.stage, "failed"))
@@ -104,7 +106,7 @@ def _proof_id(task: TaskState) -> str:
     return f"{task.step}/by_hand/{task.id}"
 
 
-def _prove(check: ActPlan, task: TaskState, payload: Any, desk: Desk) -> Draft:  # noqa: ANN401
+def _prove(check: ActPlan, task: TaskState, payload: Any, desk: Desk) -> Draft:
     body = {
         "act": _proof_id(task),
         "purpose": "by_hand",
@@ -117,7 +119,9 @@ def _prove(check: ActPlan, task: TaskState, payload: Any, desk: Desk) -> Draft: 
         "next": ActStatus.CONFIRMING,
         "output": task.output,
     }
-    personal = paths_in(payload, check.personal_in, ("payload",)) + paths_in(task.output, check.personal_out, ("output",))
+    personal = paths_in(payload, check.personal_in, ("payload",)) + paths_in(
+        task.output, check.personal_out, ("output",)
+    )
     return draft(Kind.ACT_PROPOSED, desk, task.step, body, personal=personal)
 
 
@@ -145,7 +149,7 @@ def _begin(
         case TaskPlan():
             return [_open(plan, step_plan, state, step, item, index, desk)]
         case ActPlan():
-            return [_further(plan, step_plan, state, step, item, index, desk)]
+            return [_further(plan, state, step, item, index, desk)]
 
 
 def _open(
@@ -170,14 +174,12 @@ def _open(
         give_up_seconds=item.give_up_seconds,
         escalate=item.escalate,
         form=step_plan.act.action.output if step_plan.act and step_plan.items is None else None,
-        check_first=step.effect != "none",
+        check_first=step.effect != "none" or any(state.acts[name].found for name in step.acts),
         facts=step.input if isinstance(step.input, dict) else None,
     )
 
 
-def _further(
-    plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, item: ActPlan, index: int, desk: Desk
-) -> Draft:
+def _further(plan: Plan, state: InstanceState, step: StepState, item: ActPlan, index: int, desk: Desk) -> Draft:
     act_id = f"{step.id}/compensate/{index}"
     try:
         payload = item.params.render(step_facts(plan, state, step))
@@ -211,9 +213,7 @@ def _disposed(
     because = f"{step_plan.title} could not be completed"
     given_up: dict[str, Any] = {"failure": step.failure, "effect": step.effect}
     ended = (
-        done_by_hand(step, mine[0], desk, step_plan)
-        if by_hand
-        else draft(Kind.STEP_GIVEN_UP, desk, step.id, given_up)
+        done_by_hand(step, mine[0], desk, step_plan) if by_hand else draft(Kind.STEP_GIVEN_UP, desk, step.id, given_up)
     )
     return [ended, *_case(plan, step_plan, state, step, then, desk), *turned(then, step_plan, desk, because)]
 

@@ -38,13 +38,13 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
         case Mode.STOPPING:
             wind_down(plan, state, desk, turn)
             if not turn.drafts and _all_settled(state):
-                turn.drafts.append(_executed(state, desk, "cancelled" if state.cancelled else "stopped"))
+                turn.drafts.append(_executed(desk, "cancelled" if state.cancelled else "stopped"))
         case Mode.ROLLING_BACK:
             wind_down(plan, state, desk, turn)
             if not turn.drafts and _all_settled(state, undoing=True):
                 rollback.undo_all(plan, state, desk, turn)
                 if not turn.drafts and rollback.is_finished(plan, state):
-                    turn.drafts.append(_executed(state, desk, _rolled_back(state)))
+                    turn.drafts.append(_executed(desk, _rolled_back(state)))
         case Mode.FINISHED:
             pass
     return turn
@@ -63,7 +63,7 @@ def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: 
         case ResolveCall():
             return approve.resolved(plan, state, call, outcome, desk)
         case InboxCall() | StartCall():
-            return carry.answered(plan, state, call, outcome, desk)
+            return carry.answered(plan, call, outcome, desk)
         case _:
             return []
 
@@ -97,7 +97,7 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
                 turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
                 return
     if settled:
-        turn.drafts.append(_executed(state, desk, _completed(state)))
+        turn.drafts.append(_executed(desk, _completed(state)))
 
 
 _WANTS: Final[Mapping[StepStatus, Callable[[Plan, StepPlan, InstanceState, Desk, Turn], None]]] = {
@@ -127,5 +127,5 @@ def _rolled_back(state: InstanceState) -> str:
     return "rolled_back_with_exceptions" if left or kept else "rolled_back"
 
 
-def _executed(state: InstanceState, desk: Desk, outcome: str) -> Draft:
+def _executed(desk: Desk, outcome: str) -> Draft:
     return Draft(kind=Kind.EXECUTED, at=desk.now, actor=ENGINE, stage=STAGE, body={"outcome": outcome})

@@ -18,7 +18,7 @@ from topstitch.plan.scope import facts, step_values
 def desk_of(plan: Plan, state: InstanceState, now: datetime) -> Desk:
     """Return the desk at which this stage's acts are carried out."""
 
-    def facts_of(act: ActState, found: Any) -> Facts:  # noqa: ANN401
+    def facts_of(act: ActState, found: Any) -> Facts:
         step = {"input": act.payload, "status": "running"}
         if act.output is not None:
             step["output"] = act.output
@@ -43,7 +43,7 @@ def item_values(state: InstanceState, undo: ActState) -> dict[str, Any]:
     return known
 
 
-def step_facts(plan: Plan, state: InstanceState, step: StepState, **local: Any) -> Facts:  # noqa: ANN401
+def step_facts(plan: Plan, state: InstanceState, step: StepState, **local: Any) -> Facts:
     """Return the facts an expression of ``step`` sees."""
     return facts(plan, state, step=step_values(step), **local)
 

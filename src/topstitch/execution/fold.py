@@ -12,8 +12,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from topstitch.attempts.fold import FOLDS as ACT_FOLDS
-from topstitch.attempts.fold import Entry, Fold, time_of
+from topstitch.attempts.fold import FOLDS as ACT_FOLDS, Entry, Fold, time_of
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import parse_time
 from topstitch.governance.notify import gathered
@@ -207,7 +206,11 @@ def _failed(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _by_hand(state: InstanceState, entry: Entry) -> InstanceState:
     step = replace(
-        _step(state, entry), status=StepStatus.DONE_BY_HAND, output=entry.body["output"], by_hand=True, settled_at=entry.at
+        _step(state, entry),
+        status=StepStatus.DONE_BY_HAND,
+        output=entry.body["output"],
+        by_hand=True,
+        settled_at=entry.at,
     )
     return _with(state, step)
 
@@ -228,9 +231,9 @@ def _flagged(state: InstanceState, entry: Entry) -> InstanceState:
 def _proposed(state: InstanceState, entry: Entry) -> InstanceState:
     state = _begun(ACT_FOLDS[Kind.ACT_PROPOSED](state, entry), entry)
     step = state.steps.get(entry.step or "")
-    if entry.body["purpose"] in ("undo", "find") and step is not None and step.status is not StepStatus.UNDOING:
-        if entry.body["purpose"] == "undo" or step.status is StepStatus.GIVEN_UP:
-            return _with(state, replace(step, status=StepStatus.UNDOING, settled_at=None))
+    undoing = entry.body["purpose"] in ("undo", "find") and step is not None and step.status is not StepStatus.UNDOING
+    if undoing and step is not None:
+        return _with(state, replace(step, status=StepStatus.UNDOING, settled_at=None))
     return state
 
 
@@ -307,7 +310,9 @@ def _undo_failed(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _waiting(state: InstanceState, entry: Entry) -> InstanceState:
     until = parse_time(entry.body["give_up_at"])
-    step = replace(_step(state, entry), status=StepStatus.RUNNING, wait_until=until, decided_at=entry.at, started_at=entry.at)
+    step = replace(
+        _step(state, entry), status=StepStatus.RUNNING, wait_until=until, decided_at=entry.at, started_at=entry.at
+    )
     return _with(state, step)
 
 

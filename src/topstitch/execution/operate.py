@@ -76,7 +76,15 @@ def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, no
             raise RequestError("unknown-command", f"there is no command {command.name}; see topstitch instance --help")
     body = {"command": command.name, "reason": command.reason, **body}
     kept = ((("reason",),) if command.reason else ()) + personal + personal_in(body)
-    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=now, actor=actor, stage=state.stage, step=command.step, body=body, personal=kept)
+    draft = Draft(
+        kind=Kind.OPERATOR_COMMANDED,
+        at=now,
+        actor=actor,
+        stage=state.stage,
+        step=command.step,
+        body=body,
+        personal=kept,
+    )
     return [draft]
 
 
@@ -93,7 +101,9 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
     if command.step is None:
         failed = [name for name, read in state.context_reads.items() if read.failed]
         if not failed:
-            raise ConflictError("nothing-to-retry", f"{state.id} has no context read that failed; name a step with --step")
+            raise ConflictError(
+                "nothing-to-retry", f"{state.id} has no context read that failed; name a step with --step"
+            )
         return {"context": failed, "steps": list(plan.steps)}, ()
     step = _named(plan, state, command)
     if step.status not in RETRYABLE:
@@ -102,7 +112,8 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
     if step.effect == "unknown" and action is not None and not action.can_look_up and not action.repeatable:
         raise ConflictError(
             "outcome-unknown",
-            f"whether {step.id} happened is not known and cannot be asked; look in the system, then complete its task or skip it",
+            f"whether {step.id} happened is not known and cannot be asked; "
+            "look in the system, then complete its task or skip it",
         )
     waits = {name: (*s.needs, *s.after) for name, s in plan.steps.items()}
     again = [
@@ -125,11 +136,17 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
 def _skip(state: InstanceState, command: Command) -> dict[str, Any]:
     step = state.steps.get(command.step or "")
     if step is None:
-        raise NotFoundError("unknown-step", f"there is no step {command.step!r}; see topstitch instance show {state.id}")
+        raise NotFoundError(
+            "unknown-step", f"there is no step {command.step!r}; see topstitch instance show {state.id}"
+        )
     if step.status not in SKIPPABLE or state.ended:
-        raise ConflictError("not-skippable", f"{step.id} is {step.status}; only a step that has left nothing behind is skipped")
+        raise ConflictError(
+            "not-skippable", f"{step.id} is {step.status}; only a step that has left nothing behind is skipped"
+        )
     if step.effect != "none":
-        raise ConflictError("effect-there", f"{step.id} may have left something in the system; take it back or complete its task")
+        raise ConflictError(
+            "effect-there", f"{step.id} may have left something in the system; take it back or complete its task"
+        )
     tasks = [t.id for t in state.tasks.values() if t.step == step.id and t.ending is None]
     approval = step.approval.id if step.approval and step.approval.ending is None else None
     return {"tasks": tasks, "approval": approval}
@@ -162,7 +179,9 @@ def _edit(state: InstanceState, command: Command) -> tuple[dict[str, Any], tuple
     value: Any = state.trigger if root == "trigger" else state.context
     for part in rest:
         if not isinstance(value, Mapping) or part not in value:
-            raise NotFoundError("unknown-path", f"{command.path} is not part of this instance; see topstitch instance show {state.id}")
+            raise NotFoundError(
+                "unknown-path", f"{command.path} is not part of this instance; see topstitch instance show {state.id}"
+            )
         value = value[part]
     return {"path": command.path, "before": value, "after": command.value}, (("before",), ("after",))
 
@@ -179,11 +198,19 @@ def _reassign(state: InstanceState, command: Command) -> tuple[dict[str, Any], t
         return body, (("people",),)
     for step in state.steps.values():
         if step.approval and step.approval.id == command.item and step.approval.ending is None:
-            notice = {"kind": "approval", "title": "A decision is now yours", "text": "A decision is now yours", "approval": command.item}
+            notice = {
+                "kind": "approval",
+                "title": "A decision is now yours",
+                "text": "A decision is now yours",
+                "approval": command.item,
+            }
             body = {"approval": command.item, "of": step.id, "people": people}
             body["tell"] = [tell(command.item, f"reassigned/{state.seq}", (people[0]["id"],), notice, people)]
             return body, (("people",),)
-    raise NotFoundError("unknown-item", f"{state.id} has no open approval or task {command.item}; see topstitch instance show {state.id}")
+    raise NotFoundError(
+        "unknown-item",
+        f"{state.id} has no open approval or task {command.item}; see topstitch instance show {state.id}",
+    )
 
 
 def commanded(state: InstanceState, entry: Entry) -> InstanceState:
@@ -236,14 +263,16 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
         outcome=None,
         ended=None,
         reported=False,
-        cases={case: False for case in state.cases} if restarted or entry.step else state.cases,
+        cases=dict.fromkeys(state.cases, False) if restarted or entry.step else state.cases,
         stage=Stage.CONTEXT if restarted else Stage.EXECUTION,
     )
 
 
 def _skipped(state: InstanceState, entry: Entry) -> InstanceState:
     step = state.steps[entry.step or ""]
-    approval = replace(step.approval, ending="withdrawn") if step.approval and step.approval.ending is None else step.approval
+    approval = (
+        replace(step.approval, ending="withdrawn") if step.approval and step.approval.ending is None else step.approval
+    )
     step = replace(step, status=StepStatus.SKIPPED, settled_at=entry.at, approval=approval)
     tasks = {i: replace(t, ending="withdrawn") if i in entry.body["tasks"] else t for i, t in state.tasks.items()}
     return replace(state, steps={**state.steps, step.id: step}, tasks=tasks)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from topstitch.attempts import machine
 from topstitch.attempts.machine import TERMINAL, Desk, Turn
 from topstitch.execution.compensate import tend_task
@@ -20,8 +22,7 @@ from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft
-from topstitch.model.state import ActStatus, ActState, Failure, InstanceState, StepState
-from topstitch.plan.personal import paths_in
+from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
 from topstitch.plan.plan import OWNER_TASK_DUE_SECONDS, OWNER_TASK_GIVE_UP_SECONDS, ActPlan, Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
@@ -36,10 +37,10 @@ def plan_of(plan: Plan, act: ActState) -> ActPlan:
             return step.undo
         case "compensate" if step.compensate is not None:
             item = step.compensate.items[int(act.id.rpartition("/")[2])]
-            assert isinstance(item, ActPlan)  # noqa: S101 -- only actions become acts
+            assert isinstance(item, ActPlan)
             return item
         case _:
-            assert step.act is not None  # noqa: S101 -- only a write has acts
+            assert step.act is not None
             return step.act
 
 
@@ -57,7 +58,8 @@ def undo_all(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
 def is_finished(plan: Plan, state: InstanceState) -> bool:
     """Whether nothing is left that is to be undone."""
     return not any(
-        step.status is StepStatus.UNDOING or _blocks(plan.steps[name], state, step) for name, step in state.steps.items()
+        step.status is StepStatus.UNDOING or _blocks(plan.steps[name], state, step)
+        for name, step in state.steps.items()
     )
 
 
@@ -66,9 +68,7 @@ def _blocks(step_plan: StepPlan, state: InstanceState, step: StepState) -> bool:
     if step.status not in LIVE or step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
         return False
     if step.status is StepStatus.GIVEN_UP:
-        return step.effect != "none" or any(
-            a.status is ActStatus.DONE and not a.found for a in _own_acts(state, step)
-        )
+        return step.effect != "none" or any(a.status is ActStatus.DONE and not a.found for a in _own_acts(state, step))
     return True
 
 
@@ -81,6 +81,9 @@ def _undo(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         turn.drafts.append(_kept(desk, step, "it was there before us"))
     elif step_plan.undo is None:
         turn.drafts.append(_kept(desk, step, step_plan.no_undo or "nothing was declared to undo it"))
+    elif step.by_hand and any(act.found for act in _own_acts(state, step)):
+        whose = replace(_by_hand(step, step_plan.undo), status=ActStatus.FAILED, failure=Failure.UNKNOWN)
+        turn.drafts += _undo_failed(plan, step_plan, state, step, whose, desk)
     else:
         _undo_acts(plan, step_plan, step_plan.undo, state, step, desk, turn)
 
@@ -110,13 +113,13 @@ def _undo_acts(
 
 
 def _targets(step_plan: StepPlan, undo: ActPlan, state: InstanceState, step: StepState) -> list[ActState]:
-    """Return what is to be undone, the last first: what we wrote, and what a person did or may have done in our stead."""
+    """Return what is to be undone, the last first: our writes, and what a person did or may have done instead."""
     hand = step.by_hand or step.hand_tried
     own = [a for a in _own_acts(state, step) if _may_be_there(a) or f"{a.id}/undo" in state.acts]
     if not hand:
         return own[::-1]
     by_hand = _by_hand(step, undo)
-    return [by_hand] if step_plan.items is None else [by_hand, *(a for a in own[::-1] if a.status is ActStatus.DONE)]
+    return [by_hand] if step_plan.items is None else [by_hand, *own[::-1]]
 
 
 def _by_hand(step: StepState, undo: ActPlan) -> ActState:
@@ -184,9 +187,7 @@ def _find(target: ActState, step: StepState, desk: Desk) -> Draft:
     return draft(Kind.ACT_PROPOSED, desk, step.id, body, personal=(("payload",),))
 
 
-def _proposed(
-    plan: Plan, undo: ActPlan, state: InstanceState, step: StepState, target: ActState, desk: Desk
-) -> Draft:
+def _proposed(plan: Plan, undo: ActPlan, state: InstanceState, step: StepState, target: ActState, desk: Desk) -> Draft:
     act_id = f"{target.id}/undo"
     shape = ActState(
         id=act_id,

@@ -9,13 +9,14 @@ from __future__ import annotations
 from topstitch.attempts import machine
 from topstitch.attempts.machine import TERMINAL, Desk, Turn
 from topstitch.execution import approve
+from topstitch.execution.carry import effect_of, worst
 from topstitch.execution.compensate import done_by_hand, open_tasks
 from topstitch.execution.desk import draft
 from topstitch.execution.rollback import plan_of
 from topstitch.governance import tasks
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
-from topstitch.model.state import ActStatus, ActState, Failure, InstanceState, StepState
+from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 
 
@@ -38,10 +39,14 @@ def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
 
 
 def _not_run(desk: Desk, step: StepState, turn: Turn) -> None:
-    turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []}))
+    turn.drafts.append(
+        draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []})
+    )
 
 
-def _settle_acts(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
+def _settle_acts(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn
+) -> None:
     acts = [state.acts[name] for name in step.acts]
     if not acts:
         _not_run(desk, step, turn)
@@ -57,11 +62,11 @@ def _settle_acts(plan: Plan, step_plan: StepPlan, state: InstanceState, step: St
             body["record"] = acts[0].record
         turn.drafts.append(draft(Kind.STEP_DONE, desk, step.id, body))
     else:
-        failure = next((a.failure for a in acts if a.failure and a.failure.effect != "none"), None)
-        failure = failure or next((a.failure for a in acts if a.failure), None) or Failure.REFUSED
-        if len(acts) > 1 and any(a.status is ActStatus.DONE for a in acts):
-            failure = Failure.SOME_FAILED
-        body = {"failure": failure, "effect": failure.effect}
+        only = worst([act for act in acts if act.status is not ActStatus.DONE])
+        failure, effect = only.failure or Failure.REFUSED, effect_of(only)
+        if any(act.status is ActStatus.DONE and not act.found for act in acts):
+            failure, effect = Failure.SOME_FAILED, "unknown" if effect == "unknown" else "applied"
+        body = {"failure": failure, "effect": effect}
         turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, body))
 
 

@@ -23,7 +23,7 @@ def canonical_bytes(value: object) -> bytes:
     return orjson.dumps(value, option=_OPTIONS)
 
 
-def parse(data: bytes | str) -> Any:  # noqa: ANN401 -- JSON is any shape until a schema says otherwise
+def parse(data: bytes | str) -> Any:
     """Read JSON; raise ``ValueError`` when it is none."""
     return orjson.loads(data)
 

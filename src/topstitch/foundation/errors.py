@@ -70,7 +70,7 @@ class ConnectorError(TopstitchError):
     ``body`` the answer (cut, and redacted before it is kept).
     """
 
-    def __init__(  # noqa: PLR0913 -- what a system says of a failure has this many parts
+    def __init__(
         self,
         code: str,
         message: str,
@@ -89,7 +89,7 @@ class ConnectorError(TopstitchError):
 class TransientError(ConnectorError):
     """Nothing was done; try again, not before ``retry_after_seconds`` when the system named a time."""
 
-    def __init__(self, code: str, message: str, *, retry_after_seconds: float | None = None, **rest: Any) -> None:  # noqa: ANN401
+    def __init__(self, code: str, message: str, *, retry_after_seconds: float | None = None, **rest: Any) -> None:
         super().__init__(code, message, **rest)
         self.retry_after_seconds = retry_after_seconds
 

@@ -3,7 +3,8 @@
 Bodies say what was decided, not only what happened: a record that moves an act names the
 act's next status, so that folding a journal needs no rules, and a reader needs none either.
 ``?`` marks a key that may be absent. Times are RFC 3339 text; ``*_ms`` are milliseconds. Any
-body may hold ``tell``: [{key, about, who, people, notice: {kind, title, text, link?}}], notices to be sent because of it.
+body may hold ``tell``: [{key, about, who, people, notice: {kind, title, text, link?}}], notices to be sent because of
+it.
 
 An *act* is one write being carried out with tries, look-ups and read-backs: a step's own
 (``identity``), one item's of it (``accounts[3]``), its undo (``identity/undo``), a
@@ -40,12 +41,13 @@ class Kind(StrEnum):
     """{ending: precondition | refused | unanswered, because, then, approval?}"""
     DECISION = "decision"
     """{outcome: auto | approve | deny, because: [{rule, digest?, read}], system, action, payload, payload_digest, key,
-    risk, gates: [{from, quorum}], items?}. What releases a step's write, or who must: actor is the policy that decided."""
+    risk, gates: [{from, quorum}], items?}. What releases a step's write, or who must: actor is the policy that
+    decided."""
     APPROVERS_SOUGHT = "approvers.sought"
     """{attempt, who, found, problem?, again_at?}: nobody was found, or the directory did not answer."""
     APPROVAL_ASKED = "approval.asked"
-    """{approval, title, from, people: [{id, name?, email?, for}], excluded, quorum, payload_digest, because, remind_every_s?,
-    next_reminder_at?, escalations: [{at, to}], give_up_at, if_approved, if_refused, if_unanswered}"""
+    """{approval, title, from, people: [{id, name?, email?, for}], excluded, quorum, payload_digest, because,
+    remind_every_s?, next_reminder_at?, escalations: [{at, to}], give_up_at, if_approved, if_refused, if_unanswered}"""
     APPROVAL_REMINDED = "approval.reminded"
     """{approval, times, next_reminder_at?}"""
     APPROVAL_ESCALATED = "approval.escalated"
@@ -59,10 +61,11 @@ class Kind(StrEnum):
     """{act, purpose: undo | find | by_hand | compensate | ticket | close_ticket | heal, system, action, payload,
     payload_digest, key, grant, next, output?, failure?, compensation?}"""
     ACT_INTENT = "act.intent"
-    """{act, attempt, key, system, action, payload_digest, grant: {decision, by}, handoffs?: [{from, from_system, to_system,
-    ready_at, net_ms, gross_ms}]}. Committed before the write is sent."""
+    """{act, attempt, key, system, action, payload_digest, grant: {decision, by}, handoffs?: [{from, from_system,
+    to_system, ready_at, net_ms, gross_ms}]}. Committed before the write is sent."""
     ACT_RESULT = "act.result"
-    """{act, attempt, result, next, next_at?, held?, output?, found?, record?, url?, problem?, request?, duration_ms, failure?}"""
+    """{act, attempt, result, next, next_at?, held?, output?, found?, record?, url?, problem?, request?, duration_ms,
+    failure?}"""
     ACT_IN_DOUBT = "act.in_doubt"
     """{act, attempt, because, next, next_at?}: the engine stopped between intent and result."""
     ACT_LOOKED_UP = "act.looked_up"
@@ -76,8 +79,8 @@ class Kind(StrEnum):
     STEP_DONE = "step.done"
     """{output, found, record?, system, started_at, duration_ms}: confirmed."""
     STEP_FAILED = "step.failed"
-    """{failure: refused | unreachable | unknown | disagrees | some_failed | expression, effect: none | applied | unknown,
-    problem?, seam: {from_system, to_system}}: compensation begins."""
+    """{failure: refused | unreachable | unknown | disagrees | some_failed | expression, effect: none | applied |
+    unknown, problem?, seam: {from_system, to_system}}: compensation begins."""
     STEP_DONE_BY_HAND = "step.done_by_hand"
     """{output, by, task}"""
     STEP_GIVEN_UP = "step.given_up"
@@ -86,8 +89,8 @@ class Kind(StrEnum):
     FLAG_SET = "flag.set"
     """{flag, because}"""
     TASK_OPENED = "task.opened"
-    """{task, act?, index, purpose: step | undo | ticket, title, to, people, form, check_first, due_at, escalations: [{at, to}],
-    give_up_at, system}"""
+    """{task, act?, index, purpose: step | undo | ticket, title, to, people, form, check_first, due_at, escalations:
+    [{at, to}], give_up_at, system}"""
     TASK_ESCALATED = "task.escalated"
     """{task, index, to, people}"""
     TASK_DONE = "task.done"
@@ -139,8 +142,9 @@ class Kind(StrEnum):
     CHECK_BEGAN = "check.began"
     """{check, due_at, late}"""
     CHECK_READ = "check.read"
-    """{check, record, system, read: n, verdict: match | suspected | differs | unverified | pending | nothing_expected, fields:
-    [{field, intended, committed, observed, verdict, cause, severity}], again_at?, step_status, waiting_on?, url?, problem?}"""
+    """{check, record, system, read: n, verdict: match | suspected | differs | unverified | pending |
+    nothing_expected, fields: [{field, intended, committed, observed, verdict, cause, severity}], again_at?,
+    step_status, waiting_on?, url?, problem?}"""
     DISCREPANCY_OPENED = "discrepancy.opened"
     """{discrepancy, record, system, check, severity, fields: [...], url?}"""
     DISCREPANCY_UPDATED = "discrepancy.updated"
@@ -153,13 +157,13 @@ class Kind(StrEnum):
     """{check, matched, differing, unverified, pending}"""
 
     ENDED = "ended"
-    """{end, residue: [{step, system, record, why}], undone, compensated, open_cases, open_discrepancies}. The last record, but
-    for what auditors and erasure append."""
+    """{end, residue: [{step, system, record, why}], undone, compensated, open_cases, open_discrepancies}. The last
+    record, but for what auditors and erasure append."""
 
     OPERATOR_COMMANDED = "operator.commanded"
     """{command: retry | skip | pause | resume | cancel | edit | reassign, reason, step?, ...}, with its actor.
-    retry: {steps: [those that wait again], input?, before?}; cancel: {choice: rollback | stop}; edit: {path, before, after};
-    reassign: {approval? | task?, people}. See ``execution.operate``."""
+    retry: {steps: [those that wait again], input?, before?}; cancel: {choice: rollback | stop}; edit: {path, before,
+    after}; reassign: {approval? | task?, people}. See ``execution.operate``."""
     ATTEMPT_REFUSED = "attempt.refused"
     """{what, because}: somebody tried what is impossible (a write in the context stage, a write without a grant)."""
     ERASED = "erased"

@@ -75,7 +75,9 @@ class _Compiler:
         alias, _, name = ref.partition(".")
         contract = self.contracts.get(alias)
         if contract is None or name not in contract.actions:
-            raise AuthorError("unknown-action", f"{ref} is not an action of this definition's systems; correct its name")
+            raise AuthorError(
+                "unknown-action", f"{ref} is not an action of this definition's systems; correct its name"
+            )
         return alias, contract.actions[name]
 
     def event(self, ref: str) -> tuple[str, str, JsonSchema]:
@@ -221,7 +223,9 @@ class _Compiler:
         close = None
         if ticket.action.undo:
             close = self.act(f"{ticket.system}.{ticket.action.undo}", {}, p.TICKET_RETRY)
-        at = tuple(sorted(((name, parse_duration(name[2:])) for name in r.at if name != "month_end"), key=lambda a: a[1]))
+        at = tuple(
+            sorted(((name, parse_duration(name[2:])) for name in r.at if name != "month_end"), key=lambda a: a[1])
+        )
         return p.ReconcilePlan(
             at=at,
             from_execution=r.T == "executed",

@@ -35,7 +35,7 @@ def _walk(schema: JsonSchema, path: Pattern) -> Iterator[Pattern]:
         yield from _walk(branch, path)
 
 
-def paths_in(value: Any, marked: Sequence[Pattern], prefix: Path = ()) -> tuple[Path, ...]:  # noqa: ANN401
+def paths_in(value: Any, marked: Sequence[Pattern], prefix: Path = ()) -> tuple[Path, ...]:
     """Return the exact paths of the values in ``value`` that ``marked`` speaks of, under ``prefix``."""
     found: list[Path] = []
     for pattern in marked:
@@ -43,7 +43,7 @@ def paths_in(value: Any, marked: Sequence[Pattern], prefix: Path = ()) -> tuple[
     return tuple(found)
 
 
-def _match(value: Any, pattern: Pattern, depth: int, path: Path, found: list[Path]) -> None:  # noqa: ANN401
+def _match(value: Any, pattern: Pattern, depth: int, path: Path, found: list[Path]) -> None:
     if depth == len(pattern):
         if value is not None:
             found.append(path)

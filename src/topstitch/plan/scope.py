@@ -16,7 +16,7 @@ from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan
 
 
-def facts(plan: Plan, state: InstanceState, **local: Any) -> Facts:  # noqa: ANN401 -- facts are any JSON
+def facts(plan: Plan, state: InstanceState, **local: Any) -> Facts:
     """Return the facts of an instance, with ``local`` names on top."""
     return Facts({**values(plan, state), **local}, rates=state.rates)
 

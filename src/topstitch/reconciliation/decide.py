@@ -105,7 +105,7 @@ def _done(state: InstanceState, name: str) -> bool:
 
 
 def _origin(plan: Plan, state: InstanceState) -> datetime:
-    assert state.started_at is not None  # noqa: S101 -- decide looked
+    assert state.started_at is not None
     if not plan.reconcile.from_execution:
         return state.started_at
     cap = state.started_at + timedelta(seconds=CAP_SECONDS)
@@ -135,7 +135,13 @@ def _carry_on(plan: Plan, state: InstanceState, check: CheckState, now: datetime
 
 
 def _look(
-    plan: Plan, state: InstanceState, check: CheckState, record: RecordPlan, progress: CheckRead, now: datetime, turn: Turn
+    plan: Plan,
+    state: InstanceState,
+    check: CheckState,
+    record: RecordPlan,
+    progress: CheckRead,
+    now: datetime,
+    turn: Turn,
 ) -> None:
     step = state.steps[record.covers]
     verdict = _without_reading(record, step)
@@ -174,7 +180,13 @@ def _without_reading(record: RecordPlan, step: StepState) -> str | None:
 
 
 def _unread(
-    plan: Plan, state: InstanceState, check: CheckState, record: RecordPlan, progress: CheckRead, verdict: str, now: datetime
+    plan: Plan,
+    state: InstanceState,
+    check: CheckState,
+    record: RecordPlan,
+    progress: CheckRead,
+    verdict: str,
+    now: datetime,
 ) -> Draft:
     step = state.steps[record.covers]
     body: dict[str, Any] = {
@@ -202,10 +214,18 @@ def _missing(outcome: Outcome) -> bool:
 
 
 def _unreadable(
-    plan: Plan, state: InstanceState, check: CheckState, record: RecordPlan, progress: CheckRead, outcome: Outcome, now: datetime
+    plan: Plan,
+    state: InstanceState,
+    check: CheckState,
+    record: RecordPlan,
+    progress: CheckRead,
+    outcome: Outcome,
+    now: datetime,
 ) -> list[Draft]:
     since = now if outcome.result is Result.HELD else progress.unread_since or now
-    problem = problem_body(outcome.problem) if outcome.problem else {"code": str(outcome.result), "message": "no answer"}
+    problem = (
+        problem_body(outcome.problem) if outcome.problem else {"code": str(outcome.result), "message": "no answer"}
+    )
     body: dict[str, Any] = {
         "check": check.name,
         "record": record.name,
@@ -248,7 +268,11 @@ def _compared(
     now: datetime,
 ) -> list[Draft]:
     step = state.steps[record.covers]
-    fields = _undone_fields(plan, state, record, observed) if step.status in UNDONE else _fields(plan, state, record, observed)
+    fields = (
+        _undone_fields(plan, state, record, observed)
+        if step.status in UNDONE
+        else _fields(plan, state, record, observed)
+    )
     differing = [f for f in fields if f["verdict"] != "match"]
     verdict = "match" if not differing else "differs" if progress.verdict == "suspected" else "suspected"
     body: dict[str, Any] = {
@@ -265,11 +289,15 @@ def _compared(
     if verdict == "suspected":
         body["again_at"] = rfc3339(now + timedelta(seconds=record.settle_seconds))
     drafts = [_draft(Kind.CHECK_READ, now, record.covers, body, _personal(record, fields))]
-    readable = close_case(state, now, STAGE, about=f"reconcile/{record.name}", cause="unverified", how="the system was read again")
+    readable = close_case(
+        state, now, STAGE, about=f"reconcile/{record.name}", cause="unverified", how="the system was read again"
+    )
     drafts += [readable] if readable else []
     if verdict == "suspected":
         return drafts
-    return drafts + tickets.concluded(state, record, check.name, differing, outcome.url, now, _personal(record, differing))
+    return drafts + tickets.concluded(
+        state, record, check.name, differing, outcome.url, now, _personal(record, differing)
+    )
 
 
 def _fields(plan: Plan, state: InstanceState, record: RecordPlan, observed: Any) -> list[dict[str, Any]]:
@@ -301,21 +329,20 @@ def _row(rule: FieldPlan, intended: Any, committed: Any, observed: Any) -> dict[
 def _undone_fields(plan: Plan, state: InstanceState, record: RecordPlan, observed: Any) -> list[dict[str, Any]]:
     """For a step that was undone the rollback's own read-backs say what should be true now."""
     step = state.steps[record.covers]
-    rows = []
-    for expect in record.undone:
-        rows.append(
-            {
-                "field": expect.that.source,
-                "rule": "undone",
-                "intended": True,
-                "committed": True,
-                "observed": _true_of(plan, state, step, expect, observed),
-                "verdict": "match" if _true_of(plan, state, step, expect, observed) else "differs",
-                "cause": "drift",
-                "severity": "high",
-            }
-        )
-    return rows
+    return [_undone_row(expect, _true_of(plan, state, step, expect, observed)) for expect in record.undone]
+
+
+def _undone_row(expect: ExpectPlan, holds: bool) -> dict[str, Any]:
+    return {
+        "field": expect.that.source,
+        "rule": "undone",
+        "intended": True,
+        "committed": True,
+        "observed": holds,
+        "verdict": "match" if holds else "differs",
+        "cause": "drift",
+        "severity": "high",
+    }
 
 
 def _true_of(plan: Plan, state: InstanceState, step: StepState, expect: ExpectPlan, observed: Any) -> bool:

@@ -112,9 +112,9 @@ def is_at_rest(plan: Plan, state: InstanceState) -> bool:
         if found.ticketed < found.revision and not found.resolved:
             return False
         closing = state.acts.get(_close_id(found))
-        if found.resolved and found.ticket is not None and plan.reconcile.close_ticket is not None:
-            if closing is None or closing.status not in TERMINAL:
-                return False
+        must_close = found.resolved and found.ticket is not None and plan.reconcile.close_ticket is not None
+        if must_close and (closing is None or closing.status not in TERMINAL):
+            return False
     return not any(t.purpose == "ticket" and t.ending is None for t in state.tasks.values())
 
 
@@ -160,7 +160,11 @@ def _file(plan: Plan, state: InstanceState, found: DiscrepancyState, desk: Desk)
     try:
         payload = ticket.params.render(facts(plan, state, difference=difference))
     except ExpressionError:
-        payload = {"process": state.id, "summary": f"{difference['system']}: {names} differs", "severity": found.severity}
+        payload = {
+            "process": state.id,
+            "summary": f"{difference['system']}: {names} differs",
+            "severity": found.severity,
+        }
     return machine.propose(
         ticket,
         _ticket_id(found),
@@ -211,7 +215,9 @@ def _close(plan: Plan, state: InstanceState, found: DiscrepancyState, close: Act
     known = {**(found.ticket or {}), "note": f"Read again and agrees: {plan.title}, {state.id}"}
     payload = {name: value for name, value in known.items() if name in wanted}
     turn.drafts.append(
-        machine.propose(close, _close_id(found), payload, desk, purpose="close_ticket", step=None, granted_by="definition")
+        machine.propose(
+            close, _close_id(found), payload, desk, purpose="close_ticket", step=None, granted_by="definition"
+        )
     )
 
 

@@ -123,6 +123,7 @@ def orphans_query() -> Select[Any]:
         instances.c.wake_at.is_(None),
         instances.c.ended_at.is_(None),
         instances.c.lease_owner.is_(None),
+        instances.c.status != "paused",
         ~or_(*open_items),
     )
 

@@ -333,7 +333,8 @@ class _Turn:
             records.append(row.record)
         now = milliseconds(request.now)
         self._flush()
-        self._backend.execute(sql.OUTSIDE_HEAD, (head.seq, head.hash_hex, now, now, request.instance))
+        statement = sql.OUTSIDE_REOPEN if any(_reopens(draft) for draft in request.drafts) else sql.OUTSIDE_HEAD
+        self._backend.execute(statement, (head.seq, head.hash_hex, now, now, request.instance))
         self.tells = True
         return records
 
@@ -554,6 +555,11 @@ def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
         body=body,
         personal=(("data",),),
     )
+
+
+def _reopens(draft: Draft) -> bool:
+    """Whether the record carries an instance on that had ended: an operator's retry."""
+    return draft.kind == Kind.OPERATOR_COMMANDED and draft.body.get("command") == "retry"
 
 
 def _event_row(request: Accept) -> tuple[Any, ...]:

@@ -371,15 +371,15 @@ def _steps(c: Connection) -> list[str]:
 _AT_WORK: Final = "i.status IN ('running', 'waiting', 'paused') AND i.stage IN ('trigger', 'context', 'execution')"
 OPEN_INSTANCES: Final = text(
     "SELECT i.id, i.workflow, i.version, i.digest, i.stage, i.status, i.started_at, i.head_seq, i.wake_at,"
-    f" i.lease_until FROM instances i WHERE {_AT_WORK} ORDER BY i.started_at LIMIT :limit"  # noqa: S608 -- constant
+    f" i.lease_until FROM instances i WHERE {_AT_WORK} ORDER BY i.started_at LIMIT :limit"
 )
 OPEN_STEPS: Final = text(
     "SELECT s.instance, s.step, s.status, s.started_at, s.done_at, s.failed_at"
-    f" FROM instances i JOIN steps s ON s.instance = i.id WHERE {_AT_WORK}"  # noqa: S608 -- constant
+    f" FROM instances i JOIN steps s ON s.instance = i.id WHERE {_AT_WORK}"
 )
 OPEN_APPROVALS: Final = text(
     "SELECT a.instance, coalesce(a.step, ''), a.asked_at, a.closed_at"
-    f" FROM instances i JOIN approvals a ON a.instance = i.id WHERE {_AT_WORK}"  # noqa: S608 -- constant
+    f" FROM instances i JOIN approvals a ON a.instance = i.id WHERE {_AT_WORK}"
 )
 FACTS: Final = text(
     "SELECT instance, kind, step, at FROM journal WHERE instance IN :instances AND kind IN :kinds ORDER BY instance, seq"

@@ -168,15 +168,22 @@ def _time(at: datetime) -> tuple[datetime, str, int]:
 
 
 def _commit(body: Any, paths: Sequence[Path]) -> tuple[Any, list[tuple[Path, str, Any]]]:
-    """Put commitments where ``paths`` lead; return what they hide. A path that leads nowhere is passed over."""
+    """Put commitments where ``paths`` lead; return what they hide.
+
+    A path that leads nowhere, or into what an outer path has hidden already, is passed over.
+    """
     opened: list[tuple[Path, str, Any]] = []
+    hidden: set[Path] = set()
     for path in sorted(set(paths), key=len):
+        if any(path[:length] in hidden for length in range(1, len(path))):
+            continue
         found, value = _get(body, path)
         if not found or value is None:
             continue
         salt = fresh_bytes(SALT_BYTES)
         mark = {"c": base64.b64encode(commitment(salt, value)).decode()}
         body = _put(body, path, mark)
+        hidden.add(path)
         opened.append((path, base64.b64encode(salt).decode(), value))
     return body, opened
 

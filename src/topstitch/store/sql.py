@@ -109,6 +109,11 @@ OUTSIDE_HEAD: Final = (
     "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?,"
     " wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
 )
+OUTSIDE_REOPEN: Final = (
+    "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = ?, ended_at = NULL,"
+    " status = 'running' WHERE id = ?"
+)
+"""For a retry: an instance that had ended is carried on again."""
 SUBJECT_KEYS: Final = RowsStatement(
     "WITH r(id) AS ({rows}) SELECT k.instance AS c0, k.subject AS c1, k.wrapped_key AS c2 FROM r CROSS JOIN "
     "subject_keys k WHERE k.instance = r.id",

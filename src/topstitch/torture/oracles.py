@@ -127,7 +127,7 @@ def _by_status(plan: StepPlan, step: StepState, name: str, world: World) -> Iter
         case StepStatus.UNDONE | StepStatus.UNDONE_BY_HAND:
             if ours or (thing.foreign and thing.hand):
                 yield "orphan", f"{step.id} says {step.status}, and {name} is still there"
-            if thing.foreign and thing.there and len(step.acts) <= 1:
+            if step.status is StepStatus.UNDONE and thing.foreign and thing.there and len(step.acts) <= 1:
                 yield "declared", f"{step.id} says {step.status}, but {name} was there before us and is kept"
         case _:
             pass

@@ -111,9 +111,9 @@ def by_hand(world: World, act: str, action: ActionContract, *, looks: bool) -> W
 
 
 def by_hand_undone(world: World, act: str) -> World:
-    """Return the world after a person took it back."""
+    """Return the world after a person took it back; a person leaves what was there before us."""
     thing = world.thing(act)
-    return world.with_thing(act, replace(thing, there=1 if thing.foreign and thing.there > 1 else 0))
+    return world.with_thing(act, replace(thing, there=1 if thing.foreign and thing.there else 0))
 
 
 def looked_up(world: World, act: str, action: ActionContract, now: datetime, value: Any) -> Outcome:  # noqa: ANN401

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+from support.postgres import PostgresServer
 from support.trail import Trail
 
 from topstitch.store import Store
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def one_database(postgres: PostgresServer) -> Iterator[str]:
+    """A database whose schemas the tests share, because making a database takes seconds."""
+    with postgres.database() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def postgres_schema(one_database: str) -> Iterator[str]:
+    """The address of an empty schema of one's own."""
+    name = f"audit_{next(_NUMBERS)}"
+    with psycopg.connect(one_database, autocommit=True) as server:
+        server.execute(f"CREATE SCHEMA {name}")
+        yield f"{one_database}&options=-csearch_path%3D{name}"
+        server.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -16,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/data/topstitch.db"
-    address: str = request.getfixturevalue("postgres_dsn")
+    address: str = request.getfixturevalue("postgres_schema")
     return address
 
 

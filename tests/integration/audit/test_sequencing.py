@@ -67,12 +67,12 @@ async def test_it_runs_until_it_is_stopped_and_signs_what_is_there(trail: Trail)
     assert (await trail.verify()).trust is Trust.ANCHORED
 
 
-async def test_a_late_commit_never_appears_behind_a_place_already_given(postgres_dsn: str, tmp_path: Path) -> None:
-    with Store.open(postgres_dsn, key_file=tmp_path / "key") as store:
+async def test_a_late_commit_never_appears_behind_a_place_already_given(postgres_schema: str, tmp_path: Path) -> None:
+    with Store.open(postgres_schema, key_file=tmp_path / "key") as store:
         trail = Trail(store, tmp_path)
         await trail.start("ins_1")
         await trail.seal()
-        with psycopg.connect(postgres_dsn) as slow:  # a transaction that began before, and commits after, others
+        with psycopg.connect(postgres_schema) as slow:  # a transaction that began before, and commits after, others
             slow.execute("SELECT pg_current_xact_id()")
             await trail.store.append_outside("ins_1", [trail.draft("flag.set", {"flag": "b"})], trail.clock.now())
             assert await trail.sequencer.place() == (0, 1), "records of younger transactions wait for the older one"
@@ -80,8 +80,8 @@ async def test_a_late_commit_never_appears_behind_a_place_already_given(postgres
         assert await trail.sequencer.place() == (1, 2)
 
 
-async def test_a_database_restored_into_another_cluster_goes_on(postgres_dsn: str, tmp_path: Path) -> None:
-    with Store.open(postgres_dsn, key_file=tmp_path / "key") as store:
+async def test_a_database_restored_into_another_cluster_goes_on(postgres_schema: str, tmp_path: Path) -> None:
+    with Store.open(postgres_schema, key_file=tmp_path / "key") as store:
         trail = Trail(store, tmp_path)
         await trail.write(instances=2, rounds=1)
         await trail.start("ins_late")  # not placed when the dump was made

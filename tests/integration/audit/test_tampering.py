@@ -12,6 +12,7 @@ from support.trail import Attacker, Trail, trail_in_memory
 from topstitch.audit.chain import Tampering
 from topstitch.audit.checkpoint import SigningKey, checkpoint_text, new_signing_key, read_checkpoint, ring_of, sign_tree, signed_note
 from topstitch.audit.verify import Trust, verify
+from topstitch.store.erasing import scrub
 from topstitch.store.ledger_reader import open_ledger
 
 Attack = Callable[[Attacker, str, str, int], None]
@@ -111,6 +112,26 @@ class _Backend:
 
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
         return self._connection.execute(sql, parameters).fetchall()  # type: ignore[attr-defined]
+
+
+async def test_H06_a_one_byte_changed_in_the_database_is_found_and_its_record_named(trail: Trail) -> None:
+    names = await trail.write()
+    assert (await trail.verify()).exit_code == 0
+    needle = f"{names[1]}-2-0"
+    if trail.store.url.startswith("sqlite"):  # in the file itself, beside the database
+        path = Path(trail.store.url.removeprefix("sqlite:///"))
+        assert scrub(trail.store.url)  # what is in the write-ahead log comes into the file
+        data = path.read_bytes()
+        assert data.count(needle.encode()) == 1
+        path.write_bytes(data.replace(needle.encode(), needle.replace("-2-", "-3-").encode()))
+    else:
+        change = "UPDATE journal SET body = replace(body, ?, ?) WHERE instance = ?"
+        await trail.store.work(lambda b: b.execute(change, (needle, needle.replace("-2-", "-3-"), names[1])))
+    verdict = await trail.verify()
+    assert verdict.exit_code == 20
+    assert verdict.first is not None
+    assert (verdict.first.fits, verdict.first.instance, verdict.first.seq) == (Tampering.EDITED, names[1], 6)
+    assert verdict.lines()[0].startswith(f"TAMPERED, edit: record 6 of {names[1]}: ")
 
 
 async def test_H06_b_the_last_ten_records_deleted_fail_against_the_signed_checkpoint(trail: Trail) -> None:

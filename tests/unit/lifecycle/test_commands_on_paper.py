@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, refused, transient
-
 from topstitch import lifecycle
 from topstitch.execution.operate import Command
 from topstitch.foundation.errors import ConflictError, RequestError
@@ -19,7 +19,11 @@ IVO = Actor(ActorKind.HUMAN, "ivo")
 
 def command(paper: PaperEngine, name: str, **rest: Any) -> PaperEngine:
     drafts = lifecycle.operate(
-        paper.plan, paper.state, Command(name=name, reason=rest.pop("reason", "because"), **rest), IVO, paper.clock.now()
+        paper.plan,
+        paper.state,
+        Command(name=name, reason=rest.pop("reason", "because"), **rest),
+        IVO,
+        paper.clock.now(),
     )
     paper._append(drafts)
     return paper
@@ -27,7 +31,11 @@ def command(paper: PaperEngine, name: str, **rest: Any) -> PaperEngine:
 
 def test_X05_retry_from_a_step_with_edited_input_goes_on_and_keeps_the_difference() -> None:
     company = Company()
-    paper = PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=refused())).begin(HIRE).run_for(hours=1)
+    paper = (
+        PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=refused()))
+        .begin(HIRE)
+        .run_for(hours=1)
+    )
     assert paper.status()["equipment"] == "compensating"
     paper.world = company.world()
     command(paper, "retry", step="equipment", input={"department": "Sales"}).run_for(minutes=5)
@@ -49,7 +57,11 @@ def test_retry_of_a_context_that_failed_reopens_an_instance_that_stopped() -> No
 
 def test_skip_needs_a_step_that_left_nothing() -> None:
     company = Company()
-    paper = PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=refused())).begin(HIRE).run_for(hours=1)
+    paper = (
+        PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=refused()))
+        .begin(HIRE)
+        .run_for(hours=1)
+    )
     with pytest.raises(ConflictError, match="identity is done"):
         command(paper, "skip", step="identity")
     command(paper, "skip", step="equipment").run_for(minutes=1)
@@ -70,7 +82,9 @@ def test_X06_a_paused_instance_makes_no_call_and_resumes_where_it_was() -> None:
 def test_a_held_call_counts_as_no_attempt_and_goes_out_once_the_pause_is_over() -> None:
     company = Company()
     held = Outcome(result=Result.HELD, problem=Problem(code="paused", message="the connection is paused"))
-    paper = PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=held)).begin(HIRE).run_for(hours=5)
+    paper = (
+        PaperEngine(onboarding_plan(), company.world(itsm__create_catalog_request=held)).begin(HIRE).run_for(hours=5)
+    )
     assert paper.status()["equipment"] == "running"
     assert paper.state.acts["equipment"].attempt == 0
     paper.world = company.world()

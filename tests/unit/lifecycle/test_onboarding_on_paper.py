@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
 import pytest
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, ok, refused, transient, unknown
-
 from topstitch import lifecycle
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import LookUpCall, ReadCall, WriteCall
+from topstitch.model.orders import ReadCall, WriteCall
 
 SALES: dict[str, Any] = {**HIRE, "department": "Sales"}
 
@@ -96,12 +97,12 @@ def test_E10_three_retries_after_the_first_attempt_then_the_ladder() -> None:
 def test_E11_waits_double_with_bounded_jitter_and_honour_retry_after() -> None:
     paper = engine(Company(), itsm__create_catalog_request=transient()).begin(HIRE).run_for(minutes=40)
     sent = [at for at, c in paper.log if isinstance(c, WriteCall) and c.action == "create_catalog_request"]
-    gaps = [(b - a).total_seconds() for a, b in zip(sent, sent[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(sent)]
     for gap, base in zip(gaps, (30, 60, 120), strict=True):
         assert base <= gap <= base * 1.25 + 0.001
     slow = engine(Company(), itsm__create_catalog_request=transient(retry_after=400)).begin(HIRE).run_for(hours=1)
     sent = [at for at, c in slow.log if isinstance(c, WriteCall) and c.action == "create_catalog_request"]
-    assert all((b - a).total_seconds() >= 400 for a, b in zip(sent, sent[1:], strict=False))
+    assert all((b - a).total_seconds() >= 400 for a, b in itertools.pairwise(sent))
 
 
 def test_E11_a_refusal_is_not_retried() -> None:
@@ -283,7 +284,13 @@ def test_identity_that_nobody_can_create_rolls_back_and_leaves_nothing() -> None
 
 def test_what_was_only_found_is_never_undone() -> None:
     company = Company()
-    company.users["priya.raman@corp.example"] = {"user_id": "old", "upn": "priya.raman@corp.example", "enabled": True, "department": "Engineering", "groups": ["all-staff", "engineering"]}
+    company.users["priya.raman@corp.example"] = {
+        "user_id": "old",
+        "upn": "priya.raman@corp.example",
+        "enabled": True,
+        "department": "Engineering",
+        "groups": ["all-staff", "engineering"],
+    }
     paper = engine(company).begin(HIRE).run_for(minutes=10)
     assert paper.state.steps["identity"].found is True
     assert "directory.create_user" not in paper.writes()

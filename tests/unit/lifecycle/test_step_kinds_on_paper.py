@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 from support.onboarding import HIRE
-from support.paper import PaperEngine, ok, refused, transient
+from support.paper import PaperEngine, ok, refused, transient, unknown
 from support.small import small_plan
-
 from topstitch import lifecycle
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, Outcome, ReportCall, StartCall, WriteCall
@@ -61,11 +60,20 @@ class Inbox(PaperEngine):
 
 
 def moved(number: int, employee: str) -> dict[str, Any]:
-    event = {"id": f"e{number}", "source": "workday", "type": "workday.start_date_changed", "received_at": "2026-01-05T09:00:00Z"}
+    event = {
+        "id": f"e{number}",
+        "source": "workday",
+        "type": "workday.start_date_changed",
+        "received_at": "2026-01-05T09:00:00Z",
+    }
     return {"event": event, "data": {"employee_id": employee, "start_date": f"2026-03-0{number}"}}
 
 
-INVITE = {"chat.invite": ok({"channel_id": "C1", "state": "member"}), "look_up chat.invite": ok(None), "chat.remove": ok({"removed": True})}
+INVITE = {
+    "chat.invite": ok({"channel_id": "C1", "state": "member"}),
+    "look_up chat.invite": ok(None),
+    "chat.remove": ok({"removed": True}),
+}
 
 
 def test_T07_an_event_that_came_before_the_wait_is_consumed_when_it_waits() -> None:
@@ -83,7 +91,18 @@ def test_an_event_offered_while_it_waits_ends_the_wait_once() -> None:
     assert paper.status()["moved"] == "running"
     offer = moved(3, HIRE["employee_id"])
     for _ in range(2):
-        paper._append([Draft(kind=Kind.SIGNAL_OFFERED, at=paper.clock.now(), actor=ENGINE, stage=Stage.EXECUTION, step="moved", body=offer)])
+        paper._append(
+            [
+                Draft(
+                    kind=Kind.SIGNAL_OFFERED,
+                    at=paper.clock.now(),
+                    actor=ENGINE,
+                    stage=Stage.EXECUTION,
+                    step="moved",
+                    body=offer,
+                )
+            ]
+        )
     paper.run()
     assert paper.status()["moved"] == "done"
     assert len(paper.state.steps["moved"].signals) == 1
@@ -122,7 +141,11 @@ def test_for_each_gives_every_item_its_own_key() -> None:
 
 def test_some_failed_items_roll_back_only_what_was_done_in_reverse() -> None:
     def invite(call: WriteCall) -> Outcome:
-        return refused() if call.params["channel"] == "b" else ok({"channel_id": call.params["channel"], "state": "member"})
+        return (
+            refused()
+            if call.params["channel"] == "b"
+            else ok({"channel_id": call.params["channel"], "state": "member"})
+        )
 
     paper = PaperEngine(small_plan(EACH), {**INVITE, "chat.invite": invite}).begin(HIRE).run()
     failed = next(r for r in paper.records if r.kind == Kind.STEP_FAILED)
@@ -146,10 +169,23 @@ def test_a_called_workflow_is_started_once_and_its_end_decides() -> None:
         paper = Inbox(small_plan(CALL), {})
         paper.started = []
         paper.begin(HIRE).run_for(hours=1)
-        assert [(c.workflow, c.data, c.parent) for c in paper.started] == [("other", {"employee_id": "W-104233"}, "ins_1")]
+        assert [(c.workflow, c.data, c.parent) for c in paper.started] == [
+            ("other", {"employee_id": "W-104233"}, "ins_1")
+        ]
         assert paper.state.steps["provision"].child == "ins_child"
         body = {"instance": "ins_child", "end": end}
-        paper._append([Draft(kind=Kind.CHILD_ENDED, at=paper.clock.now(), actor=ENGINE, stage=Stage.EXECUTION, step="provision", body=body)])
+        paper._append(
+            [
+                Draft(
+                    kind=Kind.CHILD_ENDED,
+                    at=paper.clock.now(),
+                    actor=ENGINE,
+                    stage=Stage.EXECUTION,
+                    step="provision",
+                    body=body,
+                )
+            ]
+        )
         paper.run()
         assert paper.status()["provision"] == status
 
@@ -167,7 +203,10 @@ UNDO = """
     do: chat.invite
     with: {upn: x@y.example, channel: one}
     expect: {none: a test}
-    rollback: {do: chat.remove, with: {upn: = step.input.upn, channel: = step.input.channel}, retry: {attempts: 2, first: 1s}}
+    rollback:
+      do: chat.remove
+      with: {upn: = step.input.upn, channel: = step.input.channel}
+      retry: {attempts: 2, first: 1s}
     compensate: {then: continue}
   two:
     title: Second
@@ -175,7 +214,10 @@ UNDO = """
     needs: [one]
     with: {upn: x@y.example, channel: two}
     expect: {none: a test}
-    rollback: {do: chat.remove, with: {upn: = step.input.upn, channel: = step.input.channel}, retry: {attempts: 2, first: 1s}}
+    rollback:
+      do: chat.remove
+      with: {upn: = step.input.upn, channel: = step.input.channel}
+      retry: {attempts: 2, first: 1s}
     compensate: {then: continue}
   three:
     title: Third
@@ -221,11 +263,21 @@ def test_retrying_starts_again_only_what_came_to_nothing() -> None:
 
 
 def test_what_a_person_did_in_a_steps_stead_is_undone_like_the_systems_work() -> None:
-    steps = UNDO.replace("compensate: {then: continue}", "compensate: {do: [{task: {to: owner, title: By hand, due: 1d, give_up: 2d}}], then: {done: continue, not_done: continue}}")
-    world = {**INVITE, "chat.invite": [refused(), ok({"channel_id": "C1", "state": "member"})], "crm.assign_team": refused()}
+    steps = UNDO.replace(
+        "compensate: {then: continue}",
+        "compensate: {do: [{task: {to: owner, title: By hand, due: 1d, give_up: 2d}}], then: continue}",
+    )
+    world = {
+        **INVITE,
+        "chat.invite": [refused(), ok({"channel_id": "C1", "state": "member"})],
+        "crm.assign_team": refused(),
+    }
     paper = PaperEngine(small_plan(steps), world).begin(HIRE).run_for(minutes=1)
     paper.task("one", output={"channel_id": "C9", "state": "member"}).run()
-    assert [c.params["channel"] for _, c in paper.log if isinstance(c, WriteCall) and c.action == "remove"] == ["two", "one"]
+    assert [c.params["channel"] for _, c in paper.log if isinstance(c, WriteCall) and c.action == "remove"] == [
+        "two",
+        "one",
+    ]
     assert paper.status() == {"one": "undone", "two": "undone", "three": "given_up"}
 
 
@@ -256,3 +308,45 @@ def test_an_inbox_that_cannot_be_read_once_does_not_end_the_wait() -> None:
     paper.events = [moved(2, HIRE["employee_id"])]
     paper.begin(HIRE).run()
     assert paper.status()["moved"] == "done"
+
+
+def test_what_was_found_and_does_not_agree_is_never_undone() -> None:
+    steps = UNDO.replace(
+        "    do: chat.invite\n    with: {upn: x@y.example, channel: one}\n    expect: {none: a test}",
+        "    do: itsm.create_catalog_request\n"
+        "    with: {employee_id: e, location: l, department: d, tier: t, items: [x]}\n"
+        "    expect: [{read: itsm.get_request, with: {request_id: = step.output.request_id}, that: found.state == 'x', within: 1m}]",
+    ).replace(
+        "      do: chat.remove\n      with: {upn: = step.input.upn, channel: = step.input.channel}\n",
+        "      do: itsm.cancel_request\n      with: {request_id: = step.output.request_id}\n",
+        1,
+    )
+    there = {"request_id": "REQ1", "number": "1"}
+    world = {
+        **INVITE,
+        "look_up itsm.create_catalog_request": ok(there),
+        "itsm.get_request": ok({"request_id": "REQ1", "number": "1", "state": "requested", "items": []}),
+        "itsm.cancel_request": ok({"request_id": "REQ1", "state": "cancelled"}),
+        "crm.assign_team": refused(),
+    }
+    steps = steps.replace("compensate: {then: continue}", "compensate: {then: rollback}", 1)
+    paper = PaperEngine(small_plan(steps), world).begin(HIRE).run()
+    assert paper.status()["one"] == "given_up"
+    assert "itsm.cancel_request" not in paper.writes()
+    assert not [t for t in paper.state.tasks.values() if t.purpose == "undo"]
+
+
+def test_the_worst_of_several_failed_items_decides_what_may_be_there() -> None:
+    steps = EACH.replace(
+        "compensate: {then: rollback}",
+        "compensate: {do: [{task: {to: owner, title: By hand, due: 1d, give_up: 2d}}], then: continue}",
+    )
+
+    def invite(call: WriteCall) -> Outcome:
+        return refused() if call.params["channel"] == "a" else unknown()
+
+    world = {**INVITE, "chat.invite": invite, "look_up chat.invite": transient()}
+    paper = PaperEngine(small_plan(steps), world).begin(HIRE).run_for(hours=3)
+    failed = next(r for r in paper.records if r.kind == Kind.STEP_FAILED)
+    assert failed.body["effect"] == "unknown"
+    assert next(r for r in paper.records if r.kind == Kind.TASK_OPENED).body["check_first"] is True

@@ -18,15 +18,17 @@ down_revision = None
 
 def upgrade() -> None:
     """Bring an empty database up to this revision."""
-    _make_truth_of_instances()
-    _make_truth_of_events()
+    _make_instances()
+    _make_records()
+    _make_events()
     _make_traces()
-    _make_approvals_and_tasks()
+    _make_approvals()
+    _make_tasks()
     _make_cases()
     _make_ledger()
 
 
-def _make_truth_of_instances() -> None:
+def _make_instances() -> None:
     op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),
@@ -86,6 +88,9 @@ def _make_truth_of_instances() -> None:
     op.create_index("ix_instances_started", "instances", ["started_at", "id"], unique=False)
     op.create_index("ix_instances_status", "instances", ["status", "started_at", "id"], unique=False)
     op.create_index("ix_instances_workflow", "instances", ["workflow", "started_at", "id"], unique=False)
+
+
+def _make_records() -> None:
     op.create_table(
         "journal",
         sa.Column("position", _SERIAL, sa.Identity(always=True), nullable=False),
@@ -130,7 +135,7 @@ def _make_truth_of_instances() -> None:
     )
 
 
-def _make_truth_of_events() -> None:
+def _make_events() -> None:
     op.create_table(
         "events",
         sa.Column("position", _SERIAL, sa.Identity(always=True), nullable=False),
@@ -312,7 +317,7 @@ def _make_traces() -> None:
     )
 
 
-def _make_approvals_and_tasks() -> None:
+def _make_approvals() -> None:
     op.create_table(
         "approvals",
         sa.Column("id", sa.Text(), nullable=False),
@@ -370,6 +375,9 @@ def _make_approvals_and_tasks() -> None:
     )
     op.create_index("ix_asked_people_instance", "asked_people", ["instance"], unique=False)
     op.create_index("ix_asked_people_person", "asked_people", ["person"], unique=False)
+
+
+def _make_tasks() -> None:
     op.create_table(
         "tasks",
         sa.Column("id", sa.Text(), nullable=False),

@@ -1,0 +1,127 @@
+"""Decides what a seam's numbers say: p95, count, exceptions, trend; and draws the matrix of all seams.
+
+Fed with handoffs as the store lists them. A cell's large number is its fault: the exception rate
+where that is over its limit, else the latency. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Final
+
+import msgspec
+
+from topstitch.console import words
+from topstitch.console.reads import Crossing
+from topstitch.console.times import span
+
+BUCKETS: Final = 24
+EXCEPTION_TARGET, EXCEPTION_ALERT = 0.01, 0.03
+
+
+class Seam(msgspec.Struct, frozen=True, kw_only=True):
+    """One seam over a range."""
+
+    source: str
+    target: str
+    count: int
+    p50_ms: float
+    p95_ms: float
+    failed: int
+    series: tuple[float | None, ...]
+    """p95 by stretch of the range, in milliseconds."""
+
+    @property
+    def rate(self) -> float:
+        """The share of crossings that became an exception."""
+        return self.failed / max(self.count, self.failed, 1)
+
+    @property
+    def latency_tone(self) -> str:
+        """The tone of its p95."""
+        return words.seam_tone(self.p95_ms)
+
+    @property
+    def rate_tone(self) -> str:
+        """The tone of its exception rate."""
+        return "breach" if self.rate > EXCEPTION_ALERT else "warn" if self.rate > EXCEPTION_TARGET else "ok"
+
+    @property
+    def tone(self) -> str:
+        """The worse of the two."""
+        order = ("ok", "warn", "breach")
+        return max(self.latency_tone, self.rate_tone, key=order.index)
+
+    @property
+    def headline(self) -> str:
+        """The number that matters."""
+        if order_of(self.rate_tone) > order_of(self.latency_tone):
+            return f"{self.rate:.1%} fail".replace("%", " %")
+        return span(self.p95_ms / 1000)
+
+    @property
+    def why(self) -> str:
+        """What is over which limit, in a sentence."""
+        if order_of(self.rate_tone) > order_of(self.latency_tone):
+            return f"{self.failed} of {max(self.count, self.failed)} became exceptions, limit 3 %"
+        return f"p95 {span(self.p95_ms / 1000)}, limit {'5 min' if self.latency_tone == 'breach' else '60 s target'}"
+
+
+def order_of(tone: str) -> int:
+    """Return how bad a tone is."""
+    return ("ok", "warn", "breach").index(tone)
+
+
+def seams(
+    found: Sequence[Crossing], failures: Mapping[tuple[str, str], int], since: datetime, until: datetime
+) -> dict[tuple[str, str], Seam]:
+    """Return each seam that was crossed, or failed at."""
+    groups: dict[tuple[str, str], list[Crossing]] = defaultdict(list)
+    for one in found:
+        if one.source != one.target:
+            groups[one.source, one.target].append(one)
+    for key in failures:
+        if key[0] != key[1]:
+            groups.setdefault(key, [])
+    return {key: _seam(key, ones, failures.get(key, 0), since, until) for key, ones in groups.items()}
+
+
+def _seam(key: tuple[str, str], ones: Sequence[Crossing], failed: int, since: datetime, until: datetime) -> Seam:
+    values = sorted(one.net_ms for one in ones)
+    width = (until - since) / BUCKETS or timedelta(seconds=1)
+    buckets: list[list[int]] = [[] for _ in range(BUCKETS)]
+    for one in ones:
+        buckets[min(BUCKETS - 1, max(0, int((one.at - since) / width)))].append(one.net_ms)
+    series = tuple(percentile(sorted(b), 0.95) if b else None for b in buckets)
+    return Seam(
+        source=key[0], target=key[1], count=len(values), p50_ms=percentile(values, 0.5), p95_ms=percentile(values, 0.95),
+        failed=failed, series=series,
+    )  # fmt: skip
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return a percentile of sorted values: the nearest rank, never an interpolation."""
+    if not values:
+        return 0.0
+    return float(values[max(ceil(len(values) * share), 1) - 1])
+
+
+def spark(series: Sequence[float | None], width: float = 88, height: float = 16) -> str:
+    """Draw a trend without axes; it says nothing that the number beside it does not."""
+    known = [v for v in series if v is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(known), max(known)
+    reach = (high - low) or 1
+    points = [
+        f"{k / (len(series) - 1) * width:.1f} {height - 2 - (v - low) / reach * (height - 4):.1f}"
+        for k, v in enumerate(series)
+        if v is not None
+    ]
+    return (
+        f'<svg class="spark" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" aria-hidden="true" focusable="false">'
+        f'<path d="M{"L".join(points)}"/></svg>'
+    )

@@ -1,0 +1,113 @@
+"""Tells open pages what has changed: one watcher for all of them, one stream a page, positions as event ids.
+
+The watcher looks for new records only while somebody looks on. A stream sends ``changed`` with the
+instance and the position; the page then fetches itself again under its own rights, so that nothing
+is shown that the person may not see. ``Last-Event-ID`` resumes where a stream was cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from topstitch.console.hands import Hands
+from topstitch.console.reads import changed_since, head_position
+from topstitch.foundation.errors import TopstitchError
+
+COMMENT_SECONDS: Final = 15.0
+QUEUE_MAX: Final = 200
+STREAMS_MAX: Final = 2_000
+TURNS_MAX: Final = 10**9
+Change = tuple[int, str]
+
+
+class Watcher:
+    """Looks for new records and tells everybody who listens."""
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._listeners: set[asyncio.Queue[Change | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def listeners(self) -> int:
+        """How many pages look on."""
+        return len(self._listeners)
+
+    def close(self) -> None:
+        """End every stream, so that a stopping server does not wait for open pages."""
+        self._closed = True
+        for queue in self._listeners:
+            _put(queue, None)
+        if self._task is not None:
+            self._task.cancel()
+
+    async def listen(self, since: int | None) -> AsyncIterator[Change | None]:
+        """Yield changes; nothing now and then, so that a connection is known to live."""
+        queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE_MAX)
+        if since is not None:
+            for change in await changed_since(self._hands.store, since, QUEUE_MAX - 1):
+                _put(queue, change)
+        self._listeners.add(queue)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="console-watch")
+        try:
+            while not self._closed:
+                try:
+                    change = await asyncio.wait_for(queue.get(), COMMENT_SECONDS)
+                except TimeoutError:
+                    yield None
+                    continue
+                if change is None:
+                    return
+                yield change
+        finally:
+            self._listeners.discard(queue)
+
+    async def _watch(self) -> None:
+        position = await head_position(self._hands.store)
+        while self._listeners and not self._closed:
+            await asyncio.sleep(self._hands.poll_seconds)
+            try:
+                changes = await changed_since(self._hands.store, position)
+            except TopstitchError:
+                continue
+            if not changes:
+                continue
+            position = changes[-1][0]
+            newest = {instance: at for at, instance in changes}
+            for instance, at in newest.items():
+                for queue in list(self._listeners):
+                    _put(queue, (at, instance))
+
+
+def _put(queue: asyncio.Queue[Change | None], change: Change | None) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(change)
+
+
+async def stream(request: Request) -> Response:
+    """``GET /stream?instance=``: changes of one instance, or of all."""
+    watcher: Watcher = request.app.state.watcher
+    if watcher.listeners >= STREAMS_MAX:
+        return Response("too many pages look on; this one is not live\n", 503, {"Retry-After": "30"})
+    wanted = request.query_params.get("instance")
+    last = request.headers.get("last-event-id", "")
+    since = int(last) if last.isdigit() else None
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b": looking on\nretry: 1000\n\n"
+        async for change in watcher.listen(since):
+            if change is None:
+                yield b": still here\n\n"
+            elif wanted is None or change[1] == wanted:
+                yield f"id: {change[0]}\nevent: changed\ndata: {change[1]}\n\n".encode()
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

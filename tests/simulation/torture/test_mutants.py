@@ -1,0 +1,72 @@
+"""Each mistake in the core is caught by torture: the test of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.generated import LAB, TASK, Generated, built, definition, generate
+from support.mutants import MUTANTS, mutant
+from topstitch.torture.explore import BadSchedule, explore
+from topstitch.torture.replay import replay
+
+SCHEMA = LAB.events["started"].data
+SEEN = {"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}
+GATE = {"from": "group:heads", "give_up": "4h"}
+ASKED = {"otherwise": GATE, "refused": {"then": "stop"}, "unanswered": {"then": "stop"}}
+
+
+def step(action: str, then: str = "continue", **rest: Any) -> dict[str, Any]:
+    undo = {"do": "lab.unmake", "with": {"id": "= step.output.id"}}
+    return {
+        "title": action,
+        "do": f"lab.{action}",
+        "with": {"name": "n"},
+        "retry": {"attempts": 2, "first": "10s", "max": "1m"},
+        "expect": [SEEN],
+        "rollback": undo,
+        "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": then}},
+        **rest,
+    }
+
+
+SMALL = [
+    {"first": step("make_find_first")},
+    {"first": step("make_slow", approval=ASKED)},
+    {"first": step("make_unique"), "last": step("make_native_key", "rollback", needs=["first"])},
+    {"first": step("make_natural"), "next": step("make_natural", needs=["first"]), "last": step("make_none", "rollback", needs=["next"], retry={"attempts": 1})},
+]
+
+
+def corpus() -> Iterator[Generated]:
+    for steps in SMALL:
+        yield built(definition(steps))
+    for seed in range(8):
+        yield generate(seed, steps_max=2)
+
+
+def first_bad(faults: int) -> tuple[Generated, BadSchedule] | None:
+    for one in corpus():
+        found = explore(one.plan, faults, schema=SCHEMA, reconcile=False, stop_at_first=True, budget_seconds=30)
+        if found.first:
+            return one, found.first[0]
+    return None
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_caught_and_its_schedule_replays(name: str):
+    with mutant(name):
+        caught = next((found for faults in (0, 1, 2, 3) if (found := first_bad(faults))), None)
+        assert caught is not None, f"nobody noticed a core that {name}"
+        one, bad = caught
+        again = replay(one.plan, bad.choices, schema=SCHEMA, reconcile=False)
+    assert again.broken is not None
+    assert (again.broken.oracle, again.broken.said) == (bad.oracle, bad.said)
+
+
+def test_the_right_core_walks_the_same_schedules_without_a_word():
+    for steps in SMALL:
+        found = explore(built(definition(steps)).plan, 2, schema=SCHEMA, reconcile=False)
+        assert found.clean, found.first

@@ -88,6 +88,8 @@ class Process:
             await engine.run()
         except OperatorError:
             self.simulation.count("stopped by its database")
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is a finding
+            self.simulation.trouble(self.name, error)
         finally:
             if life.on:
                 life.on = self.alive = False
@@ -176,21 +178,14 @@ class Wire:
         self._life.simulation.appended(self._life.process, lease, drafts, rest.get("ended_at"))
         await self._life.point("after an append")
 
-    async def catch_up(self, lease: Lease) -> Sequence[Record]:
-        await self._begin("before it catches up")
-        return await self._store.catch_up(lease)
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Everything else: the process may die before it."""
 
-    async def renew(self, leases: Sequence[Lease], now: datetime, lease_seconds: float) -> Sequence[str]:
-        await self._begin("before a renewal")
-        return await self._store.renew(leases, now, lease_seconds)
+        async def through(*given: Any, **named: Any) -> Any:  # noqa: ANN401 -- whatever the store gives
+            await self._begin(f"before a {name}")
+            return await getattr(self._store, name)(*given, **named)
 
-    async def release(self, lease: Lease, wake_at: datetime | None) -> None:
-        await self._begin("before a release")
-        await self._store.release(lease, wake_at)
-
-    async def wake(self, instances: Sequence[str], at: datetime) -> int:
-        await self._begin("before a wake")
-        return await self._store.wake(instances, at)
+        return through
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Hear of changes; under faults now and then a notice gets lost."""

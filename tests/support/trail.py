@@ -56,14 +56,29 @@ class Trail:
         data = data or {"name": NAME, "employee_id": "W-1"}
         event = TriggerEvent(id=f"evt_{name}", source="workday", type="t.t", data=data, received_at=self.clock.now())
         head = {"id": event.id, "source": event.source, "type": event.type, "signature": "none"}
-        body = {"event": head, "data": data, "title": f"Onboard {data['name']}", "workflow": "w", "version": "1"}
+        body: dict[str, Any] = {
+            "event": head,
+            "data": data,
+            "title": f"Onboard {data['name']}",
+            "workflow": "w",
+            "version": "1",
+        }
         first = Draft(
-            kind="started", at=self.clock.now(), actor=HR, stage=Stage.TRIGGER, body=body, personal=(("data", "name"), ("title",))
+            kind="started",
+            at=self.clock.now(),
+            actor=HR,
+            stage=Stage.TRIGGER,
+            body=body,
+            personal=(("data", "name"), ("title",)),
         )
-        new = NewInstance(id=name, workflow="w", version="1", digest="d", first=first, title=body["title"], subject=subject)
+        new = NewInstance(
+            id=name, workflow="w", version="1", digest="d", first=first, title=body["title"], subject=subject
+        )
         await self.store.accept(event, [new], raw=str(data).encode(), headers={"x-name": data["name"]})
 
-    def draft(self, kind: str, body: dict[str, Any], *, step: str | None = None, actor: Actor = HR, **rest: Any) -> Draft:
+    def draft(
+        self, kind: str, body: dict[str, Any], *, step: str | None = None, actor: Actor = HR, **rest: Any
+    ) -> Draft:
         self.clock.advance(1)
         return Draft(kind=kind, at=self.clock.now(), actor=actor, stage=Stage.EXECUTION, step=step, body=body, **rest)
 
@@ -106,7 +121,7 @@ class Attacker:
             self.sql(f"UPDATE journal SET {name} = ? WHERE instance = ? AND seq = ?", (value, instance, seq))
 
     def edit(self, instance: str, seq: int) -> None:
-        body = dict((s, b) for s, b, _ in self.rows(instance))[seq]
+        body = {s: b for s, b, _ in self.rows(instance)}[seq]
         self.set(instance, seq, body=body.replace(HR.id, "eve@acme.example"))
 
     def delete(self, instance: str, seq: int) -> None:
@@ -129,7 +144,8 @@ class Attacker:
     def forge(self, instance: str, seq: int, body: str, hash_hex: str) -> None:
         columns = "kind, at, stage, step"
         self.sql(
-            f"INSERT INTO journal (instance, seq, body, hash, {columns}) SELECT instance, CAST(? AS bigint), CAST(? AS text),"
+            f"INSERT INTO journal (instance, seq, body, hash, {columns}) "
+            "SELECT instance, CAST(? AS bigint), CAST(? AS text),"
             f" CAST(? AS text), {columns} FROM journal WHERE instance = ? AND seq <> ? ORDER BY seq DESC LIMIT 1",
             (seq, body, hash_hex, instance, seq),
         )
@@ -140,7 +156,7 @@ class Attacker:
         self.sql("UPDATE journal SET seq = -seq WHERE instance = ? AND seq < 0", (instance,))
 
     def swap_bodies(self, one: tuple[str, int], other: tuple[str, int]) -> None:
-        bodies = {place: dict((s, b) for s, b, _ in self.rows(place[0]))[place[1]] for place in (one, other)}
+        bodies = {place: {s: b for s, b, _ in self.rows(place[0])}[place[1]] for place in (one, other)}
         self.set(*one, body=bodies[other])
         self.set(*other, body=bodies[one])
 
@@ -172,7 +188,8 @@ class Attacker:
     def rebuild_tree(self) -> None:
         """Make the tree fit the records, in the order of their leaves; leaves without a record go."""
         found = self.sql(
-            "SELECT l.instance, l.seq, j.hash FROM leaves l JOIN journal j ON j.instance = l.instance AND j.seq = l.seq ORDER BY l.leaf"
+            "SELECT l.instance, l.seq, j.hash FROM leaves l"
+            " JOIN journal j ON j.instance = l.instance AND j.seq = l.seq ORDER BY l.leaf"
         )
         self.sql("DELETE FROM leaves")
         self.sql("DELETE FROM tiles")

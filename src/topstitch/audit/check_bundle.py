@@ -225,23 +225,10 @@ def attempts_of(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 DECIDING = (
-    "decision",
-    "approval.asked",
-    "approval.escalated",
-    "approval.answered",
-    "approval.closed",
-    "step.declined",
-    "step.skipped",
-    "task.done",
-    "task.failed",
-    "mode.changed",
-    "operator.commanded",
-    "attempt.refused",
-    "case.closed",
-    "discrepancy.resolved",
-    "plan.moved",
-    "erased",
-)
+    "decision", "approval.asked", "approval.escalated", "approval.answered", "approval.closed", "step.declined",
+    "step.skipped", "task.done", "task.failed", "mode.changed", "operator.commanded", "attempt.refused",
+    "case.closed", "discrepancy.resolved", "plan.moved", "erased",
+)  # fmt: skip
 
 
 def decisions_of(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

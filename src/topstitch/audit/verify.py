@@ -35,7 +35,7 @@ ROOTS_MAX: Final = 256
 """Of older checkpoints, so many are compared with the tree, spread evenly, besides the newest."""
 TILES_KEPT: Final = 4_096
 TILES_TOGETHER: Final = 256
-JOBS_FROM_RECORDS: Final = 300_000
+PROCESSES_FROM_RECORDS: Final = 300_000
 """Below, starting other processes takes longer than it saves."""
 Run = tuple[int, int, int]
 """Level, first tile, and the one after the last."""
@@ -107,12 +107,12 @@ def verify(
     *,
     keys: Sequence[VerifyKey],
     anchors: Mapping[str, Sequence[str]] = _NO_ANCHORS,
-    jobs: int = 1,
+    processes: int = 1,
     progress: Callable[[int], None] | None = None,
 ) -> Verdict:
     """Verify everything. ``anchors`` are checkpoints kept outside, by the name of where; an auditor's own is one.
 
-    ``jobs`` processes share the work where the database is large and can be opened by others.
+    ``processes`` processes share the work where the database is large and can be opened by others.
     """
     began = stopwatch()
     findings: list[Finding] = []
@@ -124,7 +124,7 @@ def verify(
     findings += _roots(reader, cache, [checkpoint for _, checkpoint, _ in signed])
     anchored = _anchored(cache, ring, covered, anchors, findings)
     records, placed, below = reader.counts(covered)
-    spread = jobs if reader.shareable and records >= JOBS_FROM_RECORDS else 1
+    spread = processes if reader.shareable and records >= PROCESSES_FROM_RECORDS else 1
     looked = _look(reader, spread, progress)
     findings += looked.findings
     findings += _unplaced(reader, covered, below, findings)
@@ -306,10 +306,10 @@ class _Looked(msgspec.Struct):
         self.instances += other.instances
 
 
-def _look(reader: LedgerReader, jobs: int, progress: Callable[[int], None] | None) -> _Looked:
-    """Look at every span of records and every whole tile, here or in ``jobs`` processes."""
+def _look(reader: LedgerReader, processes: int, progress: Callable[[int], None] | None) -> _Looked:
+    """Look at every span of records and every whole tile, here or in ``processes`` processes."""
     looked = _Looked([])
-    for part in _parts(reader, jobs, reader.spans(), _tile_runs(reader.size())):
+    for part in _parts(reader, processes, reader.spans(), _tile_runs(reader.size())):
         looked.add(part)
         if progress is not None:
             progress(looked.records)
@@ -326,16 +326,16 @@ def _tile_runs(size: int) -> list[Run]:
     return runs
 
 
-def _parts(reader: LedgerReader, jobs: int, spans: Sequence[Span], runs: Sequence[Run]) -> Iterator[_Looked]:
-    if jobs <= 1:
+def _parts(reader: LedgerReader, processes: int, spans: Sequence[Span], runs: Sequence[Run]) -> Iterator[_Looked]:
+    if processes <= 1:
         tiles = _Tiles(reader)
         for run in runs:
             yield _Looked(_tile_findings(reader, *run))
         for span in spans:
             yield _look_at_span(reader, span, tiles)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        work = [pool.submit(_elsewhere, reader.url, spans[n::jobs], runs[n::jobs]) for n in range(jobs)]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        work = [pool.submit(_elsewhere, reader.url, spans[n::processes], runs[n::processes]) for n in range(processes)]
         for done in work:
             yield done.result()
 

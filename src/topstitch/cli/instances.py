@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from topstitch.cli import operate
 from topstitch.cli.command import FAILED, WAITING, Door, command, fail
 from topstitch.cli.screen import Screen
 
@@ -68,7 +69,10 @@ def status_of(screen: Screen, status: str) -> str:
 
 @click.group()
 def instance() -> None:
-    """Show one instance, or watch it."""
+    """Show one instance, watch it, or act on it."""
+
+
+operate.add_to(instance)
 
 
 def _instance_command(name: str, **rest: Any) -> Any:

@@ -22,11 +22,12 @@ COMMANDS: Final[Listed] = {
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),
     "instances": ("topstitch.cli.instances:instances", "List instances."),
-    "instance": ("topstitch.cli.instances:instance", "Show one instance, or watch it."),
+    "instance": ("topstitch.cli.instances:instance", "Show one instance, watch it, or act on it."),
     "approvals": ("topstitch.cli.approvals:approvals", "List, show, approve or refuse what waits for a decision."),
     "tasks": ("topstitch.cli.tasks:tasks", "List, show, finish or fail work that is done by hand."),
     "audit": ("topstitch.cli.audit:audit", "Show an instance's records; verify the chains."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
+    "bench": ("topstitch.cli.bench:bench", "Measure the engine beside a bare script."),
     "doctor": ("topstitch.cli.doctor:doctor", "Look whether everything that is needed is there."),
 }
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from topstitch.attempts.machine import TERMINAL
+from topstitch.foundation.timetext import parse_time
 from topstitch.model.instance import IN_ORDER, SETTLED, InstanceEnd, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft
@@ -56,6 +57,7 @@ def judge(plan: Plan, node: Node, bound_seconds: float | None) -> None:
 
 def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
     """Raise ``BrokenError`` when a commit ends a wait, an approval or a task before its time."""
+    opened = {task.id: task.give_up_at for task in before.tasks.values()}
     for draft in drafts:
         step = before.steps.get(draft.step or "")
         since: datetime | None = None
@@ -65,9 +67,10 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
         elif draft.kind == Kind.APPROVAL_CLOSED and draft.body["ending"] == "unanswered" and step is not None and step.approval:
             asked = plan.steps[step.id].approval
             since, seconds = step.approval.asked_at, asked.give_up_seconds if asked else 0
-        elif draft.kind == Kind.TASK_CLOSED and draft.body["ending"] == "expired" and draft.body["task"] in before.tasks:
-            task = before.tasks[draft.body["task"]]
-            since, seconds = task.give_up_at, 0
+        elif draft.kind == Kind.TASK_OPENED:
+            opened[draft.body["task"]] = parse_time(draft.body["give_up_at"])
+        elif draft.kind == Kind.TASK_CLOSED and draft.body["ending"] == "expired":
+            since = opened.get(draft.body["task"])
         if since is not None and draft.at < since + timedelta(seconds=seconds):
             raise BrokenError("patience", f"{draft.kind} of {draft.step} came after {draft.at - since}, not {timedelta(seconds=seconds)}")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+
 from support.postgres import PostgresServer
 from support.trail import Trail
-
 from topstitch.store import Store
 
 _NUMBERS = itertools.count(1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
 from support.trail import Trail
-
 from topstitch.audit import bench, verify as verifying
 from topstitch.audit.verify import verify
 from topstitch.store.ledger_reader import open_ledger
@@ -16,16 +16,16 @@ def test_the_audit_costs_less_than_ten_microseconds_a_record_and_verifies_100000
     assert figures.sequence_us < 60, figures
 
 
-async def test_several_processes_find_what_one_finds(trail: Trail, monkeypatch) -> None:
+async def test_several_processes_find_what_one_finds(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:
     names = await trail.write(instances=12, rounds=2)
-    monkeypatch.setattr(verifying, "JOBS_FROM_RECORDS", 0)
+    monkeypatch.setattr(verifying, "PROCESSES_FROM_RECORDS", 0)
     await trail.store.work(
         lambda b: b.execute("UPDATE journal SET hash = ? WHERE instance = ? AND seq = 2", ("0" * 64, names[5]))
     )
     seen: list[int] = []
     with open_ledger(trail.store) as reader:
         one = verify(reader, keys=[trail.key.key])
-        two = verify(reader, keys=[trail.key.key], jobs=2, progress=seen.append)
+        two = verify(reader, keys=[trail.key.key], processes=2, progress=seen.append)
     assert one.findings == two.findings
     assert (two.records, two.instances, seen[-1]) == (one.records, one.instances, 60)
     assert two.first is not None

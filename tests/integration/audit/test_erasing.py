@@ -7,9 +7,9 @@ import gc
 from pathlib import Path
 
 import pytest
+
 from support.canary import database_sightings, sightings
 from support.trail import HR, NAME, SUBJECT, Trail
-
 from topstitch.audit.erase import erase, lift_hold, place_hold
 from topstitch.audit.prove import discloses_fields, prove
 from topstitch.foundation.canonical import commitment
@@ -29,7 +29,12 @@ async def two_people(trail: Trail) -> None:
     body = {"approval": "apr_1", "title": f"Approve {NAME}", "people": people, "quorum": 1}
     task = {"task": "tsk_1", "title": f"Laptop for {NAME}", "to": "owner", "purpose": "step", "people": people}
     case = {"case": "cas_1", "cause": "step", "owner": "o", "summary": f"{NAME} has no account", "remedy": "r"}
-    told = {"about": "x", "who": ["p"], "notice": {"kind": "done", "title": f"{NAME} is done", "text": NAME}, "ok": True}
+    told = {
+        "about": "x",
+        "who": ["p"],
+        "notice": {"kind": "done", "title": f"{NAME} is done", "text": NAME},
+        "ok": True,
+    }
     answered = {"approval": "apr_1", "answer": "approve", "comment": f"fine for {NAME}", "via": "test"}
     drafts = [
         trail.draft("approval.asked", body, step="identity", personal=personal),
@@ -70,7 +75,9 @@ async def test_an_erased_person_is_nowhere_any_more_and_everything_still_verifie
     assert seen(trail, tmp_path, OTHER), "somebody else was not erased"
 
 
-async def test_erased_values_cannot_be_opened_and_the_record_of_it_names_the_person_to_whoever_has_the_receipt(trail: Trail) -> None:
+async def test_erased_values_cannot_be_opened_and_the_record_of_it_names_the_person_to_whoever_has_the_receipt(
+    trail: Trail,
+) -> None:
     await two_people(trail)
     receipt = await erase(trail.store, SUBJECT, ground="GDPR Art. 17", actor=HR, now=trail.clock.now())
     await trail.seal()

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
 from support.trail import NAME, Trail
-
 from topstitch import lifecycle
 from topstitch.audit.check_bundle import check
 from topstitch.audit.prove import discloses_fields, evidence_pack, prove, write_pack
@@ -31,7 +31,9 @@ def paper_records(**overrides: Any) -> PaperEngine:
     """Carry the shipped onboarding through the pure core, with one failing try on the way."""
     company = Company(elevated=True)
     tries = [transient(), company._create]
-    world = company.world(directory__create_user=lambda call: tries.pop(0)(call) if callable(tries[0]) else tries.pop(0))
+    world = company.world(
+        directory__create_user=lambda call: tries.pop(0)(call) if callable(tries[0]) else tries.pop(0)
+    )
     engine = PaperEngine(onboarding_plan(), {**world, **overrides}).begin(HIRE)
     engine.run_for(minutes=5)
     return engine.decide("identity", "approve").run()
@@ -42,7 +44,9 @@ async def keep(trail: Trail, drafts: list[Draft], name: str = "ins_1") -> None:
     first, *rest = drafts
     event = first.body["event"]
     received = TriggerEvent(id=event["id"], source=event["source"], type=event["type"], data=HIRE, received_at=first.at)
-    new = NewInstance(id=name, workflow="onboarding", version="1", digest="sha256:test", first=first, subject="W-104233")
+    new = NewInstance(
+        id=name, workflow="onboarding", version="1", digest="sha256:test", first=first, subject="W-104233"
+    )
     await trail.store.accept(received, [new], raw=json.dumps(HIRE).encode())
     await trail.store.append_outside(name, rest, drafts[-1].at)
     await trail.seal()
@@ -58,6 +62,10 @@ async def pack(trail: Trail, folder: Path, fields: tuple[str, ...] = ("*",)) -> 
     """Write an evidence pack of the onboarding and return its readable files."""
     await keep(trail, paper_records().records)
     write_pack(folder, evidence_pack(bundle_of(trail, fields=fields)))
+    return read_files(folder)
+
+
+def read_files(folder: Path) -> dict[str, Any]:
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
 
@@ -107,7 +115,14 @@ async def test_U04_the_pack_says_what_the_outcome_was(trail: Trail, tmp_path: Pa
     assert outcome["ended"]["end"] == "completed"
     assert outcome["ended"]["residue"] == []
     assert outcome["steps"]["identity"]["kind"] == "step.done"
-    assert {one["verdict"] for one in outcome["reconciliation"]} <= {"match", "nothing_expected", "pending", "suspected", "differs", "unverified"}
+    assert {one["verdict"] for one in outcome["reconciliation"]} <= {
+        "match",
+        "nothing_expected",
+        "pending",
+        "suspected",
+        "differs",
+        "unverified",
+    }
     assert outcome["reconciliation"]
 
 
@@ -129,15 +144,27 @@ async def test_H14_b_a_proposal_by_an_agent_and_its_approval_by_a_human_are_both
     agent, human = Actor(ActorKind.AGENT, "repair-bot"), Actor(ActorKind.HUMAN, "dana")
     asked = {"approval": "apr_1", "people": [], "excluded": [{"person": "ada", "why": "owner of the agent"}]}
     because = [{"rule": "agents-never-grant-privilege", "digest": "sha256:b", "read": {"actor.kind": "agent"}}]
-    decided = {"outcome": "approve", "because": because, "gates": [{"from": "owner", "quorum": 1}], "payload_digest": "sha256:p"}
+    decided = {
+        "outcome": "approve",
+        "because": because,
+        "gates": [{"from": "owner", "quorum": 1}],
+        "payload_digest": "sha256:p",
+    }
     answered = {"approval": "apr_1", "answer": "approve", "payload_digest": "sha256:p", "via": "console"}
     proposal = {"act": "identity", "model": "m-1", "prompt_digest": "sha256:q", "reason": "it lacks a group"}
     drafts = [
-        trail.draft("operator.commanded", {"command": "edit", "arguments": proposal, "reason": "r"}, step="identity", actor=agent),
+        trail.draft(
+            "operator.commanded",
+            {"command": "edit", "arguments": proposal, "reason": "r"},
+            step="identity",
+            actor=agent,
+        ),
         trail.draft("decision", decided, step="identity", actor=Actor(ActorKind.POLICY, "people@4.1.0")),
         trail.draft("approval.asked", asked, step="identity"),
         trail.draft("approval.answered", answered, step="identity", actor=human),
-        trail.draft("approval.closed", {"approval": "apr_1", "ending": "approved", "by": ["human:dana"]}, step="identity"),
+        trail.draft(
+            "approval.closed", {"approval": "apr_1", "ending": "approved", "by": ["human:dana"]}, step="identity"
+        ),
     ]
     records = list(await trail.store.append_outside("ins_1", drafts, trail.clock.now()))
     await trail.seal()
@@ -166,7 +193,9 @@ async def test_U07_nothing_is_ever_removed_whatever_is_done_to_an_instance(trail
     with open_ledger(trail.store) as reader:
         before = {name: reader.records(name) for name in names}
     for command in ("retry", "pause", "resume", "cancel"):
-        await trail.store.append_outside(names[0], [trail.draft("operator.commanded", {"command": command})], trail.clock.now())
+        await trail.store.append_outside(
+            names[0], [trail.draft("operator.commanded", {"command": command})], trail.clock.now()
+        )
     await trail.store.append_outside(names[0], [trail.draft("plan.moved", {"from": "1", "to": "2"})], trail.clock.now())
     await trail.end(names[0])
     await trail.seal()
@@ -177,7 +206,9 @@ async def test_U07_nothing_is_ever_removed_whatever_is_done_to_an_instance(trail
 
 
 @pytest.mark.parametrize("isolated", ["-I", "-E"])
-async def test_H06_c_a_stranger_checks_the_pack_with_the_standard_library_alone(trail: Trail, tmp_path: Path, isolated: str) -> None:
+async def test_H06_c_a_stranger_checks_the_pack_with_the_standard_library_alone(
+    trail: Trail, tmp_path: Path, isolated: str
+) -> None:
     folder = tmp_path / "pack"
     await pack(trail, folder)
     done = check_elsewhere(folder, "--key", str(trail.key.key), isolated=isolated)
@@ -243,7 +274,9 @@ def change_the_instance(bundle: Bundle) -> None:
         change_a_proof, shorten_a_proof, change_the_instance,
     ],
 )  # fmt: skip
-async def test_H06_c_the_standalone_checker_finds_every_change(trail: Trail, tmp_path: Path, change: Callable[[Bundle], None]) -> None:
+async def test_H06_c_the_standalone_checker_finds_every_change(
+    trail: Trail, tmp_path: Path, change: Callable[[Bundle], None]
+) -> None:
     folder = tmp_path / "pack"
     await pack(trail, folder)
     bundle = json.loads((folder / "bundle.json").read_text())
@@ -279,7 +312,9 @@ async def test_what_is_no_pack_is_a_usage_error(tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 2
 
 
-async def test_H06_d_a_withheld_value_stays_a_commitment_and_a_disclosed_one_opens_it(trail: Trail, tmp_path: Path) -> None:
+async def test_H06_d_a_withheld_value_stays_a_commitment_and_a_disclosed_one_opens_it(
+    trail: Trail, tmp_path: Path
+) -> None:
     await trail.start("ins_1")
     await trail.seal()
     closed, some = bundle_of(trail), bundle_of(trail, fields=("title",))

@@ -9,10 +9,10 @@ import json
 from pathlib import Path
 
 import pytest
+
 from support.canary import database_sightings, forms, sightings
 from support.onboarding import HIRE
 from support.trail import HR, NAME, Trail
-
 from topstitch.audit.export import OCSF_VERSION, Format, export
 from topstitch.audit.prove import evidence_pack, prove
 from topstitch.foundation.errors import NotFoundError, RequestError, TamperError
@@ -20,7 +20,7 @@ from topstitch.model.record import Actor, ActorKind
 from topstitch.store.ledger_reader import open_ledger
 from topstitch.store.vault import Vault
 
-CANARY = "s3cr3t/Canary+9f1c~<&>\"-Ωmega"
+CANARY = 's3cr3t/Canary+9f1c~<&>"-Ωmega'
 ALL_TIME = (0, 1 << 60)
 
 
@@ -33,11 +33,22 @@ async def journey(trail: Trail) -> None:
     await trail.start("ins_1", data={"name": NAME, **HIRE})
     sly = Actor(ActorKind.HUMAN, "=cmd|' /C calc'!A0")
     drafts = [
-        trail.draft("context.read", {"name": "profile", "system": "hris", "action": "get_job_profile", "duration_ms": 5}),
-        trail.draft("act.result", {"act": "identity", "attempt": 1, "result": "ok", "system": "directory", "record": "u1"}, step="identity"),
+        trail.draft(
+            "context.read", {"name": "profile", "system": "hris", "action": "get_job_profile", "duration_ms": 5}
+        ),
+        trail.draft(
+            "act.result",
+            {"act": "identity", "attempt": 1, "result": "ok", "system": "directory", "record": "u1"},
+            step="identity",
+        ),
         trail.draft("act.result", {"act": "identity/undo", "attempt": 1, "result": "refused"}, step="identity"),
         trail.draft("approval.asked", {"approval": "apr_1"}, step="identity"),
-        trail.draft("approval.answered", {"approval": "apr_1", "answer": "approve", "comment": "fine"}, step="identity", actor=sly),
+        trail.draft(
+            "approval.answered",
+            {"approval": "apr_1", "answer": "approve", "comment": "fine"},
+            step="identity",
+            actor=sly,
+        ),
     ]
     await trail.store.append_outside("ins_1", drafts, trail.clock.now())
     await trail.seal()
@@ -84,7 +95,9 @@ async def test_csv_can_be_read_back_and_holds_no_formula(trail: Trail) -> None:
     assert not [value for row in rows for value in row.values() if value.startswith(("=", "+", "-", "@"))]
 
 
-async def test_G04_secrets_and_personal_values_are_in_no_export_and_secrets_in_no_file(trail: Trail, tmp_path: Path) -> None:
+async def test_G04_secrets_and_personal_values_are_in_no_export_and_secrets_in_no_file(
+    trail: Trail, tmp_path: Path
+) -> None:
     await journey(trail)
     vault = Vault(trail.store)
     await vault.put("workday/client_secret", CANARY, HR, trail.clock.now())

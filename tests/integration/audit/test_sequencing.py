@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.trail import HR, Trail
 
+from support.trail import HR, Trail
 from topstitch.audit.anchors import GitAnchor, MailAnchor
 from topstitch.audit.chain import Tampering
 from topstitch.audit.checkpoint import new_signing_key, read_checkpoint, ring_of

@@ -7,10 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.trail import Attacker, Trail, trail_in_memory
 
+from support.trail import Attacker, Trail, trail_in_memory
 from topstitch.audit.chain import Tampering
-from topstitch.audit.checkpoint import SigningKey, checkpoint_text, new_signing_key, read_checkpoint, ring_of, sign_tree, signed_note
+from topstitch.audit.checkpoint import (
+    SigningKey,
+    checkpoint_text,
+    new_signing_key,
+    read_checkpoint,
+    ring_of,
+    sign_tree,
+    signed_note,
+)
 from topstitch.audit.verify import Trust, verify
 from topstitch.store.erasing import scrub
 from topstitch.store.ledger_reader import open_ledger
@@ -119,11 +127,8 @@ async def test_H06_a_one_byte_changed_in_the_database_is_found_and_its_record_na
     assert (await trail.verify()).exit_code == 0
     needle = f"{names[1]}-2-0"
     if trail.store.url.startswith("sqlite"):  # in the file itself, beside the database
-        path = Path(trail.store.url.removeprefix("sqlite:///"))
         assert scrub(trail.store.url)  # what is in the write-ahead log comes into the file
-        data = path.read_bytes()
-        assert data.count(needle.encode()) == 1
-        path.write_bytes(data.replace(needle.encode(), needle.replace("-2-", "-3-").encode()))
+        flip(Path(trail.store.url.removeprefix("sqlite:///")), needle, needle.replace("-2-", "-3-"))
     else:
         change = "UPDATE journal SET body = replace(body, ?, ?) WHERE instance = ?"
         await trail.store.work(lambda b: b.execute(change, (needle, needle.replace("-2-", "-3-"), names[1])))
@@ -132,6 +137,12 @@ async def test_H06_a_one_byte_changed_in_the_database_is_found_and_its_record_na
     assert verdict.first is not None
     assert (verdict.first.fits, verdict.first.instance, verdict.first.seq) == (Tampering.EDITED, names[1], 6)
     assert verdict.lines()[0].startswith(f"TAMPERED, edit: record 6 of {names[1]}: ")
+
+
+def flip(path: Path, old: str, new: str) -> None:
+    data = path.read_bytes()
+    assert data.count(old.encode()) == 1
+    path.write_bytes(data.replace(old.encode(), new.encode()))
 
 
 async def test_H06_b_the_last_ten_records_deleted_fail_against_the_signed_checkpoint(trail: Trail) -> None:
@@ -154,7 +165,10 @@ async def test_U08_records_cut_with_their_places_heads_and_tiles_fail_against_th
             a.cut(name, 7, head_too=True, leaves_too=True)
         a.rebuild_tree()
         size = a.sql("SELECT count(*) FROM leaves")[0][0]
-        a.sql("UPDATE meta SET value = ? WHERE key = 'sequencer'", (f'{{"size":{size},"xid":"0","position":1,"floor":0}}',))
+        a.sql(
+            "UPDATE meta SET value = ? WHERE key = 'sequencer'",
+            (f'{{"size":{size},"xid":"0","position":1,"floor":0}}',),
+        )
 
     await trail.store.work(cut)
     verdict = await trail.verify(anchored=False)
@@ -231,7 +245,9 @@ async def test_U08_a_checkpoint_signed_by_another_key_is_named(trail: Trail) -> 
         newest = reader.newest_checkpoint()
         assert newest is not None
         _, note = sign_tree(other, newest.size, reader.tile)
-    await trail.store.work(lambda b: b.execute("UPDATE checkpoints SET note = ? WHERE number = ?", (note, newest.number)))
+    await trail.store.work(
+        lambda b: b.execute("UPDATE checkpoints SET note = ? WHERE number = ?", (note, newest.number))
+    )
     verdict = await trail.verify(anchored=False)
     assert verdict.first is not None
     assert verdict.first.fits is Tampering.KEY_WRONG
@@ -240,7 +256,9 @@ async def test_U08_a_checkpoint_signed_by_another_key_is_named(trail: Trail) -> 
 
 async def test_U08_a_checkpoint_whose_text_was_changed_is_named(trail: Trail) -> None:
     await trail.write()
-    await trail.store.work(lambda b: b.execute("UPDATE checkpoints SET note = replace(note, '.local', '.loca1') WHERE number = 3"))
+    await trail.store.work(
+        lambda b: b.execute("UPDATE checkpoints SET note = replace(note, '.local', '.loca1') WHERE number = 3")
+    )
     verdict = await trail.verify(anchored=False)
     assert verdict.first is not None
     assert verdict.first.fits is Tampering.KEY_WRONG

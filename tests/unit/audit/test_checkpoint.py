@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_a_note_of_another_program_verifies() -> None:
 
 @pytest.mark.parametrize("verify", [ed25519_verify, plain_ed25519_verify])
 @pytest.mark.parametrize(("public", "message", "signature"), VECTORS)
-def test_both_verifiers_accept_the_vectors_of_the_rfc_and_nothing_near(verify, public, message, signature) -> None:
+def test_both_verifiers_accept_the_vectors_of_the_rfc_and_nothing_near(
+    verify: Callable[[bytes, bytes, bytes], bool], public: str, message: str, signature: str
+) -> None:
     key, said, right = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
     assert verify(key, right, said)
     assert not verify(key, right, said + b"\0")
@@ -111,7 +114,9 @@ def test_a_size_that_is_no_plain_number_is_refused(size: str) -> None:
         parse_checkpoint(f"o\n{size}\n{base64.b64encode(bytes(32)).decode()}\n")
 
 
-@pytest.mark.parametrize("text", ["", "a+b", "a+00000000+AAAA", GO_KEY.replace("c74f", "c74e"), "+c74f20a3+" + GO_KEY[22:]])
+@pytest.mark.parametrize(
+    "text", ["", "a+b", "a+00000000+AAAA", GO_KEY.replace("c74f", "c74e"), "+c74f20a3+" + GO_KEY[22:]]
+)
 def test_what_is_no_key_is_refused(text: str) -> None:
     with pytest.raises(Problem, match="no public key"):
         parse_key(text)

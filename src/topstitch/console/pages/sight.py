@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 from topstitch import lifecycle
 from topstitch.console.hands import Hands
 from topstitch.console.trace import Row, Shares, shares, trace
-from topstitch.foundation.canonical import GENESIS
+from topstitch.foundation.canonical import GENESIS, chain_hash
 from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import parse_time
 from topstitch.model.record import Record
@@ -29,10 +28,12 @@ from topstitch.store.rows import Shown
 class Sight:
     """One instance at a moment."""
 
-    def __init__(self, hands: Hands, row: Shown, plan: Plan, records: Sequence[Record], at: datetime | None) -> None:
-        self.hands, self.row, self.plan, self.at = hands, row, plan, at
+    def __init__(self, hands: Hands, row: Shown, plan: Plan, records: Sequence[Record], known: int | None, at: datetime | None) -> None:
+        self.hands, self.row, self.plan = hands, row, plan
         self.all_records = records
-        self.records = [r for r in records if r.at <= at] if at is not None else list(records)
+        self.records = list(records[:known]) if known else list(records)
+        self.at = at
+        """The moment it is viewed as of; nothing for now."""
         self.now = at if at is not None else max(hands.clock.now(), records[-1].at)
         state = lifecycle.initial(plan, row["id"])
         for record in self.records:
@@ -59,22 +60,22 @@ async def look(hands: Hands, instance: str, at: str | None = None) -> Sight:
     """Return an instance, as it stands or as it stood at a time."""
     row = await instances.get(hands.store, instance)
     records = await instances.records(hands.store, instance)
-    moment = _moment(at, records) if at else None
-    return Sight(hands, row, await hands.load(row["digest"]), records, moment)
+    known, moment = _moment(at, records) if at else (None, None)
+    return Sight(hands, row, await hands.load(row["digest"]), records, known, moment)
 
 
-def _moment(text: str, records: Sequence[Record]) -> datetime:
-    """Read a time, or the number of a record."""
+def _moment(text: str, records: Sequence[Record]) -> tuple[int, datetime]:
+    """Read a time, or the number of a record; return how many records were there, and the time."""
     if text.isdigit():
         seq = min(max(int(text), 1), len(records))
-        return records[seq - 1].at
+        return seq, records[seq - 1].at
     try:
         moment = parse_time(text)
     except ValueError:
         raise RequestError("bad-time", f"{text!r} is no time; write one such as 2026-11-23T09:14:03Z, or a record's number") from None
     if moment < records[0].at:
         raise RequestError("too-early", "the instance had not begun then; choose a later time")
-    return moment
+    return sum(1 for r in records if r.at <= moment), moment
 
 
 async def verified(hands: Hands, instance: str) -> tuple[int, int | None]:
@@ -87,8 +88,7 @@ def broken_at(stored: Sequence[StoredRecord]) -> int | None:
     """Return the number of the first record that is not what was written, or nothing."""
     previous = GENESIS
     for number, record in enumerate(sorted(stored, key=lambda r: r.seq), 1):
-        own = sha256(b"\x00" + previous + record.body).digest()
-        if record.seq != number or own != record.hash:
+        if record.seq != number or chain_hash(previous, record.body) != record.hash:
             return number
         previous = record.hash
     return None

@@ -21,7 +21,10 @@ def upgrade() -> None:
     _make_instances()
     _make_records()
     _make_events()
+    _make_definitions()
     _make_traces()
+    _make_reads_and_checks()
+    _make_waits()
     _make_approvals()
     _make_tasks()
     _make_cases()
@@ -178,6 +181,9 @@ def _make_events() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_events")),
     )
     op.create_index("ix_rejected_events_received", "rejected_events", ["received_at"], unique=False)
+
+
+def _make_definitions() -> None:
     op.create_table(
         "definitions",
         sa.Column("digest", sa.Text(), nullable=False),
@@ -251,6 +257,9 @@ def _make_traces() -> None:
         sa.PrimaryKeyConstraint("instance", "act", name=op.f("pk_effects")),
         sqlite_with_rowid=False,
     )
+
+
+def _make_reads_and_checks() -> None:
     op.create_table(
         "context_reads",
         sa.Column("instance", sa.Text(), nullable=False),
@@ -296,6 +305,9 @@ def _make_traces() -> None:
         sa.PrimaryKeyConstraint("instance", "seq", name=op.f("pk_notices")),
         sqlite_with_rowid=False,
     )
+
+
+def _make_waits() -> None:
     op.create_table(
         "waits",
         sa.Column("instance", sa.Text(), nullable=False),

@@ -1,0 +1,135 @@
+"""The first page: which seam is sick, what needs attention, where the time goes; and one seam in depth."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+
+from topstitch.console.hands import Hands
+from topstitch.console.query import Query, parse_query
+from topstitch.console.reads import crossings, open_counts, seam_failures, search
+from topstitch.console.site import Site, plural, twin
+from topstitch.console.sparks import BUCKETS, Seam, order_of, seams, spark
+from topstitch.console.times import span
+from topstitch.store import definitions, items
+
+RANGES = {"24h": ("last 24 hours", 24), "7d": ("last 7 days", 24 * 7), "30d": ("last 30 days", 24 * 30)}
+
+
+async def overview(request: Request) -> Response:
+    """``GET /?range=``."""
+    site: Site = request.app.state.site
+    hands = site.hands
+    found, label, hours = await _seams(request)
+    names = await titles(hands)
+    systems = _order({k for key in found for k in key}, names)
+    attention = await _attention(hands, found, names)
+    page = await search(hands.store, Query(), hands.clock.now(), limit=1)
+    worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
+    crossed = sum(s.count for s in found.values())
+    sick = sum(1 for s in found.values() if s.tone == "breach")
+    sentence = f"{plural(crossed, 'handoff')} over {plural(len(found), 'seam')}. " + (f"{plural(sick, 'seam is', 'seams are')} over the limit." if sick else "Every seam is within its limit.")
+    return await site.render(
+        request, "overview.html", nav="overview", title=f"Seams, {label}", sentence=sentence if found else "No handoffs yet.", found=found, systems=systems,
+        names=names, attention=attention, worst=worst, ranges=RANGES, range=request.query_params.get("range", "24h"), spark=_spark, counts=page.counts,
+        total=page.total, live="/stream", twin=f"/index.json?range={_range(request)}", command="topstitch instances", hours=hours,
+    )  # fmt: skip
+
+
+async def overview_json(request: Request) -> Response:
+    """``GET /index.json?range=``."""
+    found, label, _ = await _seams(request)
+    return twin({"range": label, "seams": [_data(s) for s in found.values()]})
+
+
+async def seam(request: Request) -> Response:
+    """``GET /seams/{source}/{target}``: latency over time, the slowest crossings, who crosses it."""
+    site: Site = request.app.state.site
+    one, ones, label, _ = await _one(request)
+    names = await titles(site.hands)
+    source, target = request.path_params["source"], request.path_params["target"]
+    listed = await search(site.hands.store, parse_query(f"seam:'{source}>{target}'"), site.hands.clock.now(), limit=200)
+    by_id = {row["id"]: row for row in listed.rows}
+    slowest = sorted(ones, key=lambda c: c.net_ms, reverse=True)[:10]
+    return await site.render(
+        request, "seam.html", nav="overview", title=f"{names.get(source, source)} → {names.get(target, target)}", one=one, label=label, slowest=slowest,
+        by_id=by_id, source=source, target=target, ranges=RANGES, range=_range(request), live="/stream",
+        twin=f"/seams/{source}/{target}.json?range={_range(request)}",
+    )  # fmt: skip
+
+
+async def seam_json(request: Request) -> Response:
+    """``GET /seams/{source}/{target}.json``: the series behind the chart."""
+    one, ones, label, (since, until) = await _one(request)
+    width = (until - since) / BUCKETS
+    times = [int((since + width * (k + 0.5)).timestamp()) for k in range(BUCKETS)]
+    data: dict[str, Any] = {"range": label, "times": times, "p95_ms": list(one.series) if one else [], "limit_ms": 300_000, "target_ms": 60_000}
+    return twin({**data, "seam": _data(one) if one else None, "crossings": [{"at": c.at, "net_ms": c.net_ms, "instance": c.instance} for c in ones[-1000:]]})
+
+
+def _range(request: Request) -> str:
+    chosen = request.query_params.get("range", "24h")
+    return chosen if chosen in RANGES else "24h"
+
+
+async def _seams(request: Request) -> tuple[dict[tuple[str, str], Seam], str, int]:
+    hands: Hands = request.app.state.hands
+    label, hours = RANGES[_range(request)]
+    until = hands.clock.now()
+    since = until - timedelta(hours=hours)
+    found = seams(await crossings(hands.store, since), await seam_failures(hands.store, since), since, until)
+    return found, label, hours
+
+
+async def _one(request: Request) -> tuple[Seam | None, Any, str, Any]:
+    hands: Hands = request.app.state.hands
+    label, hours = RANGES[_range(request)]
+    until = hands.clock.now()
+    since = until - timedelta(hours=hours)
+    key = (request.path_params["source"], request.path_params["target"])
+    ones = await crossings(hands.store, since, source=key[0], target=key[1])
+    failed = {k: n for k, n in (await seam_failures(hands.store, since)).items() if k == key}
+    return seams(ones, failed, since, until).get(key), ones, label, (since, until)
+
+
+async def titles(hands: Hands) -> dict[str, str]:
+    """Return what connectors are called by people, from the definitions in force."""
+    found = {"topstitch": "Topstitch"}
+    for definition in await definitions.in_force(hands.store):
+        for system in (await hands.load(definition.digest)).systems.values():
+            found[system.connector.partition("@")[0]] = system.title
+    return found
+
+
+def _order(used: set[str], names: dict[str, str]) -> list[str]:
+    return [name for name in names if name in used] + sorted(used - set(names))
+
+
+async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: dict[str, str]) -> list[dict[str, str]]:
+    """Return what somebody should look at now, the worst first."""
+    listed = []
+    for (a, b), one in sorted(found.items(), key=lambda kv: -order_of(kv[1].tone)):
+        if one.tone != "ok":
+            listed.append({"tone": one.tone, "title": f"{names.get(a, a)} → {names.get(b, b)}", "why": one.why, "href": f"/seams/{a}/{b}"})
+    now, counts = hands.clock.now(), await open_counts(hands.store)
+    if counts.discrepancies:
+        listed.append({"tone": "breach", "title": plural(counts.discrepancies, "discrepancy", "discrepancies"), "why": "A system is not as it was left", "href": "/discrepancies"})
+    if counts.cases:
+        listed.append({"tone": "breach", "title": plural(counts.cases, "open exception"), "why": "Somebody has to decide how it goes on", "href": "/exceptions"})
+    for noun, rows, key, href in (("approval", await items.list_approvals(hands.store), "asked_at", "/approvals?show=all"), ("task", await items.list_tasks(hands.store), "opened_at", "/exceptions")):
+        if rows:
+            oldest = span((now - rows[0][key]).total_seconds())
+            listed.append({"tone": "human", "title": f"{plural(len(rows), noun)} waiting", "why": f"Oldest {oldest}", "href": href})
+    return listed
+
+
+def _spark(one: Seam) -> Markup:
+    return Markup(spark(one.series))  # noqa: S704 -- numbers only
+
+
+def _data(one: Seam) -> dict[str, Any]:
+    return {"from": one.source, "to": one.target, "count": one.count, "p50_ms": one.p50_ms, "p95_ms": one.p95_ms, "failed": one.failed, "exception_rate": round(one.rate, 4), "series_p95_ms": list(one.series)}

@@ -1,0 +1,165 @@
+"""Every fault schedule of what is shipped and of what can be generated: nothing lost, twice, or left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import topstitch.examples
+from support.contracts import CONTRACTS
+from support.generated import LAB, TASK, built, definition, definitions
+from topstitch.foundation.errors import RequestError
+from topstitch.language.check import check
+from topstitch.language.load import load
+from topstitch.plan.compile import compile_plan
+from topstitch.plan.plan import Plan
+from topstitch.torture.explore import Merge, Torture, explore
+from topstitch.torture.replay import replay
+from topstitch.torture.walk import EVERY_KIND
+from topstitch.verifier import bounds
+from topstitch.verifier.classes import classes
+from topstitch.verifier.explore import Explorer
+
+SCHEMA = LAB.events["started"].data
+HIRE = CONTRACTS["workday@1"].events["hire_completed"].data
+CHUNKS = 8
+EACH = 25
+"""200 generated definitions, in parts that can be walked side by side."""
+
+
+def onboarding() -> Plan:
+    text = (Path(topstitch.examples.__file__).parent / "onboarding" / "employee-onboarding.yaml").read_text()
+    result = check(load(text, "employee-onboarding.yaml"), CONTRACTS)
+    assert result.workflow is not None
+    return compile_plan(result.workflow, CONTRACTS, "sha256:onboarding")
+
+
+def said(found: Torture) -> list[str]:
+    return [f"{bad.oracle}: {bad.said} [{bad.choices}]" for bad in found.first]
+
+
+def test_the_onboarding_survives_every_two_faults():
+    found = explore(onboarding(), 2, schema=HIRE, reconcile=False)
+    assert found.clean, said(found)
+    assert found.schedules > 10_000
+    assert found.simplified == ()
+
+
+def test_the_onboarding_with_its_checks_survives_every_fault():
+    found = explore(onboarding(), 1, schema=HIRE)
+    assert found.clean, said(found)
+
+
+def kinds_of_the_onboarding() -> Plan:
+    """Its kinds of steps: refuses duplicates, found by its mark, takes our key, tells somebody."""
+
+    def step(action: str, **rest: Any) -> dict[str, Any]:
+        return {
+            "title": action,
+            "do": f"lab.{action}",
+            "with": {"name": "n"},
+            "retry": {"attempts": 4, "first": "10s", "max": "1m"},
+            "expect": [{"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}],
+            "rollback": {"do": "lab.unmake", "with": {"id": "= step.output.id"}},
+            "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": "continue"}},
+            **rest,
+        }
+
+    turns = {"do": [TASK], "then": {"done": "continue", "not_done": "rollback"}}
+    steps = {
+        "identity": step("make_unique", compensate=turns),
+        "equipment": step("make_find_first", needs=["identity"]),
+        "crm": step("make_native_key", needs=["identity"]),
+        "welcome": step(
+            "tell_all",
+            needs=["identity"],
+            after={"equipment": "45m", "crm": "45m"},
+            expect={"none": "cannot be seen"},
+            rollback={"none": "informational"},
+        ),
+    }
+    return built(definition(steps)).plan
+
+
+def test_the_kinds_of_the_onboarding_survive_every_three_faults():
+    found = explore(kinds_of_the_onboarding(), 3, schema=SCHEMA, reconcile=False)
+    assert found.clean, said(found)
+    assert found.schedules > 50_000
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_generated_definitions_survive_every_two_faults(chunk: int):
+    for one in definitions(EACH, chunk * EACH, steps_max=2):
+        found = explore(one.plan, 2, schema=SCHEMA, reconcile=False, bound_seconds=bounds.ended_seconds(one.plan))
+        assert found.clean, (one.seed, said(found), one.text)
+
+
+def test_larger_ones_survive_every_fault_a_cancellation_and_a_lost_notice():
+    for one in definitions(60, 1000, steps_max=4):
+        found = explore(one.plan, 1, schema=SCHEMA, reconcile=False, kinds=EVERY_KIND)
+        assert found.clean, (one.seed, said(found), one.text)
+
+
+def test_with_reconciliation_generated_definitions_survive_every_fault():
+    for one in definitions(20, 2000, steps_max=3):
+        found = explore(one.plan, 1, schema=SCHEMA, kinds=EVERY_KIND)
+        assert found.clean, (one.seed, said(found), one.text)
+
+
+def test_schedules_that_meet_are_counted_as_if_each_were_walked():
+    for one in definitions(25, 3000, steps_max=2):
+        told: dict[Merge, Torture] = {
+            merge: explore(one.plan, 1, schema=SCHEMA, reconcile=False, merge=merge, kinds=EVERY_KIND)
+            for merge in ("never", "exact", "alike")
+        }
+        counted = {(found.schedules, found.bad, found.finals) for found in told.values()}
+        assert len(counted) == 1, (one.seed, {merge: (f.schedules, f.bad, len(f.finals)) for merge, f in told.items()})
+
+
+def test_schedules_of_two_faults_that_meet_are_counted_too():
+    for one in definitions(4, 3100, steps_max=2, simple=True):
+        walked = explore(one.plan, 2, schema=SCHEMA, reconcile=False, merge="never")
+        merged = explore(one.plan, 2, schema=SCHEMA, reconcile=False)
+        assert (walked.schedules, walked.bad, walked.finals) == (merged.schedules, merged.bad, merged.finals)
+        assert merged.points < walked.points
+
+
+def test_every_end_that_the_core_comes_to_was_foretold_by_the_verifier():
+    """What the real core does under faults is among what the classes of the verifier combine to."""
+    known = {"directory", "people"}
+    for one in definitions(40, 4000, steps_max=3):
+        found = explore(one.plan, 1, schema=SCHEMA, reconcile=False)
+        foretold = Explorer(one.plan, classes(one.plan)).explore(None, seconds_max=20)
+        assert foretold.complete
+        ends = {(finish.end.value, tuple(status.value for status in finish.statuses)) for finish in foretold.finals}
+        assert found.finals <= ends, (one.seed, sorted(found.finals - ends), one.text)
+    assert known <= EVERY_KIND
+
+
+def test_a_good_schedule_is_told_from_its_first_record_to_its_end():
+    told = replay(kinds_of_the_onboarding(), "0/", schema=SCHEMA, reconcile=False)
+    assert told.broken is None
+    assert told.end == "completed"
+    assert "started" in told.lines[1]
+    assert any("act.intent identity" in line for line in told.lines)
+    assert "ended" in told.lines[-1]
+
+
+def test_a_schedule_with_faults_marks_them():
+    told = replay(kinds_of_the_onboarding(), "1/3:1", schema=SCHEMA, reconcile=False)
+    assert told.broken is None
+    assert sum(" ! " in line for line in told.lines) == 1
+
+
+@pytest.mark.parametrize("choices", ["two/3:1", "1/3", "1/3:99"])
+def test_choices_that_no_schedule_has_are_refused(choices: str):
+    with pytest.raises(RequestError, match="torture"):
+        replay(kinds_of_the_onboarding(), choices, schema=SCHEMA, reconcile=False)
+
+
+def test_a_budget_that_is_too_small_is_said():
+    found = explore(onboarding(), 2, schema=HIRE, budget_seconds=0.05)
+    assert found.cut
+    assert not found.clean

@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FORMAT = "topstitch-bundle/1"
-EXIT_TAMPERED = 20
-EXIT_USAGE = 2
+EXIT_TAMPERED, EXIT_USAGE = 20, 2
 GENESIS = bytes(32)
 KEY_TYPE_ED25519 = b"\x01"
 NOTE_BYTES_MAX = 1 << 20
@@ -173,21 +172,7 @@ def _named(value: Any) -> Any:
 
 def trigger_of(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what started it: event, source, time of receipt, result of the signature check."""
-    first = records[0]
-    body = first["body"]
-    names = (
-        "workflow",
-        "version",
-        "digest",
-        "title",
-        "correlation",
-        "requester",
-        "environment",
-        "parent",
-        "parent_step",
-        "data",
-    )
-    return {"at": first["at"], "event": body.get("event"), **{name: body[name] for name in names if name in body}}
+    return {"at": records[0]["at"], "by": records[0]["actor"], **records[0]["body"]}
 
 
 def context_of(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -499,8 +484,7 @@ def ed25519_verify(public: bytes, signature: bytes, message: bytes) -> bool:
     return True
 
 
-_P = 2**255 - 19
-_L = 2**252 + 27742317777372353535851937790883648493
+_P, _L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 _D = -121665 * pow(121666, _P - 2, _P) % _P
 _ROOT_OF_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
 _Point = tuple[int, int, int, int]

@@ -12,11 +12,12 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Final
 
 import orjson
+
+from topstitch.foundation.clock import stopwatch
 
 DELAY_SECONDS: Final = 0.001
 READ: Final = b'{"id":"r1","name":"reference","tier":"standard"}'
@@ -79,12 +80,12 @@ class Stub(asyncio.Protocol):
         instance, _, step = key.partition(":step")
         before = self.left.pop(f"{instance}:step{int(step) - 1}", None)
         if before is not None:
-            self.handoffs.append((time.perf_counter() - before) * 1000)
+            self.handoffs.append((stopwatch() - before) * 1000)
 
     def send(self, body: bytes, key: str | None) -> None:
         """Send an answer."""
         if key is not None:
-            self.left[key] = time.perf_counter()
+            self.left[key] = stopwatch()
         self.transport.write(
             b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         )

@@ -110,9 +110,7 @@ async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, A
         plan = (await here.picture(identity)).plan
         wish = lifecycle.Command(**wanted)
         actor = parse_actor(settings.person)
-        records = await here.say(
-            identity, lambda state, now: lifecycle.operate(plan, state, wish, actor, now)[0]
-        )
+        records = await here.say(identity, lambda state, now: lifecycle.operate(plan, state, wish, actor, now)[0])
     record = records[-1]
     door.screen.data({"instance": identity, "command": wish.name, "actor": str(record.actor), "seq": record.seq})
     door.screen.print(f"{wish.name.capitalize()} recorded for {identity}, by {record.actor.id}: {wish.reason}")

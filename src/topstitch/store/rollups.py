@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from topstitch.store.database import Backend
 from topstitch.store.statements import RowsStatement
-from topstitch.store.tables import baselines, instances, manual_baselines, rollups
+from topstitch.store.tables import baselines, definitions, instances, manual_baselines, rollups
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
@@ -184,7 +184,9 @@ def _age(backend: Backend, before_ms: int) -> int:
         backend.execute("DELETE FROM handoffs WHERE instance = ?", (name,))
         backend.execute("DELETE FROM steps WHERE instance = ?", (name,))
     if found:
-        oldest = backend.execute("SELECT min(started_at) FROM instances WHERE ended_at IS NULL AND wake_at IS NOT NULL")
+        oldest = backend.execute(
+            "SELECT min(started_at) FROM instances WHERE status IN ('running', 'waiting', 'paused')"
+        )
         still = oldest[0][0]
         reached = int(found[-1][1]) if still is None else min(int(found[-1][1]), int(still))
         backend.execute(_SET_MARK, (AGED_MARK, str(reached)))
@@ -248,3 +250,9 @@ async def manual(store: Store, workflow: str) -> str | None:
     query = select(manual_baselines.c.body).where(manual_baselines.c.workflow == workflow)
     return await store.read(lambda c: c.execute(query).scalar())
 
+
+
+async def versions(store: Store, workflows: Sequence[str]) -> list[str]:
+    """Return the digests of every published version of these workflows."""
+    query = select(definitions.c.digest).where(definitions.c.workflow.in_(list(workflows)))
+    return await store.read(lambda c: [str(digest) for (digest,) in c.execute(query)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from support.trail import Trail
 from topstitch.audit import bench, verify as verifying
 from topstitch.audit.verify import verify

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import topstitch.examples
+import topstitch
 from support.contracts import CONTRACTS
 from support.generated import LAB, TASK, built, definition, definitions
 from topstitch.foundation.errors import RequestError
@@ -30,7 +30,7 @@ EACH = 25
 
 
 def onboarding() -> Plan:
-    text = (Path(topstitch.examples.__file__).parent / "onboarding" / "employee-onboarding.yaml").read_text()
+    text = (Path(topstitch.__file__).parent / "examples" / "onboarding" / "employee-onboarding.yaml").read_text()
     result = check(load(text, "employee-onboarding.yaml"), CONTRACTS)
     assert result.workflow is not None
     return compile_plan(result.workflow, CONTRACTS, "sha256:onboarding")

@@ -1,0 +1,221 @@
+"""Decides how an alert is worded for each place that hears of it: mail, chat, webhook, ticket.
+
+Every builder is pure and returns what a sender needs, as data. A webhook is signed as Standard
+Webhooks ask when it is sent, so that a late retry carries a fresh time and an old secret may be
+replaced. ``watch.deliver`` hands the payloads to a ``Sender``; this file opens no connection.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from topstitch.foundation.canonical import canonical_bytes, parse
+from topstitch.foundation.errors import OperatorError
+from topstitch.foundation.timetext import rfc3339
+from topstitch.metrics.alerts import Tell
+from topstitch.store.alarms import AlertRow
+from topstitch.store.sealing import moment
+
+EVENT_WORDS: Final = {"opened": "", "raised": "Worse: ", "cleared": "Over: "}
+SEVERITIES: Final = {"crossed": "low", "at_risk": "medium", "red": "high", "paging": "high", "breached": "high"}
+
+
+class RouteKind(StrEnum):
+    """What sort of place hears of alerts."""
+
+    EMAIL = "email"
+    """A mailbox."""
+    SLACK = "slack"
+    """A channel."""
+    WEBHOOK = "webhook"
+    """An address that takes signed posts."""
+    TICKET = "ticket"
+    """The ITSM, one ticket for each alert."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One place that hears of alerts."""
+
+    name: str
+    kind: RouteKind
+    to: str
+    """An address, a channel, a URL, or the alias of the ITSM."""
+    secret: str = ""
+    """``whsec_...``, for a webhook."""
+    console: str = ""
+    """Where the console is, for links."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payload:
+    """What a sender sends."""
+
+    kind: RouteKind
+    to: str
+    message: str
+    """The message's id: the same for every try."""
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes = b""
+    """The exact bytes of a webhook, which are signed."""
+
+
+class Sender(Protocol):
+    """What carries payloads out: the doors bring one, with real connections behind it."""
+
+    async def send(self, payload: Payload) -> None:
+        """Send it, or raise ``TopstitchError``; a payload sent twice has the same message id."""
+
+
+def tells(routes: Mapping[str, Route]) -> dict[str, Tell]:
+    """Return how each route words its messages."""
+    return {name: Tell(word=_worder(route)) for name, route in routes.items()}
+
+
+def payload_of(route: Route, message: str, body: str, now: datetime) -> Payload:
+    """Return what is sent now for a message that was worded when the alert changed."""
+    document: Mapping[str, Any] = parse(body)
+    if route.kind is not RouteKind.WEBHOOK:
+        return Payload(kind=route.kind, to=route.to, message=message, body=document)
+    raw = canonical_bytes(document)
+    headers = sign_webhook(route.secret, message, raw, now)
+    return Payload(kind=route.kind, to=route.to, message=message, body=document, headers=headers, raw=raw)
+
+
+def sign_webhook(secret: str, message: str, raw: bytes, now: datetime) -> dict[str, str]:
+    """Return the headers of a post by Standard Webhooks: id, time, and HMAC-SHA256 of both and the bytes."""
+    stamp = str(int(now.timestamp()))
+    digest = hmac.new(_key(secret), f"{message}.{stamp}.".encode() + raw, hashlib.sha256).digest()
+    return {
+        "content-type": "application/json",
+        "webhook-id": message,
+        "webhook-timestamp": stamp,
+        "webhook-signature": "v1," + base64.b64encode(digest).decode(),
+    }
+
+
+# --- Wording --------------------------------------------------------------------------------------
+
+
+def email_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]:
+    """Return subject and text of a mail."""
+    return {"subject": f"[topstitch] {headline(alert, event)}", "text": "\n".join(lines(alert, event, console))}
+
+
+def slack_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]:
+    """Return a message in blocks, with a plain text for notifications."""
+    head, *rest = lines(alert, event, console)
+    return {
+        "text": headline(alert, event),
+        "blocks": [
+            {"type": "header", "text": {"type": "plain_text", "text": head[:150]}},
+            {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(_escaped(line) for line in rest)[:2900]}},
+        ],
+    }
+
+
+def webhook_body(alert: AlertRow, event: str, now_ms: int, console: str = "") -> dict[str, Any]:
+    """Return an event for a machine, in the shape Standard Webhooks recommend."""
+    return {"type": f"alert.{event}", "timestamp": rfc3339(moment(now_ms)), "data": document(alert, console)}
+
+
+def ticket_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]:
+    """Return what an exception ticket says; the alert's id keeps it one ticket."""
+    return {
+        "process": alert.id,
+        "summary": headline(alert, event),
+        "severity": SEVERITIES[alert.level],
+        "details": "\n".join(lines(alert, event, console)),
+        "closed": event == "cleared",
+    }
+
+
+def document(alert: AlertRow, console: str = "") -> dict[str, Any]:
+    """Return an alert as data: for webhooks, the API and ``--json``."""
+    body = alert.body
+    return {
+        "id": alert.id,
+        "kind": alert.kind,
+        "level": alert.level,
+        "status": alert.status,
+        "workflow": alert.workflow,
+        "version": alert.version,
+        "step": alert.step,
+        "seam": {"from_system": alert.from_system, "to_system": alert.to_system},
+        "since": rfc3339(moment(alert.since_ms)),
+        "opened_at": _time(alert.opened_ms),
+        "cleared_at": _time(alert.cleared_ms),
+        "title": body.get("title"),
+        "text": body.get("text"),
+        "diagnosis": body.get("diagnosis"),
+        "owner": body.get("owner"),
+        "worst": body.get("worst"),
+        "acknowledged_by": alert.acknowledged_by,
+        "link": f"{console}/alerts/{alert.id}" if console else None,
+    }
+
+
+def headline(alert: AlertRow, event: str) -> str:
+    """Return one line for a subject."""
+    return f"{EVENT_WORDS[event]}{alert.body.get('title', alert.cause)}"
+
+
+def lines(alert: AlertRow, event: str, console: str = "") -> list[str]:
+    """Return an alert for a person: what, where, since when, whose fault it looks like, the worst instances."""
+    body = alert.body
+    said = [headline(alert, event), str(body.get("text", ""))]
+    said.append(f"Workflow: {alert.workflow} {alert.version or ''}".rstrip())
+    if alert.from_system and alert.to_system:
+        said.append(f"Seam: {alert.from_system} > {alert.to_system}" + (f", step {alert.step}" if alert.step else ""))
+    said.append(f"Since: {rfc3339(moment(alert.since_ms))}")
+    said.append(f"Looks like: {body.get('diagnosis', '')}")
+    said += [f"Worst: {one.get('instance')} ({one.get('text')})" for one in body.get("worst") or ()]
+    owner = body.get("owner") or {}
+    if owner:
+        said.append("Owner: " + ", ".join(f"{name} {value}" for name, value in sorted(owner.items())))
+    if console:
+        said.append(f"{console}/alerts/{alert.id}")
+    return said
+
+
+def _worder(route: Route) -> Callable[[AlertRow, str, str, int], str]:
+    def word(alert: AlertRow, event: str, _message: str, now_ms: int) -> str:
+        match route.kind:
+            case RouteKind.EMAIL:
+                body = email_body(alert, event, route.console)
+            case RouteKind.SLACK:
+                body = slack_body(alert, event, route.console)
+            case RouteKind.WEBHOOK:
+                body = webhook_body(alert, event, now_ms, route.console)
+            case RouteKind.TICKET:
+                body = ticket_body(alert, event, route.console)
+        return canonical_bytes(body).decode()
+
+    return word
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise OperatorError("secret-damaged", "the secret of this webhook is no base64; write it as whsec_ and base64")
+    return key
+
+
+def _escaped(line: str) -> str:
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _time(ms: int | None) -> str | None:
+    return rfc3339(moment(ms)) if ms is not None else None

@@ -98,7 +98,7 @@ def _user_name() -> str:
 
 def _one(
     setting: Setting, flags: Mapping[str, str], environ: Mapping[str, str], written: Mapping[str, Any], file: str
-) -> Any:  # noqa: ANN401 -- each setting has its own type
+) -> Any:
     places = (
         (flags.get(setting.name), setting.flag),
         (environ.get(setting.variable), setting.variable),
@@ -110,7 +110,7 @@ def _one(
     return setting.read(setting.default)
 
 
-def _read(setting: Setting, value: object, place: str) -> Any:  # noqa: ANN401
+def _read(setting: Setting, value: object, place: str) -> Any:
     try:
         return setting.read(str(value))
     except ValueError as error:
@@ -125,7 +125,9 @@ def _file(path: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise OperatorError("settings-unreadable", f"{path} cannot be read ({reason}); correct its permissions") from None
+        raise OperatorError(
+            "settings-unreadable", f"{path} cannot be read ({reason}); correct it, or choose another folder with --data"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise OperatorError("settings-invalid", f"{path}: {error}; correct the TOML there") from None
     for name in document:

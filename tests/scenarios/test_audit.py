@@ -45,7 +45,13 @@ async def test_U03_every_attempt_with_request_answer_and_time_and_no_secret(worl
     assert results[0].body["problem"]["status"] == 503
     assert results[1].body["record"]
     everything = str([r.body for r in await world.records(name)])
-    for secret in ("workday-sim-secret", "entra-sim-secret", "servicenow-sim-password", "salesforce-sim-secret", "xoxb-sim-topstitch"):
+    for secret in (
+        "workday-sim-secret",
+        "entra-sim-secret",
+        "servicenow-sim-password",
+        "salesforce-sim-secret",
+        "xoxb-sim-topstitch",
+    ):
         assert secret not in everything
 
 
@@ -72,7 +78,9 @@ async def test_U06_the_state_folded_from_the_journal_is_what_the_tables_say(worl
     assert (row["status"], row["stage"], row["waiting_on"]) == (said.status, said.stage, said.waiting_on)
     listed = {s["step"]: s["status"] for s in await traces.list_steps(world.store, name)}
     assert listed == {n: str(s.status) for n, s in state.steps.items() if n in listed}
-    assert {e["act"] for e in await traces.list_effects(world.store, name)} == {a.id for a in state.acts.values() if a.output is not None}
+    assert {e["act"] for e in await traces.list_effects(world.store, name)} == {
+        a.id for a in state.acts.values() if a.output is not None
+    }
 
 
 async def test_U07_restarts_and_retries_only_add_to_it(world: World):
@@ -95,7 +103,10 @@ async def test_U08_a_changed_record_is_found(world: World):
     name = await _whole(world)
     assert not (await verify_chains(world.store)).broken
     await world.store.work(
-        lambda backend: backend.execute("UPDATE journal SET body = replace(body, 'completed', 'cancelled') WHERE instance = ? AND kind = 'ended'", (name,))
+        lambda backend: backend.execute(
+            "UPDATE journal SET body = replace(body, 'completed', 'cancelled') WHERE instance = ? AND kind = 'ended'",
+            (name,),
+        )
     )
     broken = (await verify_chains(world.store)).broken
     assert len(broken) == 1
@@ -104,6 +115,8 @@ async def test_U08_a_changed_record_is_found(world: World):
 
 async def test_U08_records_cut_off_at_the_end_are_missed(world: World):
     name = await _whole(world)
-    await world.store.work(lambda backend: backend.execute("DELETE FROM journal WHERE instance = ? AND kind = 'ended'", (name,)))
+    await world.store.work(
+        lambda backend: backend.execute("DELETE FROM journal WHERE instance = ? AND kind = 'ended'", (name,))
+    )
     assert "records are missing" in (await verify_chains(world.store)).broken[0]
     assert await instances.get(world.store, name)

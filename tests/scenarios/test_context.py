@@ -6,8 +6,6 @@ from support.world import World
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Grant, ReadCall, Result, WriteCall
 
-
-
 BUSINESS = ("entra-id", "servicenow", "salesforce", "slack")
 
 
@@ -18,7 +16,12 @@ async def test_CX01_all_reads_of_the_context_precede_the_first_write(world: Worl
     last_read = max(r.seq for r in records if r.kind == Kind.CONTEXT_READ)
     first_intent = min(r.seq for r in records if r.kind == Kind.ACT_INTENT)
     assert last_read < first_intent
-    assert {r.body["name"] for r in records if r.kind == Kind.CONTEXT_READ} == {"profile", "manager", "existing", "quote"}
+    assert {r.body["name"] for r in records if r.kind == Kind.CONTEXT_READ} == {
+        "profile",
+        "manager",
+        "existing",
+        "quote",
+    }
 
 
 async def test_CX02_the_context_has_no_way_to_write_and_an_attempt_is_recorded(world: World):
@@ -74,7 +77,14 @@ async def test_A05_a_write_without_a_grant_is_refused_and_recorded(world: World)
     params = {"user_id": "nobody"}
     bare = Grant(decision="auto", by="policy:none", payload_digest="sha256:0")
     call = WriteCall(
-        key="identity", system="directory", action="disable_user", params=params, idempotency_key="k", attempt=1, grant=bare, instance=name
+        key="identity",
+        system="directory",
+        action="disable_user",
+        params=params,
+        idempotency_key="k",
+        attempt=1,
+        grant=bare,
+        instance=name,
     )
     before = len(world.calls("entra-id", method="PATCH"))
     outcome = await world.house.core.perform(plan, name, call)
@@ -83,5 +93,3 @@ async def test_A05_a_write_without_a_grant_is_refused_and_recorded(world: World)
     await world.rest()
     refused = await world.records(name, Kind.ATTEMPT_REFUSED)
     assert refused[-1].body["because"] == "grant_for_other_payload"
-
-

@@ -53,7 +53,9 @@ def _messages(world: World, old: str, new: str) -> str:
     """Return what the checker says of the onboarding with one place changed."""
     text = ONBOARDING.read_text()
     assert old in text
-    return " ".join(f.message for f in check(load(text.replace(old, new, 1), "x.yaml"), world.registry.contracts()).errors)
+    return " ".join(
+        f.message for f in check(load(text.replace(old, new, 1), "x.yaml"), world.registry.contracts()).errors
+    )
 
 
 async def test_E04_a_step_that_uses_what_it_does_not_need_does_not_publish(world: World):
@@ -63,7 +65,9 @@ async def test_E04_a_step_that_uses_what_it_does_not_need_does_not_publish(world
 
 
 async def test_E05_a_write_without_read_back_does_not_publish_and_a_waiver_is_in_the_journal(world: World):
-    expect = ONBOARDING.read_text().partition("    retry: {attempts: 5, backoff: exponential, first: 10s, max: 5m}\n")[2]
+    expect = ONBOARDING.read_text().partition("    retry: {attempts: 5, backoff: exponential, first: 10s, max: 5m}\n")[
+        2
+    ]
     block = expect.partition("    rollback:")[0]
     assert "expect" in _messages(world, block, "")
     waived = ONBOARDING.read_text().replace(block, "    expect: {none: the gateway has no read}\n", 1)
@@ -198,13 +202,13 @@ async def test_E14_what_has_happened_already_is_known_with_the_systems_own_ids(w
 
 
 ABORTING = ONBOARDING.read_text().replace(
-    "            due: 1d\n            escalate: [{after: 1d, to: \"group:sales-leadership\"}]\n            give_up: 3d\n      then: {done: continue, not_done: continue}",
-    "            due: 1d\n            escalate: [{after: 1d, to: \"group:sales-leadership\"}]\n            give_up: 3d\n      then: {done: continue, not_done: rollback}",
+    '            due: 1d\n            escalate: [{after: 1d, to: "group:sales-leadership"}]\n            give_up: 3d\n      then: {done: continue, not_done: continue}',
+    '            due: 1d\n            escalate: [{after: 1d, to: "group:sales-leadership"}]\n            give_up: 3d\n      then: {done: continue, not_done: rollback}',
 )
 
 
 async def test_E15_when_sales_is_down_and_the_author_said_abort_all_is_taken_back_in_reverse(world: World):
-    assert ABORTING != ONBOARDING.read_text()
+    assert ONBOARDING.read_text() != ABORTING
     await world.publish(ABORTING.replace("version: 1.0.0", "version: 2.0.0"))
     world.fault("salesforce", "503", match={"path": "/composite"})
     name = await world.hire(jobProfile="SAL-SDR")
@@ -258,13 +262,17 @@ async def test_E16_the_catalog_request_is_cancelled_and_its_assets_are_free_afte
 async def test_E16_the_territory_is_unassigned_and_the_team_left_after_rollback(world: World):
     text = ONBOARDING.read_text().replace("version: 1.0.0", "version: 2.0.0")
     late = text.replace(
-        "    needs: [identity]\n    after: {equipment: 45m, crm_assignment: 45m}", "    needs: [identity, crm_assignment]\n    after: {equipment: 45m}"
+        "    needs: [identity]\n    after: {equipment: 45m, crm_assignment: 45m}",
+        "    needs: [identity, crm_assignment]\n    after: {equipment: 45m}",
     ).replace(
         "            due: 8h\n            give_up: 24h\n      then: {done: continue, not_done: continue}\n\n  welcome_chat",
         "            due: 8h\n            give_up: 24h\n      then: {done: continue, not_done: rollback}\n\n  welcome_chat",
     )
     assert late.count("not_done: rollback") == 2
-    late = late.replace("welcomed: {steps: [welcome_email, welcome_chat], within: 1h", "welcomed: {steps: [welcome_email, welcome_chat], within: 1d")
+    late = late.replace(
+        "welcomed: {steps: [welcome_email, welcome_chat], within: 1h",
+        "welcomed: {steps: [welcome_email, welcome_chat], within: 1d",
+    )
     await world.publish(late)
     world.fault("email", "refuse", status=554, match={"method": "DATA"}, times=-1)
     name = await world.hire(jobProfile="SAL-SDR")
@@ -272,12 +280,18 @@ async def test_E16_the_territory_is_unassigned_and_the_team_left_after_rollback(
     assert (await world.statuses(name))["crm_assignment"] == "undone"
     assert not [r for r in world.everything("salesforce", "UserTerritory2Association") if not r["IsDeleted"]]
     key = f"{name}:crm_assignment"
-    assert not [r for r in world.everything("salesforce", "AccountTeamMember") if str(r.get("Topstitch_Key__c") or "").startswith(key) and not r["IsDeleted"]]
+    assert not [
+        r
+        for r in world.everything("salesforce", "AccountTeamMember")
+        if str(r.get("Topstitch_Key__c") or "").startswith(key) and not r["IsDeleted"]
+    ]
 
 
 @pytest.mark.parametrize("system", ["workday", "entra-id", "servicenow", "salesforce", "slack"])
 @pytest.mark.parametrize("kind", ["down", "500", "429"])
-async def test_E17_whatever_is_down_every_instance_ends_or_waits_for_a_named_person(world: World, system: str, kind: str):
+async def test_E17_whatever_is_down_every_instance_ends_or_waits_for_a_named_person(
+    world: World, system: str, kind: str
+):
     world.fault(system, kind, match={"path": "/(v1.0|ccx|api|services/data)"})
     name = await world.hire(jobProfile="SAL-SDR")
     await world.run_to_end(name, days=20)

@@ -106,7 +106,9 @@ async def test_A07_only_who_was_asked_may_answer_and_a_late_one_hears_who_did(wo
     from topstitch.governance import approvals
 
     with pytest.raises(ConflictError) as late:
-        approvals.answer(await world.state(name), approval, "jonas.weber@corp.example", "approve", world.clock.now(), via="t")
+        approvals.answer(
+            await world.state(name), approval, "jonas.weber@corp.example", "approve", world.clock.now(), via="t"
+        )
     assert "jonas.weber@corp.example refused it already" in late.value.message
     assert state.steps["identity"].approval is not None
 
@@ -141,7 +143,9 @@ async def test_X03_an_approval_that_waits_400_days_is_still_decidable(world: Wor
     from support.world import ONBOARDING
 
     text = ONBOARDING.read_text().replace("version: 1.0.0", "version: 2.0.0")
-    patient = text.replace('escalate: [{after: 8h, to: "group:identity-admins"}]\n        give_up: 24h', "give_up: 500d").replace("remind: 2h", "remind: 100d")
+    patient = text.replace(
+        'escalate: [{after: 8h, to: "group:identity-admins"}]\n        give_up: 24h', "give_up: 500d"
+    ).replace("remind: 2h", "remind: 100d")
     assert patient.count("500d") == 1
     await world.publish(patient)
     name = await world.hire(jobProfile="SEC-ADMIN")

@@ -34,7 +34,9 @@ async def test_O01_the_hire_event_alone_starts_it(world: World):
         ("IT-OPS", {"all-staff", "vpn-users", "it-ops"}),
     ],
 )
-async def test_O02_the_account_is_there_in_ten_minutes_in_the_groups_of_the_job(world: World, profile: str, groups: set[str]):
+async def test_O02_the_account_is_there_in_ten_minutes_in_the_groups_of_the_job(
+    world: World, profile: str, groups: set[str]
+):
     world.sims["entra-id"].configure({"consistency_seconds": 90})
     name = await world.hire(jobProfile=profile)
     await world.run_for(minutes=20)
@@ -66,7 +68,9 @@ async def test_O04_the_sales_team_has_territory_and_quota_and_sales_operations_i
 
 
 @pytest.mark.parametrize("ladder", [False, True])
-async def test_O05_welcome_and_invitation_go_out_within_the_hour_even_when_equipment_is_stuck(world: World, ladder: bool):
+async def test_O05_welcome_and_invitation_go_out_within_the_hour_even_when_equipment_is_stuck(
+    world: World, ladder: bool
+):
     if ladder:
         world.fault("servicenow", "503", match={"method": "POST", "path": "add_to_cart"})
     name = await world.hire()
@@ -115,4 +119,7 @@ async def test_O08_one_screen_says_where_it_is_what_waits_on_whom_and_since_when
 
 def test_V10_the_onboarding_is_one_file():
     assert [p.name for p in ONBOARDING.parent.glob("*.yaml")] == ["employee-onboarding.yaml"]
-    assert all(system in ONBOARDING.read_text() for system in ("workday@1", "entra-id@1", "servicenow@1", "salesforce@1", "email@1", "slack@1"))
+    assert all(
+        system in ONBOARDING.read_text()
+        for system in ("workday@1", "entra-id@1", "servicenow@1", "salesforce@1", "email@1", "slack@1")
+    )

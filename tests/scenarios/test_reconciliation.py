@@ -19,7 +19,9 @@ async def _hired(world: World, profile: str = "SAL-SDR") -> str:
 
 
 def _account(world: World) -> dict[str, Any]:
-    return dict(next(u for u in reversed(world.everything("entra-id", "users")) if u.get("onPremisesExtensionAttributes")))
+    return dict(
+        next(u for u in reversed(world.everything("entra-id", "users")) if u.get("onPremisesExtensionAttributes"))
+    )
 
 
 def _disable(world: World, *, enabled: bool = False) -> None:
@@ -71,7 +73,10 @@ async def test_R04_both_checks_happen_at_their_time_once_each_also_over_a_restar
     await world.restart()
     await world.run_to_end(name)
     began = await world.records(name, Kind.CHECK_BEGAN)
-    assert [(r.body["check"], r.at - start) for r in began] == [("T+2h", timedelta(hours=2)), ("T+24h", timedelta(hours=24))]
+    assert [(r.body["check"], r.at - start) for r in began] == [
+        ("T+2h", timedelta(hours=2)),
+        ("T+24h", timedelta(hours=24)),
+    ]
 
 
 async def test_R04_a_check_that_was_slept_through_is_made_late_and_says_so(world: World):
@@ -111,7 +116,9 @@ async def test_R06_a_system_that_cannot_be_read_is_unverified_and_never_a_match(
     name = await _hired(world)
     world.fault("entra-id", "503", match={"path": "/v1.0/"})
     await world.run_for(hours=5)
-    verdicts = [r.body["verdict"] for r in await world.records(name, Kind.CHECK_READ) if r.body["record"] == "directory"]
+    verdicts = [
+        r.body["verdict"] for r in await world.records(name, Kind.CHECK_READ) if r.body["record"] == "directory"
+    ]
     assert set(verdicts) == {"unverified"}
 
 
@@ -121,7 +128,9 @@ def _break(world: World, system: str) -> None:
             _disable(world)
         case "itsm":
             request = world.everything("servicenow", "sc_request")[-1]
-            world.sims["servicenow"].records.change("sc_request", request["sys_id"], {"request_state": "closed_cancelled"})
+            world.sims["servicenow"].records.change(
+                "sc_request", request["sys_id"], {"request_state": "closed_cancelled"}
+            )
         case "crm":
             for row in world.everything("salesforce", "UserTerritory2Association"):
                 world.sims["salesforce"].records.delete("UserTerritory2Association", row["Id"])

@@ -11,7 +11,9 @@ from topstitch.language.load import load
 from topstitch.store import definitions
 
 TEXT = ONBOARDING.read_text()
-SECOND = TEXT.replace("version: 1.0.0", "version: 2.0.0").replace("when: trigger.department == \"Sales\"", "when: trigger.department == \"Design\"")
+SECOND = TEXT.replace("version: 1.0.0", "version: 2.0.0").replace(
+    'when: trigger.department == "Sales"', 'when: trigger.department == "Design"'
+)
 
 
 async def test_V01_a_published_version_never_changes(world: World):

@@ -57,7 +57,9 @@ class World:
         self.store = Store.open(self.settings.database)
         self.registry = Registry(load_connections(self.settings.connections), self.clock)
         self.troubles: list[tuple[str, BaseException]] = []
-        self.house = wire(self.settings, self.clock, self.store, self.registry, lambda i, e: self.troubles.append((i, e)))
+        self.house = wire(
+            self.settings, self.clock, self.store, self.registry, lambda i, e: self.troubles.append((i, e))
+        )
         self.start()
         return self
 

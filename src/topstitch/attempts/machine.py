@@ -146,6 +146,10 @@ def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft
     A write in doubt is looked up first. With ``confirm`` a read-back goes on to its end.
     """
     match act.status:
+        case ActStatus.GUARD | ActStatus.READY if act.doubtful and plan.can_look_up:
+            body = {"next": ActStatus.DOUBT, "failure": Failure.UNREACHABLE}
+        case ActStatus.GUARD | ActStatus.READY if act.doubtful:
+            body = {"next": ActStatus.FAILED, "failure": Failure.UNKNOWN}
         case ActStatus.GUARD | ActStatus.READY:
             body = {"next": ActStatus.CALLED_OFF, "failure": Failure.CALLED_OFF}
         case ActStatus.WAITING if act.doubtful and plan.can_look_up:
@@ -324,7 +328,7 @@ def _looked_up(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
         body |= {
             "answer": "found",
             "output": outcome.value,
-            "found": guard or not act.doubtful,
+            "found": not act.doubtful,
             **_success(plan, desk.now),
         }
         body["doubtful"] = False

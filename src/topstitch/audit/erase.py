@@ -19,6 +19,7 @@ from topstitch.foundation.errors import RequestError
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.store import Store, erasing
+from topstitch.store.database import MEMORY_URL
 
 HOLD_PLACED: Final = "hold.placed"
 """{hold, subject: commitment, ground}, in the installation's own journal."""
@@ -59,8 +60,14 @@ async def erase(store: Store, subject: str, *, ground: str, actor: Actor, now: d
         values=erasure.values,
         events=erasure.events,
         salt=erasure.salt,
-        scrubbed=await asyncio.to_thread(erasing.scrub, store.url),
+        scrubbed=await _scrub(store.url),
     )
+
+
+async def _scrub(url: str) -> bool:
+    if url == MEMORY_URL:
+        return True
+    return await asyncio.to_thread(erasing.scrub, url)
 
 
 async def place_hold(store: Store, subject: str, *, ground: str, actor: Actor, now: datetime) -> erasing.Hold:

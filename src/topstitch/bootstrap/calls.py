@@ -180,7 +180,10 @@ class Calls:
         return Outcome(result=Result.OK)
 
     async def _record_refusal(self, instance: str, call: Call, error: NotAllowedError) -> None:
-        body = {"what": f"{type(call).__name__} {getattr(call, 'action', '')} {call.key}".strip(), "because": error.code}
+        body = {
+            "what": f"{type(call).__name__} {getattr(call, 'action', '')} {call.key}".strip(),
+            "because": error.code,
+        }
         now = self._clock.now()
         draft = Draft(kind=Kind.ATTEMPT_REFUSED, at=now, actor=ENGINE, stage=Stage.EXECUTION, body=body)
         await self._store.append_outside(instance, [draft], now)

@@ -42,9 +42,7 @@ class Core:
         """Return what is to be recorded and called now."""
         return lifecycle.decide(plan, state, now)
 
-    def settle(
-        self, plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime
-    ) -> Sequence[Draft]:
+    def settle(self, plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> Sequence[Draft]:
         """Return the records of an outcome."""
         return lifecycle.settle(plan, state, call, outcome, now)
 

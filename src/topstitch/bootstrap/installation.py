@@ -60,7 +60,7 @@ def open_installation(
 
 
 @asynccontextmanager
-async def _opened(  # noqa: PLR0917 -- handed on by name above
+async def _opened(
     settings: Settings,
     clock: Clock,
     connections: Connections | None,

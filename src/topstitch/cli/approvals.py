@@ -42,10 +42,19 @@ async def _list(door: Door, person: str | None, *, every: bool) -> None:
         now = here.now()
     door.screen.data({"items": [plain(r) for r in rows]})
     table = [
-        (r["id"], r["title"], r["status"], names(r["people"]), ago(r["asked_at"], r["closed_at"] or now), until(r["give_up_at"], now))
+        (
+            r["id"],
+            r["title"],
+            r["status"],
+            names(r["people"]),
+            ago(r["asked_at"], r["closed_at"] or now),
+            until(r["give_up_at"], now),
+        )
         for r in rows
     ]
-    door.screen.table(("approval", "decide on", "status", "asked of", "since", "ends"), table, "Nothing waits for a decision.")
+    door.screen.table(
+        ("approval", "decide on", "status", "asked of", "since", "ends"), table, "Nothing waits for a decision."
+    )
 
 
 def names(people: Any) -> str:
@@ -70,16 +79,24 @@ async def _show(door: Door, name: str) -> None:
         row = await items.get_approval(here.store, name)
         seen = await here.picture(row["instance"])
     decision = next((r.body for r in reversed(seen.records) if r.kind == Kind.DECISION and r.step == row["step"]), {})
-    row = {**row, "answers": [plain(a) for a in row["answers"]], "asked_people": [plain(a) for a in row["asked_people"]]}
+    row = {
+        **row,
+        "answers": [plain(a) for a in row["answers"]],
+        "asked_people": [plain(a) for a in row["asked_people"]],
+    }
     why = decision.get("because", [])
     door.screen.data({**plain(row), "payload": decision.get("payload"), "because": why, "risk": decision.get("risk")})
     say = door.screen.print
     say(door.screen.style(str(row["title"]), bold=True) + f"   {row['id']}   {row['status']}")
-    say(f"asked of {', '.join(p['person'] for p in row['asked_people']) or 'nobody'} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}")
+    say(
+        f"asked of {', '.join(p['person'] for p in row['asked_people']) or 'nobody'} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
+    )
     for rule in why:
         read = ", ".join(f"{k} = {v}" for k, v in rule.get("read", {}).items())
         say(f"because not: {rule.get('condition', rule['rule'])}   ({read})")
-    say(f"instance {row['instance']} ({seen.state.title}), risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}")
+    say(
+        f"instance {row['instance']} ({seen.state.title}), risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
+    )
     for field, value in _fields(decision.get("payload")):
         say(f"    {field}: {value}")
     say(f"if approved:   {row['if_approved']}")
@@ -118,7 +135,7 @@ def refuse(door: Door, name: str, person: str | None, comment: str | None, diges
     door.run(_answer(door, name, person, "refuse", comment, digest))
 
 
-async def _answer(  # noqa: PLR0917 -- what is said, by whom, of what
+async def _answer(
     door: Door, name: str, person: str | None, said: str, comment: str | None, digest: str | None
 ) -> None:
     from topstitch.cli.desk import desk
@@ -136,7 +153,9 @@ async def _answer(  # noqa: PLR0917 -- what is said, by whom, of what
         )
     word = "Approved" if said == "approve" else "Refused"
     actor = records[-1].actor
-    door.screen.data({"approval": name, "answer": said, "actor": str(actor), "instance": row["instance"], "seq": records[-1].seq})
+    door.screen.data(
+        {"approval": name, "answer": said, "actor": str(actor), "instance": row["instance"], "seq": records[-1].seq}
+    )
     follows = row["if_approved"] if said == "approve" else row["if_refused"]
     door.screen.print(f"{word} by {actor.id}. {follows}.")
     door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")

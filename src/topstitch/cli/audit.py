@@ -78,7 +78,9 @@ async def _verify(door: Door, name: str | None) -> bool:
 
     async with desk(door.settings()) as here:
         done = await verify_chains(here.store, await here.named(name) if name else None)
-    door.screen.data({"instances": done.instances, "records": done.records, "broken": done.broken, "intact": not done.broken})
+    door.screen.data(
+        {"instances": done.instances, "records": done.records, "broken": done.broken, "intact": not done.broken}
+    )
     if done.broken:
         for line in done.broken:
             door.screen.print(f"{door.screen.mark('bad')} {line}")

@@ -137,7 +137,9 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         raise OperatorError("file-unreadable", f"{path} is no UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise OperatorError("file-unreadable", f"{path} cannot be read ({error.strerror}); correct its permissions") from None
+        raise OperatorError(
+            "file-unreadable", f"{path} cannot be read ({error.strerror}); correct its permissions"
+        ) from None
 
 
 def _write(path: Path, text: str) -> None:
@@ -145,5 +147,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OperatorError("file-unwritable", f"{path} cannot be written ({error.strerror}); name another") from None
-
-

@@ -65,20 +65,25 @@ class Desk:
         from topstitch.bootstrap.plans import Plans
 
         records = await instances.records(self.store, instance)
-        plan = await Plans(self.store, contracts(self.settings)).load((await instances.get(self.store, instance))["digest"])
+        plan = await Plans(self.store, contracts(self.settings)).load(
+            (await instances.get(self.store, instance))["digest"]
+        )
         state = lifecycle.initial(plan, instance)
         for record in records:
             state = lifecycle.fold(plan, state, record)
         return Picture(plan=plan, state=state, records=records)
 
-    async def say(self, instance: str, make: Callable[[InstanceState, datetime], Draft]) -> Sequence[Record]:
+    async def say(
+        self, instance: str, make: Callable[[InstanceState, datetime], Draft | list[Draft]]
+    ) -> Sequence[Record]:
         """Append what a person says to an instance, judged by the state it is appended to."""
         for _ in range(LOOKS_MAX):
             seen = await self.picture(instance)
-            draft = make(seen.state, max(self.now(), seen.records[-1].at))
+            made = make(seen.state, max(self.now(), seen.records[-1].at))
+            drafts = made if isinstance(made, list) else [made]
             try:
                 return await self.store.append_outside(
-                    instance, [draft], draft.at, guards=[HeadIs(seen.records[-1].seq)]
+                    instance, drafts, drafts[0].at, guards=[HeadIs(seen.records[-1].seq)]
                 )
             except ConflictError as error:
                 if error.code != "stale":

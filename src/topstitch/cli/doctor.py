@@ -51,15 +51,31 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield "ok", "database", settings.database if settings.is_sqlite else settings.database.rpartition("@")[2]
             published = await definitions.in_force(here.store)
             names = ", ".join(f"{d.workflow} {d.version}" for d in published)
-            yield ("ok" if published else "warn"), "definitions in force", names or "none; publish one with topstitch publish"
+            yield (
+                ("ok" if published else "warn"),
+                "definitions in force",
+                names or "none; publish one with topstitch publish",
+            )
             counts = await instances.counts(here.store)
-            yield "ok", "instances", ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in sorted(counts.items())) or "none yet"
+            yield (
+                "ok",
+                "instances",
+                ", ".join(f"{n} {s.replace('_', ' ')}" for s, n in sorted(counts.items())) or "none yet",
+            )
             orphans = await instances.orphans(here.store)
             if orphans:
                 listed = ", ".join(str(o["id"]) for o in orphans[:3])
-                yield "bad", "orphans", f"{len(orphans)} instances that nothing will wake, such as {listed}; report this"
+                yield (
+                    "bad",
+                    "orphans",
+                    f"{len(orphans)} instances that nothing will wake, such as {listed}; report this",
+                )
             chains = await verify_chains(here.store)
-            yield ("bad", "chains", "; ".join(chains.broken[:3])) if chains.broken else ("ok", "chains", f"{chains.records} records intact")
+            yield (
+                ("bad", "chains", "; ".join(chains.broken[:3]))
+                if chains.broken
+                else ("ok", "chains", f"{chains.records} records intact")
+            )
     except TopstitchError as error:
         yield "bad", "database", error.message
 
@@ -82,7 +98,11 @@ async def _connections(settings: Settings) -> AsyncIterator[Finding]:
             except TopstitchError as error:
                 yield "bad", alias, error.message
                 continue
-            said = outcome.problem.message if outcome.problem else f"{connection.connector} answers in {outcome.duration_ms} ms"
+            said = (
+                outcome.problem.message
+                if outcome.problem
+                else f"{connection.connector} answers in {outcome.duration_ms} ms"
+            )
             yield ("ok" if outcome.result is Result.OK else "bad"), alias, said
     finally:
         await registry.close()

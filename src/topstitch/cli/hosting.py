@@ -77,10 +77,19 @@ class _Server(uvicorn.Server):
 
 def _not_had(host: str, port: int, error: OSError) -> OperatorError:
     remedies: dict[int, Any] = {
-        errno.EADDRINUSE: ("port-in-use", f"port {port} on {host} is in use; stop what listens there, or choose another with --port"),
-        errno.EACCES: ("port-refused", f"port {port} needs rights that this user lacks; choose one above 1023 with --port"),
+        errno.EADDRINUSE: (
+            "port-in-use",
+            f"port {port} on {host} is in use; stop what listens there, or choose another with --port",
+        ),
+        errno.EACCES: (
+            "port-refused",
+            f"port {port} needs rights that this user lacks; choose one above 1023 with --port",
+        ),
         errno.EADDRNOTAVAIL: ("address-unknown", f"this machine has no address {host}; choose another with --host"),
     }
-    default = ("port-refused", f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --host and --port")
+    default = (
+        "port-refused",
+        f"{host}:{port} cannot be listened on ({error.strerror}); choose another with --host and --port",
+    )
     code, message = remedies.get(error.errno or 0, default)
     return OperatorError(code, message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-
 from topstitch.cli.command import Door, command
 from topstitch.foundation.errors import ConflictError, OperatorError
 
@@ -46,7 +45,11 @@ def init(door: Door) -> None:
     lines = ["# The settings of this installation; each may also be a flag or an environment variable."]
     for setting in SETTINGS:
         if setting.name != "data":
-            lines += ["", f"# {setting.doc} ({setting.kind}; {setting.variable})", f'# {setting.name} = "{setting.default}"']
+            lines += [
+                "",
+                f"# {setting.doc} ({setting.kind}; {setting.variable})",
+                f'# {setting.name} = "{setting.default}"',
+            ]
     onboarding = files("topstitch") / "examples" / "onboarding" / "employee-onboarding.yaml"
     made = [
         _make(settings.data / FILE, "\n".join(lines) + "\n"),
@@ -57,7 +60,9 @@ def init(door: Door) -> None:
     door.screen.data({"data": str(settings.data), "files": [str(path) for path in made]})
     for path in made:
         door.screen.print(f"Made {path}")
-    door.screen.note(f"Next: fill in {settings.data}/connections.toml, then topstitch publish {made[2]} --data {settings.data}")
+    door.screen.note(
+        f"Next: fill in {settings.data}/connections.toml, then topstitch publish {made[2]} --data {settings.data}"
+    )
 
 
 def _make(path: Path, text: str) -> Path:
@@ -66,9 +71,13 @@ def _make(path: Path, text: str) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ConflictError("exists", f"{path} is there already and was left as it is; choose another folder with --data") from None
+        raise ConflictError(
+            "exists", f"{path} is there already and was left as it is; choose another folder with --data"
+        ) from None
     except OSError as error:
-        message = f"{path} cannot be made ({error.strerror}); choose another folder with --data, or correct its permissions"
+        message = (
+            f"{path} cannot be made ({error.strerror}); choose another folder with --data, or correct its permissions"
+        )
         raise OperatorError("folder-unwritable", message) from None
     return path
 

@@ -109,7 +109,9 @@ def _steps(screen: Screen, p: Picture) -> list[list[str]]:
     for step in p["steps"]:
         tries = f"{step['attempts']} tries" if step["attempts"] > 1 else ""
         wait = f"waited {duration_text(step['approval_ms'] / 1000)} for a person" if step["approval_ms"] else ""
-        problem = step["problem"]["message"].split(";")[0] if step["problem"] and step["status"] not in ("done",) else ""
+        problem = (
+            step["problem"]["message"].split(";")[0] if step["problem"] and step["status"] not in ("done",) else ""
+        )
         again = f"next try {at(step['again_at'])}" if step["again_at"] else ""
         notes = "; ".join(n for n in (tries, wait, again, problem, "was there before" if step["found"] else "") if n)
         mark = screen.mark(STEP_MARKS.get(step["status"], "idle"), step["status"].replace("_", " "))
@@ -127,7 +129,9 @@ def _tries(p: Picture) -> list[list[str]]:
             request = one.get("request") or {}
             sent = f"{request.get('method', '')} {request.get('url', '')}".strip()
             told = f"{problem.get('message', '')} {problem.get('status', '')}".strip()
-            rows.append([at(one["at"]), step["title"], number, str(said), f"{one.get('duration_ms', 0)} ms", sent, told])
+            rows.append(
+                [at(one["at"]), step["title"], number, str(said), f"{one.get('duration_ms', 0)} ms", sent, told]
+            )
     return rows
 
 
@@ -137,7 +141,9 @@ def _effects(screen: Screen, plan: Plan, p: Picture) -> list[list[str]]:
         system = plan.systems.get(effect["system"])
         mark = screen.mark("ok" if effect["standing"] == "in place" else "warn", effect["standing"])
         hand = "by hand" if effect["by_hand"] else effect["action"]
-        rows.append([mark, system.title if system else effect["system"], hand, effect["record"] or "", effect["url"] or ""])
+        rows.append(
+            [mark, system.title if system else effect["system"], hand, effect["record"] or "", effect["url"] or ""]
+        )
     return rows
 
 
@@ -148,7 +154,9 @@ def _undone(screen: Screen, p: Picture) -> Iterator[str]:
         yield screen.style("Undone", bold=True) + "       " + ", ".join(p["undone"])
     if p["compensated"]:
         yield ""
-        parts = ", ".join(f"{c['title']} ({c['items']} done about it; {c['end'].replace('_', ' ')})" for c in p["compensated"])
+        parts = ", ".join(
+            f"{c['title']} ({c['items']} done about it; {c['end'].replace('_', ' ')})" for c in p["compensated"]
+        )
         yield screen.style("Compensated", bold=True) + "  " + parts
 
 
@@ -198,7 +206,14 @@ def _context(p: Picture, *, full: bool) -> list[list[str]]:
     rows = []
     for read in p["context"]:
         origin = f"{read.get('system', '')}.{read.get('action', '')}" if "system" in read else ""
-        row = [read["name"], read["status"], origin, read.get("record") or "", at(read["read_at"]), (read.get("digest") or "")[:19]]
+        row = [
+            read["name"],
+            read["status"],
+            origin,
+            read.get("record") or "",
+            at(read["read_at"]),
+            (read.get("digest") or "")[:19],
+        ]
         rows.append([*row, str(read.get("value", ""))] if full else row)
     return rows
 
@@ -208,7 +223,11 @@ def _tasks(screen: Screen, p: Picture) -> list[list[str]]:
     rows = []
     for task in p["tasks"]:
         mark = screen.mark(marks.get(task["status"], "warn"), task["status"])
-        by = f"by {str(task['by']).removeprefix('human:')}" if task["by"] else f"for {task['to']}, due {at(task['due_at'])}"
+        by = (
+            f"by {str(task['by']).removeprefix('human:')}"
+            if task["by"]
+            else f"for {task['to']}, due {at(task['due_at'])}"
+        )
         rows.append([mark, task["title"], by, task["id"]])
     return rows
 
@@ -227,13 +246,25 @@ def _checks(screen: Screen, plan: Plan, p: Picture) -> list[list[str]]:
     rows = []
     for check in p["checks"]:
         late = ", late" if check["late"] else ""
-        rows.append([check["check"], f"due {at(check['due_at'])}{late}", "done" if check["done_at"] else "under way", "", ""])
+        rows.append(
+            [check["check"], f"due {at(check['due_at'])}{late}", "done" if check["done_at"] else "under way", "", ""]
+        )
         for row in check["rows"]:
             system = plan.systems.get(row["system"])
             mark = screen.mark(VERDICT_MARKS.get(row["verdict"], "warn"), row["verdict"].replace("_", " "))
             wrong = [f for f in row.get("fields", ()) if f.get("verdict") not in ("match", None)]
-            shown = "; ".join(f"{f['field']}: intended {f.get('intended')}, observed {f.get('observed')}" for f in wrong)
-            rows.append(["", system.title if system else row["system"], mark, shown or ", ".join(row.get("waiting_on", [])), row.get("url") or ""])
+            shown = "; ".join(
+                f"{f['field']}: intended {f.get('intended')}, observed {f.get('observed')}" for f in wrong
+            )
+            rows.append(
+                [
+                    "",
+                    system.title if system else row["system"],
+                    mark,
+                    shown or ", ".join(row.get("waiting_on", [])),
+                    row.get("url") or "",
+                ]
+            )
     return rows
 
 
@@ -243,7 +274,9 @@ def _discrepancies(screen: Screen, p: Picture) -> list[list[str]]:
         mark = screen.mark("ok" if d["resolved"] else "bad", "resolved" if d["resolved"] else "open")
         ticket = d["ticket"] or {}
         named = (ticket.get("number") or ticket.get("exception_id")) if isinstance(ticket, Mapping) else ticket
-        fields = "; ".join(f"{f['field']}: intended {f.get('intended')}, observed {f.get('observed')}" for f in d["fields"])
+        fields = "; ".join(
+            f"{f['field']}: intended {f.get('intended')}, observed {f.get('observed')}" for f in d["fields"]
+        )
         rows.append([mark, d["system"], d["severity"], fields, f"ticket {named}" if named else ""])
     return rows
 

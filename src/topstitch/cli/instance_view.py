@@ -72,7 +72,16 @@ def waiting(plan: Plan, state: InstanceState, records: Sequence[Record], now: da
         if step.status is StepStatus.ASKING and asked is not None and asked.ending is None:
             ask = plan.steps[step.id].approval
             found.append(
-                _wait("approval", asked.id, plan.steps[step.id].title, asked.people, ", ".join(ask.ask if ask else ()), asked.asked_at, asked.give_up_at, now)
+                _wait(
+                    "approval",
+                    asked.id,
+                    plan.steps[step.id].title,
+                    asked.people,
+                    ", ".join(ask.ask if ask else ()),
+                    asked.asked_at,
+                    asked.give_up_at,
+                    now,
+                )
             )
     for task in state.tasks.values():
         if task.ending is None:
@@ -128,8 +137,15 @@ def _id_in(output: Any) -> str | None:
     return None
 
 
-def _wait(  # noqa: PLR0913, PLR0917 -- one per column
-    kind: str, name: str, what: str, people: Sequence[Mapping[str, Any]], to: str, since: datetime, until: datetime, now: datetime
+def _wait(
+    kind: str,
+    name: str,
+    what: str,
+    people: Sequence[Mapping[str, Any]],
+    to: str,
+    since: datetime,
+    until: datetime,
+    now: datetime,
 ) -> dict[str, Any]:
     return {
         "kind": kind,
@@ -191,7 +207,20 @@ TRIES: Final = frozenset({Kind.ACT_RESULT, Kind.ACT_LOOKED_UP, Kind.ACT_READ_BAC
 
 
 def _try(record: Record) -> dict[str, Any]:
-    names = ("act", "attempt", "result", "answer", "why", "agrees", "next", "next_at", "duration_ms", "record", "problem", "request")
+    names = (
+        "act",
+        "attempt",
+        "result",
+        "answer",
+        "why",
+        "agrees",
+        "next",
+        "next_at",
+        "duration_ms",
+        "record",
+        "problem",
+        "request",
+    )
     return {"at": rfc3339(record.at), "kind": record.kind, **_some(record.body, names)}
 
 
@@ -267,7 +296,18 @@ def _checks(records: Sequence[Record]) -> list[dict[str, Any]]:
                 "rows": {},
             }
         elif record.kind == Kind.CHECK_READ:
-            names = ("record", "system", "verdict", "fields", "again_at", "step_status", "waiting_on", "url", "problem", "read")
+            names = (
+                "record",
+                "system",
+                "verdict",
+                "fields",
+                "again_at",
+                "step_status",
+                "waiting_on",
+                "url",
+                "problem",
+                "read",
+            )
             row = {"at": rfc3339(record.at), "step": record.step, **_some(body, names)}
             found[body["check"]]["rows"][body["record"]] = row
         elif record.kind == Kind.CHECK_DONE:

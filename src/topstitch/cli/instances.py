@@ -138,7 +138,13 @@ async def _watch(door: Door, name: str, timeout: int | None, *, no_wait: bool) -
             for record in seen.records[told:]:
                 sentence = teller.sentence(record)
                 door.screen.data(
-                    {"seq": record.seq, "at": rfc3339(record.at), "kind": record.kind, "step": record.step, "text": sentence}
+                    {
+                        "seq": record.seq,
+                        "at": rfc3339(record.at),
+                        "kind": record.kind,
+                        "step": record.step,
+                        "text": sentence,
+                    }
                 )
                 if sentence:
                     door.screen.print(f"{_clock(record.at)}  {sentence}")

@@ -33,7 +33,7 @@ def add_to(group: click.Group) -> None:
 @PERSON
 def retry(door: Door, name: str, step: str | None, changes: Sequence[str], reason: str, person: str | None) -> None:
     """Try a step again that came to nothing, and what was not run because of it."""
-    values = {field: value for field, value in map(_change, changes)} if changes else None
+    values = dict(map(_change, changes)) if changes else None
     door.run(_act(door, name, person, {"name": "retry", "reason": reason, "step": step, "input": values}))
 
 
@@ -102,16 +102,17 @@ def reassign(door: Door, name: str, item: str, to: str, reason: str, person: str
 async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, Any]) -> None:
     from topstitch import lifecycle
     from topstitch.cli.desk import desk
+    from topstitch.execution.operate import Command
     from topstitch.model.record import parse_actor
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
         identity = await here.named(name)
         plan = (await here.picture(identity)).plan
-        wish = lifecycle.Command(**wanted)
+        wish = Command(**wanted)
         actor = parse_actor(settings.person)
-        records = await here.say(identity, lambda state, now: lifecycle.operate(plan, state, wish, actor, now)[0])
-    record = records[-1]
+        records = await here.say(identity, lambda state, now: lifecycle.operate(plan, state, wish, actor, now))
+    record = records[0]
     door.screen.data({"instance": identity, "command": wish.name, "actor": str(record.actor), "seq": record.seq})
     door.screen.print(f"{wish.name.capitalize()} recorded for {identity}, by {record.actor.id}: {wish.reason}")
     door.screen.note(f"Follow it with: topstitch instance watch {identity}")

@@ -72,7 +72,7 @@ async def publish_definition(
         )
 
 
-async def publish_into(  # noqa: PLR0913 -- what is published, by whom, on top of what
+async def publish_into(
     store: Store,
     text: str,
     checked: CheckResult,
@@ -84,12 +84,13 @@ async def publish_into(  # noqa: PLR0913 -- what is published, by whom, on top o
 ) -> Publication:
     """Publish into an open store."""
     workflow = checked.workflow
-    assert workflow is not None  # noqa: S101 -- the caller looked at the findings
+    assert workflow is not None
     digest = definition_digest(workflow)
     before = await definitions.in_force_of(store, workflow.workflow)
     seen = parent if parent is not None else before.digest if before else None
     difference = _difference(before, workflow, digest)
-    if difference is not None and difference.refused and before is not None and before.version != workflow.version:
+    known = {d.version: d.digest for d in await definitions.versions(store, workflow.workflow)}
+    if difference is not None and difference.refused and workflow.version not in known:
         raise AuthorError("version-too-small", f"{workflow.workflow} {workflow.version}: {difference.verdict()}")
     changed = False
     if not dry_run:

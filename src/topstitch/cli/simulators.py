@@ -19,7 +19,13 @@ STATE_FILE = "simulators.db"
 
 
 @command("simulators")
-@click.option("--port", type=click.IntRange(0, 65000), default=0, metavar="PORT", help="The first of the ports; 0 takes free ones.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65000),
+    default=0,
+    metavar="PORT",
+    help="The first of the ports; 0 takes free ones.",
+)
 @click.option("--hook", metavar="URL", help="Where hires are notified. [the serve of this data folder]")
 @click.option("--no-connections", is_flag=True, help="Leave the folder's connections.toml as it is.")
 def simulators(door: Door, port: int, hook: str | None, *, no_connections: bool) -> None:
@@ -42,7 +48,9 @@ async def _serve(door: Door, settings: Settings, port: int, hook: str | None, *,
     ports = {name: port + index for index, name in enumerate(names)} if port else {}
     address = hook or f"http://{settings.host}:{settings.port}/hooks/{HOOK}"
     try:
-        async with Simulators(data=state_file(settings.data), ports=ports, settings={"workday": {"hook_url": address}}) as sims:
+        async with Simulators(
+            data=state_file(settings.data), ports=ports, settings={"workday": {"hook_url": address}}
+        ) as sims:
             sims["workday"].configure({"hook_url": address})
             facts: dict[str, dict[str, Any]] = sims.facts()
             if write:
@@ -50,7 +58,11 @@ async def _serve(door: Door, settings: Settings, port: int, hook: str | None, *,
             door.screen.data({"systems": {name: facts[name]["base_url"] for name in facts}, "hook": address})
             for name in facts:
                 door.screen.print(f"{name:<12} {facts[name]['base_url']}")
-            door.screen.note("Hire somebody: curl -X POST " + facts["workday"]["base_url"] + "/_sim/hires -d '{}'   Stop with Ctrl-C.")
+            door.screen.note(
+                "Hire somebody: curl -X POST "
+                + facts["workday"]["base_url"]
+                + "/_sim/hires -d '{}'   Stop with Ctrl-C."
+            )
             await stopping.wait()
     except PortTakenError as error:
         raise OperatorError("port-in-use", str(error)) from None

@@ -55,7 +55,11 @@ class Teller:
         return f"{self.step(r)} is not needed here"
 
     def not_run(self, r: Record, b: Body) -> str:
-        return f"{self.step(r)} is left out: {b['because']} ({', '.join(b['steps'])})" if b.get("steps") else f"{self.step(r)} is left out: {b['because']}"
+        return (
+            f"{self.step(r)} is left out: {b['because']} ({', '.join(b['steps'])})"
+            if b.get("steps")
+            else f"{self.step(r)} is left out: {b['because']}"
+        )
 
     def declined(self, r: Record, b: Body) -> str:
         return f"{self.step(r)} is declined: {b['because']}"
@@ -224,7 +228,12 @@ class Teller:
         return title
 
 
-_COUNTS: Final = (("matched", "as it should be"), ("differing", "different"), ("unverified", "not readable"), ("pending", "waiting"))
+_COUNTS: Final = (
+    ("matched", "as it should be"),
+    ("differing", "different"),
+    ("unverified", "not readable"),
+    ("pending", "waiting"),
+)
 _SENTENCES: Final[Mapping[str, Callable[[Teller, Record, Body], str | None]]] = {
     Kind.STARTED: Teller.started,
     Kind.STAGE_ENTERED: Teller.stage,
@@ -284,7 +293,9 @@ def _later(body: Body) -> str:
 
 def _fields(body: Body) -> str:
     wrong = [f for f in body.get("fields", ()) if f.get("verdict") not in ("match", "as_expected")]
-    return "; ".join(f"{f['field']} is {_shown(f.get('observed'))}, intended {_shown(f.get('intended'))}" for f in wrong)
+    return "; ".join(
+        f"{f['field']} is {_shown(f.get('observed'))}, intended {_shown(f.get('intended'))}" for f in wrong
+    )
 
 
 def _shown(value: Any) -> str:

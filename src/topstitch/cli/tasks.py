@@ -44,7 +44,15 @@ async def _list(door: Door, group: str | None, *, every: bool) -> None:
         now = here.now()
     door.screen.data({"items": [plain(r) for r in rows]})
     table = [
-        (r["id"], r["title"], r["status"], r["assignee"], ago(r["opened_at"], r["closed_at"] or now), until(r["due_at"], now), r["instance_title"])
+        (
+            r["id"],
+            r["title"],
+            r["status"],
+            r["assignee"],
+            ago(r["opened_at"], r["closed_at"] or now),
+            until(r["due_at"], now),
+            r["instance_title"],
+        )
         for r in rows
     ]
     columns = ("task", "do", "status", "whose", "since", "due", "for")
@@ -59,7 +67,7 @@ def show(door: Door, name: str) -> None:
 
 
 async def _show(door: Door, name: str) -> None:
-    from topstitch.cli.desk import desk, plain
+    from topstitch.cli.desk import desk
     from topstitch.cli.instance_view import view
     from topstitch.cli.when import at
     from topstitch.store import items
@@ -95,14 +103,14 @@ async def _show(door: Door, name: str) -> None:
 @click.option("--output", "outputs", multiple=True, metavar="NAME=VALUE", help="What is handed in; may be repeated.")
 @click.option("--output-json", metavar="JSON", help="What is handed in, as one JSON object.")
 @click.option("-m", "--comment", metavar="TEXT", help="What you want to say of it.")
-def done(  # noqa: PLR0917 -- what is handed in, by whom
+def done(
     door: Door, name: str, person: str | None, outputs: Sequence[str], output_json: str | None, comment: str | None
 ) -> None:
     """Hand a task in: it is checked against the form, then read back from the system."""
     door.run(_done(door, name, person, outputs, output_json, comment))
 
 
-async def _done(  # noqa: PLR0917
+async def _done(
     door: Door, name: str, person: str | None, outputs: Sequence[str], output_json: str | None, comment: str | None
 ) -> None:
     from topstitch.cli.desk import desk
@@ -118,7 +126,9 @@ async def _done(  # noqa: PLR0917
             row["instance"],
             lambda state, now: finished(state, name, settings.person, output, form, now, comment=comment),
         )
-    door.screen.data({"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq})
+    door.screen.data(
+        {"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq}
+    )
     door.screen.print(f"Handed in by {records[-1].actor.id}. What was done is read back from the system now.")
     door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
 
@@ -143,7 +153,9 @@ async def _fail(door: Door, name: str, person: str | None, because: str) -> None
         records = await here.say(
             row["instance"], lambda state, now: could_not(state, name, settings.person, because, now)
         )
-    door.screen.data({"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq})
+    door.screen.data(
+        {"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq}
+    )
     door.screen.print(f"Noted by {records[-1].actor.id}: {name} cannot be done.")
 
 
@@ -156,9 +168,13 @@ def handed_in(outputs: Sequence[str], output_json: str | None, form: Mapping[str
         try:
             whole = parse(output_json)
         except ValueError as error:
-            raise RequestError("json-invalid", f"--output-json is no JSON ({error}); write one object in quotes") from None
+            raise RequestError(
+                "json-invalid", f"--output-json is no JSON ({error}); write one object in quotes"
+            ) from None
         if not isinstance(whole, dict):
-            raise RequestError("json-invalid", "--output-json is no JSON object; write one such as '{\"number\": \"R-1\"}'")
+            raise RequestError(
+                "json-invalid", '--output-json is no JSON object; write one such as \'{"number": "R-1"}\''
+            )
         collected |= whole
     properties = form.get("properties") or {}
     for each in outputs:
@@ -184,4 +200,7 @@ def _typed(value: str, shape: Mapping[str, Any]) -> Any:
 def _kind(shape: Mapping[str, Any]) -> str:
     if shape.get("enum"):
         return "|".join(map(str, shape["enum"]))
-    return str(shape.get("format") or {"string": "text", "array": "a,b,c", "boolean": "true|false"}.get(shape.get("type", ""), "text"))
+    return str(
+        shape.get("format")
+        or {"string": "text", "array": "a,b,c", "boolean": "true|false"}.get(shape.get("type", ""), "text")
+    )

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 @click.argument("event_type", metavar="EVENT")
 @click.option("--field", "fields", multiple=True, metavar="NAME=VALUE", help="One field of the event; may be repeated.")
 @click.option("--file", "source_file", metavar="FILE", help="The event's data as JSON; - reads standard input.")
-@click.option("--id", "identity", metavar="ID", help="The event's own id; the same id again starts nothing. [a new one]")
+@click.option(
+    "--id", "identity", metavar="ID", help="The event's own id; the same id again starts nothing. [a new one]"
+)
 @click.option("--source", default="topstitch/cli", show_default=True, metavar="URI", help="Where it comes from.")
 @click.option("--url", metavar="URL", help="Send it to a running server instead of into the data folder.")
-def trigger(  # noqa: PLR0917 -- the parts of an event
+def trigger(
     door: Door,
     event_type: str,
     fields: Sequence[str],
@@ -91,7 +93,9 @@ def _data(fields: Sequence[str], source_file: str | None) -> Mapping[str, Any]:
             text = click.get_text_stream("stdin").read() if source_file == "-" else Path(source_file).read_text("utf-8")
             whole = parse(text)
         except OSError as error:
-            raise OperatorError("file-unreadable", f"{source_file} cannot be read ({error.strerror}); name another") from None
+            raise OperatorError(
+                "file-unreadable", f"{source_file} cannot be read ({error.strerror}); name another"
+            ) from None
         except ValueError as error:
             raise RequestError("json-invalid", f"{source_file} is no JSON ({error}); correct it") from None
         if not isinstance(whole, dict):

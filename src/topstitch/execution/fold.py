@@ -27,7 +27,7 @@ from topstitch.model.state import (
     StepState,
     TaskState,
 )
-from topstitch.plan.plan import Plan
+from topstitch.plan.plan import ActPlan, Plan
 
 
 def _with(state: InstanceState, step: StepState) -> InstanceState:
@@ -93,6 +93,7 @@ def _released(plan: Plan, state: InstanceState, step: StepState, decision: str, 
     if act_plan is None:
         return _with(state, step)
     many = plan.steps[step.id].items is not None
+    doubtful = step.effect != "none"
     payloads = step.input if many else [step.input]
     acts: dict[str, ActState] = {}
     for index, payload in enumerate(payloads):
@@ -108,10 +109,18 @@ def _released(plan: Plan, state: InstanceState, step: StepState, decision: str, 
             key=f"{state.id}:{step.id}:{index}" if many else f"{state.id}:{step.id}",
             granted=decision,
             granted_by=by,
-            status=ActStatus.GUARD if act_plan.looks_first else ActStatus.READY,
+            status=_first_status(act_plan, doubtful),
+            doubtful=doubtful,
         )
     step = replace(step, acts=tuple(acts))
     return _with(replace(state, acts={**state.acts, **acts}), step)
+
+
+def _first_status(act_plan: ActPlan, doubtful: bool) -> ActStatus:
+    """A write that an earlier carrying-out may have made already is looked up before anything is sent."""
+    if doubtful and act_plan.can_look_up:
+        return ActStatus.DOUBT
+    return ActStatus.GUARD if act_plan.looks_first else ActStatus.READY
 
 
 def _intended(state: InstanceState, entry: Entry) -> InstanceState:

@@ -17,11 +17,12 @@ from msgspec.structs import replace
 
 from topstitch.attempts.fold import Entry
 from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
+from topstitch.governance import tasks
 from topstitch.governance.notify import gathered, personal_in, tell
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Path, Stage
-from topstitch.model.state import ContextState, InstanceState, StepState
+from topstitch.model.state import ContextState, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan
 from topstitch.plan.rollback_order import transitive_needs
 
@@ -32,7 +33,6 @@ RETRYABLE: Final = frozenset(
         StepStatus.DECLINED,
         StepStatus.NOT_RUN,
         StepStatus.SKIPPED,
-        StepStatus.DONE_BY_HAND,
     }
 )
 SKIPPABLE: Final = frozenset(
@@ -76,6 +76,7 @@ def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, no
             raise RequestError("unknown-command", f"there is no command {command.name}; see topstitch instance --help")
     body = {"command": command.name, "reason": command.reason, **body}
     kept = ((("reason",),) if command.reason else ()) + personal + personal_in(body)
+    closings = _closings(state, command, actor, now) if command.name == "skip" else []
     draft = Draft(
         kind=Kind.OPERATOR_COMMANDED,
         at=now,
@@ -85,7 +86,28 @@ def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, no
         body=body,
         personal=kept,
     )
-    return [draft]
+    return [draft, *closings]
+
+
+def _closings(state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
+    """Return the records by which a skipped step's open tasks and approval are withdrawn."""
+    step = state.steps[command.step or ""]
+    drafts = [tasks.close_task(t, now, state.stage, "withdrawn") for t in state.tasks.values() if _is_open(t, step)]
+    if step.approval is not None and step.approval.ending is None:
+        body = {
+            "approval": step.approval.id,
+            "ending": "withdrawn",
+            "by": [str(actor)],
+            "payload_digest": step.approval.payload_digest,
+            "waited_ms": round((now - step.approval.asked_at).total_seconds() * 1000),
+        }
+        closed = Draft(kind=Kind.APPROVAL_CLOSED, at=now, actor=actor, stage=state.stage, step=step.id, body=body)
+        drafts.append(closed)
+    return drafts
+
+
+def _is_open(task: TaskState, step: StepState) -> bool:
+    return task.step == step.id and task.ending is None
 
 
 def _named(plan: Plan, state: InstanceState, command: Command) -> StepState:
@@ -109,7 +131,11 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
     if step.status not in RETRYABLE:
         raise ConflictError("not-retryable", f"{step.id} is {step.status}; only a step that came to nothing is retried")
     action = plan.steps[step.id].act
-    if step.effect == "unknown" and action is not None and not action.can_look_up and not action.repeatable:
+    if step.hand_tried:
+        raise ConflictError(
+            "done-by-hand", f"a person said that {step.id} is done; look in the system before anything is sent again"
+        )
+    if step.effect != "none" and action is not None and not action.can_look_up and not action.repeatable:
         raise ConflictError(
             "outcome-unknown",
             f"whether {step.id} happened is not known and cannot be asked; "
@@ -147,9 +173,7 @@ def _skip(state: InstanceState, command: Command) -> dict[str, Any]:
         raise ConflictError(
             "effect-there", f"{step.id} may have left something in the system; take it back or complete its task"
         )
-    tasks = [t.id for t in state.tasks.values() if t.step == step.id and t.ending is None]
-    approval = step.approval.id if step.approval and step.approval.ending is None else None
-    return {"tasks": tasks, "approval": approval}
+    return {}
 
 
 def _pause(state: InstanceState, command: Command) -> dict[str, Any]:
@@ -238,23 +262,25 @@ def commanded(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _retried(state: InstanceState, entry: Entry) -> InstanceState:
     body = entry.body
-    steps, acts, tasks = dict(state.steps), dict(state.acts), dict(state.tasks)
+    steps, acts, left = dict(state.steps), dict(state.acts), dict(state.tasks)
     for name in body["steps"]:
-        fresh = StepState(id=name, asks=steps[name].asks)
+        before = steps[name]
+        there = before.effect != "none"
+        fresh = StepState(id=name, asks=before.asks, effect=before.effect, acts=before.acts if there else ())
         if name == entry.step and body.get("input") is not None:
             fresh = replace(fresh, override=body["input"])
         steps[name] = fresh
-        for act in [a for a in acts.values() if a.step == name]:
+        for act in [a for a in acts.values() if a.step == name and a.id not in fresh.acts]:
             del acts[act.id]
-        for task in [t for t in tasks.values() if t.step == name]:
-            del tasks[task.id]
+        for task in [t for t in left.values() if t.step == name]:
+            del left[task.id]
     reads = {name: ContextState() if name in body.get("context", ()) else r for name, r in state.context_reads.items()}
     restarted = bool(body.get("context"))
     return replace(
         state,
         steps=steps,
         acts=acts,
-        tasks=tasks,
+        tasks=left,
         context_reads=reads,
         mode=Mode.FORWARD,
         because=None,
@@ -270,12 +296,8 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _skipped(state: InstanceState, entry: Entry) -> InstanceState:
     step = state.steps[entry.step or ""]
-    approval = (
-        replace(step.approval, ending="withdrawn") if step.approval and step.approval.ending is None else step.approval
-    )
-    step = replace(step, status=StepStatus.SKIPPED, settled_at=entry.at, approval=approval)
-    tasks = {i: replace(t, ending="withdrawn") if i in entry.body["tasks"] else t for i, t in state.tasks.items()}
-    return replace(state, steps={**state.steps, step.id: step}, tasks=tasks)
+    step = replace(step, status=StepStatus.SKIPPED, settled_at=entry.at)
+    return replace(state, steps={**state.steps, step.id: step})
 
 
 def _cancelled(state: InstanceState, body: Mapping[str, Any]) -> InstanceState:

@@ -39,6 +39,10 @@ def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
 
 
 def _not_run(desk: Desk, step: StepState, turn: Turn) -> None:
+    if step.effect != "none":
+        body = {"failure": Failure.UNKNOWN, "effect": step.effect}
+        turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, body))
+        return
     turn.drafts.append(
         draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []})
     )

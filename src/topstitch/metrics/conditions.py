@@ -50,11 +50,11 @@ def handoff_conditions(
         lying = _Lying(long.instance, long.version, long.to_step, long.net_ms, long.started_ms)
         found.setdefault((long.workflow, seam), []).append(lying)
     conditions = []
-    for key, lying in found.items():
+    for key, many in found.items():
         plan = by_workflow.get(key[0])
         if plan is None:
             continue
-        condition = _handoff(plan, key[1], lying, speeds, failed.get(key), now_ms, limits)
+        condition = _handoff(plan, key[1], many, speeds, failed.get(key), now_ms, limits)
         if condition is not None:
             conditions.append(condition)
     return conditions

@@ -156,12 +156,10 @@ def _rollup(key: Key, values: Sequence[int], spans_ms: int) -> Rollup:
 
 
 def _sum(before: Rollup | None, row: Rollup, begins: int, spans_ms: int) -> Rollup:
-    least = [value for value in (before and before.least_ms, row.least_ms) if value is not None]
-    most = [value for value in (before and before.most_ms, row.most_ms) if value is not None]
-    sketches = [Sketch.parse(one.sketch) for one in (before, row) if one is not None and one.sketch is not None]
-    sketch = None
-    for one in sketches:
-        sketch = one if sketch is None else sketch.merge(one)
+    both = [one for one in (before, row) if one is not None]
+    least = [one.least_ms for one in both if one.least_ms is not None]
+    most = [one.most_ms for one in both if one.most_ms is not None]
+    sketch = sketch_of(both)
     return Rollup(
         workflow=row.workflow,
         version=row.version,
@@ -169,10 +167,10 @@ def _sum(before: Rollup | None, row: Rollup, begins: int, spans_ms: int) -> Roll
         name=row.name,
         begins_ms=begins,
         spans_ms=spans_ms,
-        executions=row.executions + (before.executions if before else 0),
-        exceptions=row.exceptions + (before.exceptions if before else 0),
-        total_ms=row.total_ms + (before.total_ms if before else 0),
+        executions=sum(one.executions for one in both),
+        exceptions=sum(one.exceptions for one in both),
+        total_ms=sum(one.total_ms for one in both),
         least_ms=min(least, default=None),
         most_ms=max(most, default=None),
-        sketch=sketch.text() if sketch else None,
+        sketch=sketch.text() if sketch.count else None,
     )

@@ -65,8 +65,6 @@ class Watcher:
     routes: Mapping[str, Route] = field(default_factory=dict)
     calendars: Mapping[str, Mapping[str, Calendar]] = field(default_factory=dict)
     """Workflow -> promise -> in which hours its time runs."""
-    versions: Sequence[tuple[str, str, str]] = ()
-    """Further versions to look at: workflow, version, digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +110,7 @@ async def evaluate(watcher: Watcher, now: datetime, extra: Iterable[Condition] =
 async def look(watcher: Watcher) -> tuple[Known, list[Open]]:
     """Return the plans that matter now, and the instances that are open."""
     opened = pending.open_instances(await measures.picture(watcher.store))
-    digests = {one.row.digest for one in opened} | {digest for _, _, digest in watcher.versions}
+    digests = {one.row.digest for one in opened}
     return await _known(watcher, digests), opened
 
 
@@ -183,7 +181,7 @@ async def board(watcher: Watcher, now: datetime, *, hours: int = 24, slots: int 
 
 async def speeds(watcher: Watcher, now: datetime) -> dict[tuple[str, str], Speed]:
     """Return how fast each step of the definitions in force is, beside its baselines."""
-    known = await _with_versions(watcher, await _known(watcher, [digest for _, _, digest in watcher.versions]))
+    known = await _with_versions(watcher, await _known(watcher, ()))
     paces, _, _ = await _paces(watcher, known, milliseconds(now))
     return paces
 

@@ -142,7 +142,7 @@ def _write(backend: Backend, verdict: Verdict) -> None:
 
 def _values(row: AlertRow) -> tuple[Any, ...]:
     body = orjson.dumps(row.body, option=orjson.OPT_SORT_KEYS).decode()
-    return msgspec.structs.astuple(msgspec.structs.replace(row, body=body))  # type: ignore[arg-type]
+    return msgspec.structs.astuple(msgspec.structs.replace(row, body=body))
 
 
 async def _number(store: Store) -> int:

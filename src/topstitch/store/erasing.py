@@ -29,9 +29,12 @@ from topstitch.store.database import MEMORY_URL, Backend, is_postgres, plain_url
 from topstitch.store.ledger import note_down_with, write_rows
 from topstitch.store.sealing import SALT_BYTES, milliseconds, moment, seal
 from topstitch.store.store import Store
+from topstitch.store.tables import PROJECTIONS
 
 SCRUB_SECONDS: Final = 10.0
-SCRUBBED: Final = ("personal", "subject_keys", "events", "instances", "legal_holds")
+SCRUBBED: Final = ("personal", "subject_keys", "events", "instances", "legal_holds", *(t.name for t in PROJECTIONS))
+VACUUM_BYTES_MAX: Final = 256 << 20
+"""A larger SQLite file is not written anew while an engine may be at work."""
 ERASED_TEXT: Final = "(erased)"
 
 
@@ -207,9 +210,10 @@ def _hold(row: Sequence[Any]) -> Hold:
 def scrub(url: str) -> bool:
     """Clear what the database keeps of deleted rows; tell whether nothing stood in the way.
 
-    On SQLite the write-ahead log is emptied into the file, where deleted values were overwritten;
-    a reader that stays open keeps it. On PostgreSQL dead rows are vacuumed; the server's own
-    write-ahead log and its backups end with their retention.
+    On SQLite the file is written anew, because pages keep what was changed in them, and the
+    write-ahead log is emptied; a reader that stays open keeps it, and a file over 256 MB is left
+    for ``VACUUM`` while topstitch is stopped. On PostgreSQL dead rows are vacuumed; the server's
+    own write-ahead log and its backups end with their retention.
     """
     if url == MEMORY_URL:
         return True
@@ -220,12 +224,16 @@ def scrub(url: str) -> bool:
             for table in SCRUBBED:
                 server.execute(f"VACUUM {table}")
         return True
-    connection = sqlite3.connect(sqlite_path(url), timeout=SCRUB_SECONDS, isolation_level=None)
+    path = sqlite_path(url)
+    small = path.stat().st_size <= VACUUM_BYTES_MAX
+    connection = sqlite3.connect(path, timeout=SCRUB_SECONDS, isolation_level=None)
     try:
+        if small:
+            connection.execute("VACUUM")
         busy: int = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     finally:
         connection.close()
-    return busy == 0
+    return small and busy == 0
 
 
 __all__ = ["Actor", "Erasure", "Hold", "erase", "holds", "instances_of", "lift_hold", "place_hold", "scrub"]

@@ -71,6 +71,7 @@ _LEAVES: Final = "SELECT instance, seq, leaf FROM leaves WHERE instance > ? AND 
 _LEAVES_END: Final = "SELECT instance, seq, leaf FROM leaves WHERE instance > ?"
 _HEADS: Final = "SELECT id, head_seq, head_hash FROM instances WHERE id > ? AND id <= ?"
 _HEADS_END: Final = "SELECT id, head_seq, head_hash FROM instances WHERE id > ?"
+_CHECKPOINTS: Final = "SELECT number, size, root, note, made_at FROM checkpoints WHERE number >= ? OR number / ? * ? = number ORDER BY number"
 _GAPS: Final = (
     "SELECT l.leaf + 1, (SELECT min(n.leaf) FROM leaves n WHERE n.leaf > l.leaf) FROM leaves l"
     " WHERE l.leaf + 1 < ? AND NOT EXISTS (SELECT 1 FROM leaves n WHERE n.leaf = l.leaf + 1) ORDER BY l.leaf LIMIT ?"
@@ -218,10 +219,18 @@ class LedgerReader:
                 except LookupError:
                     yield number, b""
 
-    def checkpoints(self) -> list[Signed]:
-        """Return every checkpoint, oldest first."""
-        rows = self._all("SELECT number, size, root, note, made_at FROM checkpoints ORDER BY number", ())
+    def checkpoints(self, newest: int = 1_000, older: int = 0) -> list[Signed]:
+        """Return the newest checkpoints, and an even choice of about so many older ones; oldest first."""
+        _, last = self.checkpoint_count()
+        first = max(last - newest, 0) + 1
+        step = max(first // older, 1) if older else first + last
+        rows = self._all(_CHECKPOINTS, (first, step, step))
         return [signed_of(row) for row in rows]
+
+    def checkpoint_count(self) -> tuple[int, int]:
+        """Return how many checkpoints there are, and the number of the newest: the same, unless one is missing."""
+        rows = self._all("SELECT count(*), coalesce(max(number), 0) FROM checkpoints", ())
+        return rows[0][0], rows[0][1]
 
     def newest_checkpoint(self) -> Signed | None:
         """Return the checkpoint made last."""

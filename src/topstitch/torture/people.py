@@ -136,7 +136,7 @@ def _works(arena: Arena, node: Node, task: TaskState) -> list[Move]:
 def _done(arena: Arena, state: InstanceState, world: World, task: TaskState) -> World:
     """Return the world once a person has done what the task says."""
     step = arena.plan.steps.get(task.step or "")
-    if step is None or step.act is None or task.purpose == "ticket":
+    if step is None or step.act is None or not step.act.action.writes or task.purpose == "ticket":
         return world
     acts = state.steps[step.id].acts or (step.id,)
     for name in acts:

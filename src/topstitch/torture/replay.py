@@ -62,6 +62,8 @@ def replay(
             lines += _told(move)
         if node is not None:
             judge(arena.plan, node, None)
+    except RequestError:
+        raise
     except BrokenError as error:
         broken = error
     except RAISED as error:

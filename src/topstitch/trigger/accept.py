@@ -231,7 +231,11 @@ def _contract(intake: Intake, event_type: str) -> EventContract:
         if found is not None:
             return found
     known = [f"{system}.{each}" for ref in refs for each in contracts[ref].events]
-    why = f"is no event that is known; {system} sends {', '.join(known)}" if known else "names no connector that sends events"
+    why = (
+        f"is no event that is known; {system} sends {', '.join(known)}"
+        if known
+        else "names no connector that sends events"
+    )
     raise invalid("event-unknown", [Misfit("/type", "enum", why)])
 
 

@@ -24,7 +24,7 @@ Headers = Mapping[str, str]
 """By lower-case name."""
 
 
-def verify(  # noqa: PLR0917 -- what is compared, and with what
+def verify(
     scheme: str, headers: Headers, body: bytes, now: datetime, secret: str, username: str | None = None
 ) -> str:
     """Return ``scheme`` once the delivery has proved itself; raise ``NotAllowedError`` otherwise."""

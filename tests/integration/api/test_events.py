@@ -20,7 +20,13 @@ DATA: dict[str, Any] = {
     "employee_id": "W-1", "first_name": "Ana", "last_name": "Diaz", "department": "Sales", "location": "LOC-BER", "start_date": "2026-02-01",
     "manager_id": "W-100041", "cost_center": "CC-1", "job_profile": "SAL-AE", "initiated_by": "W-100031",
 }  # fmt: skip
-EVENT: dict[str, Any] = {"specversion": "1.0", "id": "e-1", "source": "/hr", "type": "workday.hire_completed", "data": DATA}
+EVENT: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "e-1",
+    "source": "/hr",
+    "type": "workday.hire_completed",
+    "data": DATA,
+}
 
 
 async def test_a_new_event_is_202_with_the_instance_and_the_same_again_200_with_the_first_outcome(api: Api):
@@ -70,7 +76,9 @@ async def test_in_a_batch_one_that_is_refused_holds_no_other_up(api: Api):
         ({"id": None}, 422, "/id"),
     ],
 )
-async def test_what_is_wrong_is_named_kept_and_starts_nothing(api: Api, change: dict[str, Any], status: int, pointer: str):
+async def test_what_is_wrong_is_named_kept_and_starts_nothing(
+    api: Api, change: dict[str, Any], status: int, pointer: str
+):
     answer = await api.event({**EVENT, **change})
     problem = answer.json()
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")

@@ -54,7 +54,7 @@ async def test_an_unexpected_error_has_an_id_and_no_traceback(api: Api):
         raise RuntimeError("a defect with a secret in it")
 
     object.__setattr__(api.house.intake, "plans", broken)
-    data = {name: "x" for name in ("employee_id", "first_name", "last_name", "department", "location", "manager_id")}
+    data = dict.fromkeys(("employee_id", "first_name", "last_name", "department", "location", "manager_id"), "x")
     data |= {"cost_center": "x", "job_profile": "x", "initiated_by": "x", "start_date": "2026-02-01"}
     event = {"specversion": "1.0", "id": "1", "source": "s", "type": "workday.hire_completed", "data": data}
     answer = await api.event(event)

@@ -205,3 +205,15 @@ async def test_an_auditor_with_an_old_checkpoint_gets_a_proof_that_the_new_one_c
     await trail.store.work(lambda b: b.execute("UPDATE tiles SET data = ? WHERE level = 0", ("A" * 43 + "=" * 1,)))
     with open_ledger(trail.store) as reader, pytest.raises(TamperError, match="audit verify"):
         consistency(reader, kept.note, None, ring)
+
+
+async def test_of_many_checkpoints_the_newest_and_an_even_choice_of_the_older_are_read(trail: Trail) -> None:
+    await trail.start("ins_1")
+    for _ in range(12):
+        await trail.sequencer.place()
+        await trail.sequencer.sign(anew=True)
+    with open_ledger(trail.store) as reader:
+        assert [one.number for one in reader.checkpoints(newest=3, older=3)] == [3, 6, 9, 10, 11, 12]
+        assert [one.number for one in reader.checkpoints(newest=3)] == [10, 11, 12]
+        assert len(reader.checkpoints()) == 12
+    assert (await trail.verify(anchored=False)).whole

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import Ran, ran
+from support.commands import Ran, called, ran
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def topstitch(finished: tuple[Path, Ran]) -> Callable[..., Ran]:
     """Run a command on the folder of the finished demo."""
 
     def run(*words: str, **more: str) -> Ran:
-        return ran(*words, "--data", str(finished[0]), **more)
+        return called(*words, "--data", str(finished[0]), **more)
 
     return run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from support.commands import Ran, ran
+from support.commands import Ran, called, ran
 
 Run = Callable[..., Ran]
 ONBOARDING = Path(__file__).parents[3] / "src/topstitch/examples/onboarding/employee-onboarding.yaml"
@@ -64,10 +64,12 @@ def test_audit_show_has_every_record_and_its_actor(topstitch: Run):
 
 
 def test_U08_audit_verify_ends_with_20_and_names_the_record(copied: Path):
-    assert ran("audit", "verify", "--data", str(copied)).code == 0
+    assert called("audit", "verify", "--data", str(copied)).code == 0
     with sqlite3.connect(copied / "topstitch.db") as database:
-        database.execute("UPDATE journal SET body = replace(body, 'W-200004', 'W-299999') WHERE kind = 'started' AND instr(body, 'W-200004')")
-    broken = ran("audit", "verify", "--data", str(copied), "--json")
+        database.execute(
+            "UPDATE journal SET body = replace(body, 'W-200004', 'W-299999') WHERE kind = 'started' AND instr(body, 'W-200004')"
+        )
+    broken = called("audit", "verify", "--data", str(copied), "--json")
     assert broken.code == 20
     assert "record 1 (started) is not what was written" in broken.json()["broken"][0]
 
@@ -80,7 +82,9 @@ def test_nothing_waits_any_more(topstitch: Run):
 
 
 def test_a_late_answer_hears_who_decided_and_ends_with_6(topstitch: Run):
-    approval = next(a for a in topstitch("approvals", "list", "--all", "--json").json()["items"] if a["step"] == "identity")
+    approval = next(
+        a for a in topstitch("approvals", "list", "--all", "--json").json()["items"] if a["step"] == "identity"
+    )
     late = topstitch("approvals", "refuse", approval["id"], "--as", "jonas.weber@corp.example")
     assert late.code == 6
     assert "jonas.weber@corp.example approved it already" in late.err
@@ -89,7 +93,9 @@ def test_a_late_answer_hears_who_decided_and_ends_with_6(topstitch: Run):
 
 
 def test_approvals_and_tasks_show_what_it_was_about(topstitch: Run):
-    approval = next(a for a in topstitch("approvals", "list", "--all", "--json").json()["items"] if a["step"] == "equipment")
+    approval = next(
+        a for a in topstitch("approvals", "list", "--all", "--json").json()["items"] if a["step"] == "equipment"
+    )
     page = topstitch("approvals", "show", approval["id"]).out
     assert "context.quote.total = 2500.00 USD" in page
     assert "if refused:" in page
@@ -110,7 +116,7 @@ def test_approvals_and_tasks_show_what_it_was_about(topstitch: Run):
     ],
 )
 def test_exit_codes(topstitch: Run, words: tuple[str, ...], code: int):
-    done = topstitch(*words) if words != ("no-such-command",) else ran(*words)
+    done = topstitch(*words) if words != ("no-such-command",) else called(*words)
     assert done.code == code
     assert "Traceback" not in done.err
 
@@ -122,48 +128,53 @@ def test_errors_are_data_on_standard_error_when_json_is_asked_for(topstitch: Run
 
 
 def test_a_folder_without_a_database_says_how_to_begin(tmp_path: Path):
-    done = ran("instances", "--data", str(tmp_path / "nothing"))
+    done = called("instances", "--data", str(tmp_path / "nothing"))
     assert (done.code, "topstitch init" in done.err) == (1, True)
 
 
 def test_validate_ends_with_3_on_findings_and_0_without(tmp_path: Path):
-    assert ran("validate", str(ONBOARDING)).code == 0
+    assert called("validate", str(ONBOARDING)).code == 0
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(ONBOARDING.read_text().replace("itsm.create_catalog_request", "itsm.create_catalogue_request"))
-    done = ran("validate", str(wrong))
+    done = called("validate", str(wrong))
     assert done.code == 3
     assert "did you mean" in done.out.lower()
-    found = ran("validate", str(wrong), "--format", "json").json()
+    found = called("validate", str(wrong), "--format", "json").json()
     assert len(found) == 1
     assert found[0]["line"] > 1
-    assert ran("validate", str(tmp_path / "absent.yaml")).code == 1
+    assert called("validate", str(tmp_path / "absent.yaml")).code == 1
 
 
 def test_table_schema_and_init(tmp_path: Path):
-    assert "0. Trigger" in ran("table", str(ONBOARDING)).out
-    assert ran("table", str(ONBOARDING), "--format", "markdown").out.startswith("| Step")
-    assert json.loads(ran("schema").out)["$schema"]
+    assert "0. Trigger" in called("table", str(ONBOARDING)).out
+    assert called("table", str(ONBOARDING), "--format", "markdown").out.startswith("| Step")
+    assert json.loads(called("schema").out)["$schema"]
     folder = tmp_path / "new"
-    assert ran("init", "--data", str(folder)).code == 0
-    assert {p.name for p in folder.iterdir()} == {"topstitch.toml", "connections.toml", "employee-onboarding.yaml", "workflow.v1.schema.json"}
-    assert ran("init", "--data", str(folder)).code == 6
-    assert ran("publish", str(folder / "employee-onboarding.yaml"), "--data", str(folder)).code == 0
-    assert ran("validate", str(folder / "employee-onboarding.yaml"), "--data", str(folder)).code == 0
+    assert called("init", "--data", str(folder)).code == 0
+    assert {p.name for p in folder.iterdir()} == {
+        "topstitch.toml",
+        "connections.toml",
+        "employee-onboarding.yaml",
+        "workflow.v1.schema.json",
+    }
+    assert called("init", "--data", str(folder)).code == 6
+    assert called("publish", str(folder / "employee-onboarding.yaml"), "--data", str(folder)).code == 0
+    assert called("validate", str(folder / "employee-onboarding.yaml"), "--data", str(folder)).code == 0
 
 
 def test_V01_publish_says_what_changed_and_refuses_to_change_what_is_published(copied: Path, tmp_path: Path):
     text = ONBOARDING.read_text()
-    again = ran("publish", str(ONBOARDING), "--data", str(copied), "--json").json()
+    again = called("publish", str(ONBOARDING), "--data", str(copied), "--json").json()
     assert again["changed"] is False
     path = tmp_path / "w.yaml"
     path.write_text(text.replace("remind: 2h", "remind: 1h"))
-    assert ran("publish", str(path), "--data", str(copied)).code == 6
+    assert called("publish", str(path), "--data", str(copied)).code == 6
     path.write_text(text.replace("remind: 2h", "remind: 1h").replace("version: 1.0.0", "version: 1.1.0"))
-    dry = ran("publish", str(path), "--data", str(copied), "--dry-run", "--json").json()
+    dry = called("publish", str(path), "--data", str(copied), "--dry-run", "--json").json()
     assert (dry["changed"], len(dry["changes"]) >= 1) == (False, True)
-    done = ran("publish", str(path), "--data", str(copied), "--json").json()
+    done = called("publish", str(path), "--data", str(copied), "--json").json()
     assert (done["changed"], done["version"]) == (True, "1.1.0")
-    stale = ran("publish", str(ONBOARDING), "--data", str(copied), "--parent", "sha256:stale")
+    stale = called("publish", str(ONBOARDING), "--data", str(copied), "--parent", "sha256:stale")
     assert stale.code == 6
 
 
@@ -172,17 +183,17 @@ def test_trigger_starts_one_instance_and_the_same_id_again_none(copied: Path):
               "manager_id": "W-1", "cost_center": "C", "job_profile": "IT-OPS", "initiated_by": "W-2"}  # fmt: skip
     given = [word for name, value in fields.items() for word in ("--field", f"{name}={value}")]
     words = ("trigger", "workday.hire_completed", "--id", "mine", "--data", str(copied), "--json")
-    first, again = ran(*words, *given), ran(*words, *given)
+    first, again = called(*words, *given), called(*words, *given)
     assert first.code == again.code == 0, first.err
     assert first.json()["instances"] == again.json()["instances"]
     assert again.json()["duplicate"] is True
-    refused = ran(*words, *given[2:])
+    refused = called(*words, *given[2:])
     assert refused.code == 2
     assert "employee_id is missing" in refused.err or "data.employee_id" in refused.err
 
 
 def test_doctor_names_what_does_not_answer(copied: Path):
-    done = ran("doctor", "--data", str(copied), "--json")
+    done = called("doctor", "--data", str(copied), "--json")
     assert done.code == 1
     states = {f["what"]: f["state"] for f in done.json()["findings"]}
     assert (states["database"], states["chains"], states["hris"]) == ("ok", "ok", "bad")
@@ -195,4 +206,4 @@ def test_version_and_help_are_quick(tmp_path: Path):
     assert ran("--version").out.startswith("topstitch ")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
-    assert "demo" in ran("--help").out
+    assert "demo" in called("--help").out

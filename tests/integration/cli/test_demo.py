@@ -14,7 +14,9 @@ import pytest
 from support.commands import Ran, command, environment, ran
 
 
-def test_H15_one_command_shows_approvals_a_failure_made_good_and_a_difference_with_its_ticket(finished: tuple[Path, Ran]):
+def test_H15_one_command_shows_approvals_a_failure_made_good_and_a_difference_with_its_ticket(
+    finished: tuple[Path, Ran],
+):
     _, done = finished
     assert done.code == 0, done.out[-2000:] + done.err[-2000:]
     assert done.seconds < 60
@@ -48,7 +50,11 @@ def test_a_demo_that_has_ended_says_so_again_and_writes_nothing_more(copied: Pat
 def _until(folder: Path, sentence: str, *more: str) -> subprocess.Popen[str]:
     """Start a demo and return once it has said something."""
     process = subprocess.Popen(
-        command("demo", "--port", "0", "--data", str(folder), *more), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command("demo", "--port", "0", "--data", str(folder), *more),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -60,7 +66,13 @@ def _until(folder: Path, sentence: str, *more: str) -> subprocess.Popen[str]:
 @pytest.mark.xdist_group("demo")
 def test_X04_killed_at_any_moment_and_started_again_the_systems_are_as_without_the_kill(tmp_path: Path):
     folder = tmp_path / "killed"
-    for sentence in ("Identity provisioning is done", "does not take Equipment request", "approves", "the check T+2h begins", "says so: INC"):
+    for sentence in (
+        "Identity provisioning is done",
+        "does not take Equipment request",
+        "approves",
+        "the check T+2h begins",
+        "says so: INC",
+    ):
         process = _until(folder, sentence, "--exit")
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -76,7 +88,9 @@ def test_a_person_at_another_terminal_answers_and_the_demo_goes_on(tmp_path: Pat
     process = _until(folder, "you can be Jonas Weber")
     listed = ran("approvals", "list", "--json", "--data", str(folder)).json()["items"]
     approval = next(a for a in listed if a["step"] == "identity")
-    answered = ran("approvals", "approve", approval["id"], "--as", "jonas.weber@corp.example", "-m", "go", "--data", str(folder))
+    answered = ran(
+        "approvals", "approve", approval["id"], "--as", "jonas.weber@corp.example", "-m", "go", "--data", str(folder)
+    )
     assert answered.code == 0, answered.err
     assert process.stdout is not None
     said = next(line for line in process.stdout if "approves" in line)

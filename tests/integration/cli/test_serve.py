@@ -28,11 +28,15 @@ def test_it_takes_events_and_ends_cleanly(copied: Path, how: signal.Signals):
     )  # fmt: skip
     assert process.stdout is not None
     address = json.loads(process.stdout.readline())["address"]
-    request = urllib.request.Request(f"{address}/api/v1/events", json.dumps(EVENT).encode(), {"Content-Type": "application/cloudevents+json"})  # noqa: S310
+    request = urllib.request.Request(
+        f"{address}/api/v1/events", json.dumps(EVENT).encode(), {"Content-Type": "application/cloudevents+json"}
+    )
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         taken = json.loads(answer.read())
         assert answer.status == 202
-    sent = ran("trigger", "workday.hire_completed", "--url", address, "--id", "e", "--source", "/hr", "--json", *_fields())
+    sent = ran(
+        "trigger", "workday.hire_completed", "--url", address, "--id", "e", "--source", "/hr", "--json", *_fields()
+    )
     assert (sent.code, sent.json()["duplicate"]) == (0, True)
     with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:  # noqa: S310
         assert json.loads(answer.read())["ok"] is True
@@ -57,7 +61,9 @@ def test_a_port_in_use(copied: Path, port_in_use: int):
 
 def test_a_missing_credential_is_named_with_file_and_line(copied: Path):
     path = copied / "connections.toml"
-    path.write_text(path.read_text().replace('client_secret = "file:secrets/hris.client_secret"', 'client_secret = "env:NOT_THERE"'))
+    path.write_text(
+        path.read_text().replace('client_secret = "file:secrets/hris.client_secret"', 'client_secret = "env:NOT_THERE"')
+    )
     done = ran("serve", "--port", "0", "--data", str(copied))
     assert done.code == 1
     assert "connections.toml:" in done.err

@@ -46,6 +46,7 @@ OPEN_MAX: Final = 120
 """Instances under way at a time."""
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, instances have stalled."""
+_ROWS: Final = "SELECT id, ended_at, status, wake_at, lease_owner, lease_until, epoch, head_seq FROM instances"
 ROOTS: Final = (Path(topstitch.__file__).parents[1], Path(__file__).parents[2])
 
 
@@ -257,9 +258,14 @@ class Tormentor:
         effects, report = Counter(books["effects"]), self.report
         report.repeated = sum(count - 1 for count in books["arrivals"].values() if count > 1)
         report.duplicated = [f"{key} x{count}" for key, count in sorted(effects.items()) if count > 1]
-        rows = dict(await self.store.work(lambda backend: backend.execute("SELECT id, ended_at FROM instances")))
+        rows = {row[0]: row[1:] for row in await self.store.work(lambda backend: backend.execute(_ROWS))}
         report.lost = [name for name in self.acknowledged if name not in rows]
-        report.stalled = [name for name, ended_at in rows.items() if ended_at is None]
+        now = self.clock.now().timestamp() * 1000
+        report.stalled = [
+            f"{name}: {status}, wakes {_seconds(wake, now)}, leased by {owner} until {_seconds(until, now)}, epoch {epoch}, head {head}"
+            for name, (ended_at, status, wake, owner, until, epoch, head) in rows.items()
+            if ended_at is None
+        ]
         told: set[str] = set()
         for name in rows:
             told |= await self._audit_one(name, effects)
@@ -285,6 +291,10 @@ class Tormentor:
             if step is None or step.status in SUCCEEDED or step.effect != "none" or state.ended is None:
                 told.add(act.key)
         return told
+
+
+def _seconds(at: int | None, now: float) -> str:
+    return "never" if at is None else f"{(at - now) / 1000:+.1f} s"
 
 
 def _progress(backend: Any) -> tuple[int, int]:  # noqa: ANN401 -- the store's own

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from support.onboarding import HIRE, Company, onboarding_plan
-from support.paper import PaperEngine, refused, transient
+from support.paper import PaperEngine, ok, refused, transient, unknown
 from topstitch import lifecycle
 from topstitch.execution.operate import Command
 from topstitch.foundation.errors import ConflictError, RequestError
-from topstitch.model.orders import Outcome, Problem, Result
+from topstitch.model.orders import Outcome, Problem, Result, WriteCall
 from topstitch.model.record import Actor, ActorKind
 
 IVO = Actor(ActorKind.HUMAN, "ivo")
@@ -121,3 +121,44 @@ def test_a_command_without_a_reason_is_refused() -> None:
     paper = PaperEngine(onboarding_plan(), Company().world()).begin(HIRE)
     with pytest.raises(RequestError, match="say why"):
         command(paper, "pause", reason=" ")
+
+
+def vanishing(company: Company) -> PaperEngine:
+    """An order that arrives although no answer does, in a system that then cannot be asked."""
+
+    def order_then_vanish(call: WriteCall) -> Outcome:
+        company._order(call)
+        return unknown()
+
+    world = company.world(itsm__create_catalog_request=order_then_vanish)
+    world["look_up itsm.create_catalog_request"] = [ok(None), transient()]
+    return PaperEngine(onboarding_plan(), world).begin(HIRE).run_for(hours=1)
+
+
+def test_a_retried_step_does_not_forget_what_may_be_there() -> None:
+    company = Company()
+    paper = vanishing(company)
+    assert paper.state.steps["equipment"].effect == "unknown"
+    paper.world = company.world()
+    command(paper, "retry", step="equipment").run_for(minutes=10)
+    assert paper.status()["equipment"] == "done"
+    assert len(company.requests) == 1
+    assert paper.state.steps["equipment"].found is False
+
+
+def test_a_retried_step_that_is_cancelled_first_is_looked_up_and_taken_back() -> None:
+    company = Company()
+    paper = vanishing(company)
+    paper.world = company.world()
+    command(paper, "retry", step="equipment")
+    command(paper, "cancel", choice="rollback").run()
+    assert [r["state"] for r in company.requests.values()] == ["cancelled"]
+    assert paper.status()["equipment"] == "undone"
+
+
+def test_skip_withdraws_the_task_in_a_record_of_its_own() -> None:
+    company = Company()
+    world = company.world(itsm__create_catalog_request=refused())
+    paper = PaperEngine(onboarding_plan(), world).begin(HIRE).run_for(hours=1)
+    command(paper, "skip", step="equipment")
+    assert [r.body["ending"] for r in paper.records if r.kind == "task.closed"] == ["withdrawn"]

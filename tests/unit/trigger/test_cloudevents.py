@@ -11,7 +11,13 @@ from hypothesis import given, strategies as st
 from topstitch.foundation.errors import RequestError
 from topstitch.trigger import cloudevents
 
-GOOD: dict[str, Any] = {"specversion": "1.0", "id": "1", "source": "/hr", "type": "workday.hire_completed", "data": {"a": 1}}
+GOOD: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "1",
+    "source": "/hr",
+    "type": "workday.hire_completed",
+    "data": {"a": 1},
+}
 JSON = {"content-type": "application/cloudevents+json; charset=utf-8"}
 
 
@@ -34,7 +40,10 @@ def test_structured():
 
 
 def test_binary():
-    headers = {f"ce-{k}": v for k, v in GOOD.items() if k != "data"} | {"content-type": "application/json", "ce-source": "/hr%20a"}
+    headers = {f"ce-{k}": v for k, v in GOOD.items() if k != "data"} | {
+        "content-type": "application/json",
+        "ce-source": "/hr%20a",
+    }
     event = cloudevents.read_one(headers, b'{"a":1}')
     assert (event.source, event.data) == ("/hr a", {"a": 1})
 

@@ -23,7 +23,9 @@ def signed(at: datetime = NOW, body: bytes = BODY, name: str = "msg_1") -> dict[
     return {"webhook-id": name, "webhook-timestamp": stamp, "webhook-signature": "v1," + base64.b64encode(mac).decode()}
 
 
-def code(scheme: str, headers: dict[str, str], secret: str = SECRET, user: str | None = None, body: bytes = BODY) -> str:
+def code(
+    scheme: str, headers: dict[str, str], secret: str = SECRET, user: str | None = None, body: bytes = BODY
+) -> str:
     with pytest.raises(NotAllowedError) as refused:
         verify(scheme, headers, body, NOW, secret, user)
     return refused.value.code

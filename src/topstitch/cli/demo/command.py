@@ -198,7 +198,9 @@ async def _final_table(door: Door, house: Installation) -> None:
             )
         )
     door.screen.print()
-    door.screen.table(("for", "ended", "started", "took", "approvals", "by hand", "differences"), rows, "Nothing has happened.")
+    door.screen.table(
+        ("for", "ended", "started", "took", "approvals", "by hand", "differences"), rows, "Nothing has happened."
+    )
     door.screen.print()
 
 
@@ -207,7 +209,11 @@ def _ticket(ticket: Any) -> str:
 
     if isinstance(ticket, str) and ticket.startswith("{"):
         ticket = parse(ticket)
-    return str(ticket.get("number") or ticket.get("exception_id")) if isinstance(ticket, Mapping) else str(ticket or "none")
+    return (
+        str(ticket.get("number") or ticket.get("exception_id"))
+        if isinstance(ticket, Mapping)
+        else str(ticket or "none")
+    )
 
 
 async def _prove(door: Door, house: Installation, sims: Simulators) -> bool:

@@ -35,7 +35,9 @@ class Pace:
         self.standing = False
         """Whether it waits for somebody to answer."""
 
-    async def drive(self, *, due: Times, limit: Times, act: Callable[[], Awaitable[bool]], over: Callable[[], Awaitable[bool]]) -> None:
+    async def drive(
+        self, *, due: Times, limit: Times, act: Callable[[], Awaitable[bool]], over: Callable[[], Awaitable[bool]]
+    ) -> None:
         """Move the clock until the story is over.
 
         ``due`` says when the script wants something next, ``limit`` where the clock has to stand,

@@ -69,7 +69,7 @@ class People:
                 plans.append((row["opened_at"] + BY_HAND_AFTER, _bound(self._order, row)))
             elif row["step"] == "equipment" and self._answering:
                 who = SUFFERER.answers
-                assert who is not None  # noqa: S101 -- the script names somebody
+                assert who is not None
                 plans.append((row["opened_at"] + timedelta(minutes=who[1]), _bound(self._hand_in, row, who[0])))
         return plans
 
@@ -94,7 +94,9 @@ class People:
         self._shown.add(row["id"])
         person = SUFFERER.answers[0] if SUFFERER.answers else ""
         name = person.partition("@")[0].replace(".", " ").title()
-        self._story.aside(self._house.clock.now(), f"{name} orders the equipment in ServiceNow's portal: {output['number']}")
+        self._story.aside(
+            self._house.clock.now(), f"{name} orders the equipment in ServiceNow's portal: {output['number']}"
+        )
         self._story.show_task(person, row["id"], output)
 
     async def _hand_in(self, row: Mapping[str, Any], person: str) -> None:
@@ -103,12 +105,17 @@ class People:
         now = self._house.clock.now()
         if state.tasks[row["id"]].said is not None:
             return
-        draft = by_hand.finished(state, row["id"], person, output, row["form"] or {}, now, comment="ordered in the portal")
+        draft = by_hand.finished(
+            state, row["id"], person, output, row["form"] or {}, now, comment="ordered in the portal"
+        )
         await self._house.ports.store.append_outside(row["instance"], [draft], now, guards=[HeadIs(seq)])
 
     async def _ordered(self) -> dict[str, str]:
         """Return the request that a person made for the hire; make it if it is not there."""
-        auth = {"Authorization": "Basic " + base64.b64encode(f"{self._desk['username']}:{self._desk['password']}".encode()).decode()}
+        auth = {
+            "Authorization": "Basic "
+            + base64.b64encode(f"{self._desk['username']}:{self._desk['password']}".encode()).decode()
+        }
         base = str(self._desk["base_url"])
         async with aiohttp.ClientSession(base, headers=auth) as portal:
             async with portal.get("/_sim/records/sc_request") as answer:
@@ -122,7 +129,10 @@ class People:
             body = {"sysparm_quantity": "1", "variables": variables}
             async with portal.post(f"{PORTAL}/items/{item}/order_now", json=body) as answer:
                 made = parse(await answer.read())["result"]
-        return {"request_id": made.get("sys_id") or made["request_id"], "number": made.get("number") or made["request_number"]}
+        return {
+            "request_id": made.get("sys_id") or made["request_id"],
+            "number": made.get("number") or made["request_number"],
+        }
 
     async def _state(self, instance: str) -> tuple[InstanceState, int]:
         records = await instances.records(self._house.ports.store, instance)

@@ -37,7 +37,9 @@ class Story:
     async def forget_the_past(self) -> int:
         """Skip what was recorded before; return how many records that is."""
         count = 0
-        while page := await instances.stored_records(self._house.ports.store, after_position=self._position, limit=PAGE):
+        while page := await instances.stored_records(
+            self._house.ports.store, after_position=self._position, limit=PAGE
+        ):
             self._position, count = page[-1].position, count + len(page)
         return count
 
@@ -82,8 +84,12 @@ class Story:
     def say(self, record: Record, sentence: str) -> None:
         """Print one line of the story."""
         name = self._names.get(record.instance, record.instance)
-        colour = COLOURS[list(self._names).index(record.instance) % len(COLOURS)] if record.instance in self._names else None
-        self._screen.data({"at": rfc3339(record.at), "instance": record.instance, "for": name, "kind": record.kind, "text": sentence})
+        colour = (
+            COLOURS[list(self._names).index(record.instance) % len(COLOURS)] if record.instance in self._names else None
+        )
+        self._screen.data(
+            {"at": rfc3339(record.at), "instance": record.instance, "for": name, "kind": record.kind, "text": sentence}
+        )
         text = sentence.removeprefix(f"{name}: ")
         self._screen.print(f"{record.at.strftime('%a %H:%M')}  {self._screen.style(f'{name:<14}', fg=colour)} {text}")
 
@@ -109,7 +115,9 @@ class Story:
 
     def _show_command(self, person: Mapping[str, Any], words: str) -> None:
         where = "" if self._folder == "topstitch-data" else f" --data {self._folder}"
-        self._screen.print(self._screen.style(f"{'':27}you can be {person.get('name')}: {words} --as {person['id']}{where}", bold=True))
+        self._screen.print(
+            self._screen.style(f"{'':27}you can be {person.get('name')}: {words} --as {person['id']}{where}", bold=True)
+        )
 
     def show_task(self, person: str, task: str, outputs: Mapping[str, str]) -> None:
         """Say how to hand a task in."""

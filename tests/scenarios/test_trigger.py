@@ -105,7 +105,11 @@ trigger: {on: hris.hire_completed, one_per: = trigger.employee_id}
 steps:
   taken_back:
     title: Taken back
-    wait_for: {event: hris.hire_rescinded, match: event.employee_id == trigger.employee_id, give_up: 30d, otherwise: stop}
+    wait_for:
+      event: hris.hire_rescinded
+      match: event.employee_id == trigger.employee_id
+      give_up: 30d
+      otherwise: stop
   closed:
     title: Account closed
     do: directory.disable_user
@@ -137,7 +141,8 @@ sla: {done: {steps: [closed], within: 40d, of: trigger}}
 
 async def _that_waits(world: World, names: Sequence[str]) -> str:
     assert len(names) == 2
-    return [name for name in names if (await world.row(name))["workflow"] == "hire-then-rescinded"][0]
+    found = [name for name in names if (await world.row(name))["workflow"] == "hire-then-rescinded"]
+    return found[0]
 
 
 def _rescinded(employee: str, name: str) -> CloudEvent:

@@ -22,6 +22,7 @@ from urllib.parse import quote, quote_plus
 
 import psycopg
 
+LENGTH_MIN: Final = 8
 UNPACKED_BYTES_MAX: Final = 64 << 20
 TABLES: Final = (
     "SELECT table_schema, table_name FROM information_schema.tables"
@@ -30,8 +31,10 @@ TABLES: Final = (
 
 
 def forms(canary: str) -> dict[str, bytes]:
-    """Return how a value may be written, by name."""
+    """Return how a value may be written, by name. It must be long enough to occur nowhere else."""
     raw = canary.encode()
+    if len(raw) < LENGTH_MIN:
+        raise ValueError(f"a canary of {len(raw)} bytes would be seen everywhere; take a longer one")
     written = {
         "plain": raw,
         "quoted": quote(canary, safe="").encode(),

@@ -21,6 +21,7 @@ from topstitch.connectors.registry import Registry
 from topstitch.engine.embedded import Embedded
 from topstitch.foundation.clock import SystemClock
 from topstitch.foundation.ids import new_id
+from topstitch.foundation.process import settle_memory
 from topstitch.language.load import load
 from topstitch.language.schema import Workflow
 from topstitch.model.event import TriggerEvent
@@ -127,6 +128,7 @@ class EngineContender:
 
     async def __aenter__(self) -> Self:
         """Start the engine."""
+        settle_memory()
         await self._stub.__aenter__()
         self._running = asyncio.create_task(self.engine.run())
         return self

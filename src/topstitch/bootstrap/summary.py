@@ -42,7 +42,7 @@ def waiting_on(plan: Plan, state: InstanceState) -> list[str]:
 
 def who(people: Iterable[Mapping[str, Any]], otherwise: str) -> str:
     """Name the people, or what they were looked for as."""
-    names = [str(p.get("name") or p.get("id")) for p in people if isinstance(p, Mapping)]
+    names = [str(p.get("name") or p.get("id")) for p in people]
     if not names:
         return otherwise.removeprefix("group:")
     more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""

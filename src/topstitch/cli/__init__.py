@@ -10,6 +10,13 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command that was typed and exit with its code."""
+    import sys
+
+    if sys.argv[1:] == ["--version"]:
+        from topstitch import __version__
+
+        sys.stdout.write(f"topstitch {__version__}\n")  # without click: scripts ask for it often
+        return
     from topstitch.cli.root import topstitch
 
     topstitch.main(prog_name="topstitch")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from topstitch.cli.command import Door, command
+from topstitch.cli.command import Door, command_of
 
 
 @click.group()
@@ -15,16 +15,7 @@ def approvals() -> None:
     """List, show, approve or refuse what waits for a decision."""
 
 
-def _approval_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
-        made = command(name, **rest)(function)
-        approvals.add_command(made)
-        return made
-
-    return make
-
-
-@_approval_command("list")
+@command_of(approvals, "list")
 @click.option("--all", "every", is_flag=True, help="Decided ones too.")
 @click.option("--as", "person", metavar="PERSON", help="Only those that this person is asked for.")
 def list_approvals(door: Door, person: str | None, *, every: bool) -> None:
@@ -62,7 +53,7 @@ def names(people: Any) -> str:
     return ", ".join(str(p.get("id")) for p in people) if isinstance(people, list) else "nobody was found"
 
 
-@_approval_command("show")
+@command_of(approvals, "show")
 @click.argument("name", metavar="APPROVAL")
 def show(door: Door, name: str) -> None:
     """Show what a decision is about: the payload, why it is asked, and what each answer leads to."""
@@ -71,7 +62,6 @@ def show(door: Door, name: str) -> None:
 
 async def _show(door: Door, name: str) -> None:
     from topstitch.cli.desk import desk, plain
-    from topstitch.cli.when import at
     from topstitch.model.kinds import Kind
     from topstitch.store import items
 
@@ -79,43 +69,39 @@ async def _show(door: Door, name: str) -> None:
         row = await items.get_approval(here.store, name)
         seen = await here.picture(row["instance"])
     decision = next((r.body for r in reversed(seen.records) if r.kind == Kind.DECISION and r.step == row["step"]), {})
-    row = {
-        **row,
-        "answers": [plain(a) for a in row["answers"]],
-        "asked_people": [plain(a) for a in row["asked_people"]],
-    }
-    why = decision.get("because", [])
-    door.screen.data({**plain(row), "payload": decision.get("payload"), "because": why, "risk": decision.get("risk")})
-    say = door.screen.print
-    say(door.screen.style(str(row["title"]), bold=True) + f"   {row['id']}   {row['status']}")
-    say(
-        f"asked of {', '.join(p['person'] for p in row['asked_people']) or 'nobody'} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
-    )
-    for rule in why:
+    row = {**row, "answers": [plain(a) for a in row["answers"]]}
+    row["asked_people"] = [plain(a) for a in row["asked_people"]]
+    why = {name: decision.get(name) for name in ("payload", "because", "risk")}
+    door.screen.data({**plain(row), **why})
+    for line in _page(row, decision):
+        door.screen.print(line)
+
+
+def _page(row: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[str]:
+    """Return what a person needs to decide, most important first."""
+    from topstitch.cli.when import at
+
+    yield f"{row['title']}   {row['id']}   {row['status']}"
+    people = ", ".join(p["person"] for p in row["asked_people"]) or "nobody"
+    yield f"asked of {people} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
+    for rule in decision.get("because", []):
         read = ", ".join(f"{k} = {v}" for k, v in rule.get("read", {}).items())
-        say(f"because not: {rule.get('condition', rule['rule'])}   ({read})")
-    say(
-        f"instance {row['instance']} ({seen.state.title}), risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
-    )
-    for field, value in _fields(decision.get("payload")):
-        say(f"    {field}: {value}")
-    say(f"if approved:   {row['if_approved']}")
-    say(f"if refused:    {_joined(row['if_refused'])}")
-    say(f"if unanswered: {_joined(row['if_unanswered'])}")
+        yield f"because not: {rule.get('condition', rule['rule'])}   ({read})"
+    yield f"instance {row['instance']}, risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
+    yield from (f"    {field}: {value}" for field, value in _fields(decision.get("payload")))
+    yield f"if approved:   {row['if_approved']}"
+    yield f"if refused:    {row['if_refused']}"
+    yield f"if unanswered: {row['if_unanswered']}"
     for answer in row["answers"]:
         said = f": {answer['comment']}" if answer["comment"] else ""
-        say(f"{answer['actor']} said {answer['answer']} at {at(answer['at'])}{said}")
+        yield f"{answer['actor']} said {answer['answer']} at {at(answer['at'])}{said}"
 
 
 def _fields(payload: Any) -> list[tuple[str, Any]]:
     return list(payload.items()) if isinstance(payload, Mapping) else [("payload", payload)]
 
 
-def _joined(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
-
-
-@_approval_command("approve")
+@command_of(approvals, "approve")
 @click.argument("name", metavar="APPROVAL")
 @click.option("--as", "person", metavar="PERSON", help="Who decides. [the person setting, or your user name]")
 @click.option("-m", "--comment", metavar="TEXT", help="Why.")
@@ -125,7 +111,7 @@ def approve(door: Door, name: str, person: str | None, comment: str | None, dige
     door.run(_answer(door, name, person, "approve", comment, digest))
 
 
-@_approval_command("refuse")
+@command_of(approvals, "refuse")
 @click.argument("name", metavar="APPROVAL")
 @click.option("--as", "person", metavar="PERSON", help="Who decides. [the person setting, or your user name]")
 @click.option("-m", "--comment", metavar="TEXT", help="Why.")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from topstitch.cli.command import BROKEN_CHAIN, Door, command, fail
+from topstitch.cli.command import BROKEN_CHAIN, Door, command_of, fail
 
 
 @click.group()
@@ -14,16 +12,7 @@ def audit() -> None:
     """Show an instance's records; verify the chains."""
 
 
-def _audit_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
-        made = command(name, **rest)(function)
-        audit.add_command(made)
-        return made
-
-    return make
-
-
-@_audit_command("show")
+@command_of(audit, "show")
 @click.argument("name", metavar="INSTANCE")
 @click.option("--full", is_flag=True, help="With the body of every record.")
 def show(door: Door, name: str, *, full: bool) -> None:
@@ -64,7 +53,7 @@ async def _show(door: Door, name: str, *, full: bool) -> None:
     door.screen.table(("seq", "at", "actor", "kind", "step", "hash", "what"), rows, "There are no records.")
 
 
-@_audit_command("verify")
+@command_of(audit, "verify")
 @click.argument("name", required=False, metavar="[INSTANCE]")
 def verify(door: Door, name: str | None) -> None:
     """Verify the chains of all instances, or of one. Exit 20 when one is broken."""

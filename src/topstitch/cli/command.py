@@ -79,9 +79,21 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
             door = _door(given)
             _end(door.screen, lambda: function(door, **given))
 
+        decorated: Callable[..., Any] = called
         for option in reversed(_common(data=data)):
-            called = option(called)
-        return click.command(name, **rest)(called)
+            decorated = option(decorated)
+        return click.command(name, cls=click.Command, **rest)(decorated)
+
+    return make
+
+
+def command_of(group: click.Group, name: str, **rest: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a group, as ``command`` does."""
+
+    def make(function: Callable[..., Any]) -> click.Command:
+        made = command(name, **rest)(function)
+        group.add_command(made)
+        return made
 
     return make
 

@@ -95,7 +95,8 @@ class Desk:
 async def desk(settings: Settings) -> AsyncIterator[Desk]:
     """Open a data folder that exists, for one command."""
     if settings.is_sqlite and not _exists(settings):
-        message = f"there is no database {settings.database}; start with topstitch init or topstitch demo, or name the folder with --data"
+        remedy = "start with topstitch init or topstitch demo, or name the folder with --data"
+        message = f"there is no database {settings.database}; {remedy}"
         raise OperatorError("no-data", message)
     with open_store(settings, threads=False) as store:
         yield Desk(settings=settings, store=store)

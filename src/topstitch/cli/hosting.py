@@ -33,7 +33,7 @@ def take_port(host: str, port: int) -> socket.socket:
     except OSError as error:
         listening.close()
         raise _not_had(host, port, error) from None
-    listening.setblocking(False)
+    listening.settimeout(0)
     return listening
 
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from topstitch.cli.instances import status_of
-from topstitch.cli.screen import Screen, aligned
+from topstitch.cli.screen import Screen, aligned, status_of
 from topstitch.cli.when import ago, at, until
 from topstitch.foundation.timetext import duration_text
 from topstitch.model.kinds import Kind
@@ -109,9 +108,7 @@ def _steps(screen: Screen, p: Picture) -> list[list[str]]:
     for step in p["steps"]:
         tries = f"{step['attempts']} tries" if step["attempts"] > 1 else ""
         wait = f"waited {duration_text(step['approval_ms'] / 1000)} for a person" if step["approval_ms"] else ""
-        problem = (
-            step["problem"]["message"].split(";")[0] if step["problem"] and step["status"] not in ("done",) else ""
-        )
+        problem = step["problem"]["message"].split(";")[0] if step["problem"] and step["status"] != "done" else ""
         again = f"next try {at(step['again_at'])}" if step["again_at"] else ""
         notes = "; ".join(n for n in (tries, wait, again, problem, "was there before" if step["found"] else "") if n)
         mark = screen.mark(STEP_MARKS.get(step["status"], "idle"), step["status"].replace("_", " "))

@@ -83,9 +83,11 @@ def waiting(plan: Plan, state: InstanceState, records: Sequence[Record], now: da
                     now,
                 )
             )
-    for task in state.tasks.values():
-        if task.ending is None:
-            found.append(_wait("task", task.id, task.title, task.people, task.to, task.opened_at, task.give_up_at, now))
+    found += [
+        _wait("task", task.id, task.title, task.people, task.to, task.opened_at, task.give_up_at, now)
+        for task in state.tasks.values()
+        if task.ending is None
+    ]
     if not found and state.ended is None:
         said = summarise(plan, state).waiting_on
         if said:
@@ -160,18 +162,23 @@ def _wait(
 
 
 def _context(records: Sequence[Record]) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for record in records:
-        body = record.body
-        if record.kind == Kind.CONTEXT_READ:
-            names = ("name", "system", "action", "record", "url", "digest", "value", "attempt")
-            found.append({"read_at": rfc3339(record.at), "status": "read", **_some(body, names)})
-        elif record.kind == Kind.CONTEXT_SKIPPED:
-            found.append({"read_at": rfc3339(record.at), "status": "left out", **_some(body, ("name", "because"))})
-        elif record.kind == Kind.CONTEXT_FAILED and "again_at" not in body:
-            names = ("name", "system", "action", "problem", "attempt")
-            found.append({"read_at": rfc3339(record.at), "status": "failed", **_some(body, names)})
+        status = _CONTEXT.get(record.kind)
+        if status is None or "again_at" in record.body:
+            continue
+        found.append({"read_at": rfc3339(record.at), "status": status, **_some(record.body, _READ)})
     return found
+
+
+_CONTEXT: Final[Mapping[str, str]] = {
+    Kind.CONTEXT_READ: "read",
+    Kind.CONTEXT_SKIPPED: "left out",
+    Kind.CONTEXT_FAILED: "failed",
+}
+_READ: Final = (
+    "name", "system", "action", "record", "url", "digest", "value", "attempt", "because", "problem", "duration_ms",
+)  # fmt: skip
 
 
 def _step(plan: Plan, state: InstanceState, name: str, records: Sequence[Record]) -> dict[str, Any]:
@@ -237,16 +244,20 @@ def _decisions(records: Sequence[Record]) -> list[dict[str, Any]]:
     return [_decision(record) for record in records if record.kind in DECISIONS]
 
 
+_DECIDED: Final = (
+    "outcome", "answer", "ending", "because", "comment", "approval", "task", "payload_digest", "payload", "gates",
+    "risk", "by", "flag", "mode", "then", "command", "reason", "via", "for", "waited_ms",
+)  # fmt: skip
+
+
 def _decision(record: Record) -> dict[str, Any]:
-    names = ("outcome", "answer", "ending", "because", "comment", "approval", "task", "payload_digest", "payload", "gates", "risk", "by",
-             "flag", "mode", "then", "command", "reason", "via", "for", "waited_ms")  # fmt: skip
     return {
         "at": rfc3339(record.at),
         "kind": record.kind,
         "step": record.step,
         "actor": str(record.actor),
         "actor_kind": str(record.actor.kind),
-        **_some(record.body, names),
+        **_some(record.body, _DECIDED),
     }
 
 
@@ -282,6 +293,11 @@ def _cases(records: Sequence[Record]) -> list[dict[str, Any]]:
     return found
 
 
+_CHECKED: Final = (
+    "record", "system", "verdict", "fields", "again_at", "step_status", "waiting_on", "url", "problem", "read",
+)  # fmt: skip
+
+
 def _checks(records: Sequence[Record]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -296,19 +312,7 @@ def _checks(records: Sequence[Record]) -> list[dict[str, Any]]:
                 "rows": {},
             }
         elif record.kind == Kind.CHECK_READ:
-            names = (
-                "record",
-                "system",
-                "verdict",
-                "fields",
-                "again_at",
-                "step_status",
-                "waiting_on",
-                "url",
-                "problem",
-                "read",
-            )
-            row = {"at": rfc3339(record.at), "step": record.step, **_some(body, names)}
+            row = {"at": rfc3339(record.at), "step": record.step, **_some(body, _CHECKED)}
             found[body["check"]]["rows"][body["record"]] = row
         elif record.kind == Kind.CHECK_DONE:
             counts = _some(body, ("matched", "differing", "unverified", "pending"))

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from topstitch.cli import operate
-from topstitch.cli.command import FAILED, WAITING, Door, command, fail
-from topstitch.cli.screen import Screen
+from topstitch.cli.command import FAILED, WAITING, Door, command, command_of, fail
+from topstitch.cli.screen import status_of
 
-MARK_OF: Final[Mapping[str, str]] = {
-    "completed": "ok",
-    "running": "work",
-    "waiting": "wait",
-    "paused": "wait",
-    "completed_with_exceptions": "warn",
-    "rolled_back": "warn",
-    "rolled_back_with_exceptions": "bad",
-    "stopped": "bad",
-    "cancelled": "idle",
-}
 GOOD_ENDS: Final = frozenset({"completed"})
 
 
@@ -62,11 +51,6 @@ async def _list(door: Door, workflow: str | None, statuses: Sequence[str], key: 
     door.screen.table(columns, table, "No instances yet. Send an event: topstitch trigger --help")
 
 
-def status_of(screen: Screen, status: str) -> str:
-    """Return a status with its glyph."""
-    return screen.mark(MARK_OF.get(status, "idle"), status.replace("_", " "))
-
-
 @click.group()
 def instance() -> None:
     """Show one instance, watch it, or act on it."""
@@ -75,16 +59,7 @@ def instance() -> None:
 operate.add_to(instance)
 
 
-def _instance_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
-        made = command(name, **rest)(function)
-        instance.add_command(made)
-        return made
-
-    return make
-
-
-@_instance_command("show")
+@command_of(instance, "show")
 @click.argument("name", metavar="INSTANCE")
 @click.option("--full", is_flag=True, help="With payloads, tries and every value read.")
 def show(door: Door, name: str, *, full: bool) -> None:
@@ -106,7 +81,7 @@ async def _show(door: Door, name: str, *, full: bool) -> None:
         door.screen.print(line)
 
 
-@_instance_command("watch")
+@command_of(instance, "watch")
 @click.argument("name", metavar="INSTANCE")
 @click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Stop watching after so long; exit 8.")
 @click.option("--no-wait", is_flag=True, help="Print what has happened and stop; exit 8 when it has not ended.")

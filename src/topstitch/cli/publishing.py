@@ -7,7 +7,7 @@ else has published since, nothing is published.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,9 @@ from topstitch.language.schema import Workflow
 from topstitch.settings import Settings
 from topstitch.store import Store, definitions
 from topstitch.store.definitions import Definition
+
+PROOF_SECONDS: Final = 1.0
+"""For the exploration when publishing; level 1 and the pairs are always complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ async def publish_into(
     workflow = checked.workflow
     assert workflow is not None
     digest = definition_digest(workflow)
+    _prove(now_of, text, workflow, digest)
     before = await definitions.in_force_of(store, workflow.workflow)
     seen = parent if parent is not None else before.digest if before else None
     difference = _difference(before, workflow, digest)
@@ -114,6 +118,23 @@ async def publish_into(
         difference=difference,
         dry_run=dry_run,
     )
+
+
+def _prove(settings: Settings, text: str, workflow: Workflow, digest: str) -> None:
+    """Raise ``AuthorError`` with each uncovered path unless every failure has a declared end (E-09)."""
+    from topstitch.cli.desk import contracts
+    from topstitch.language.load import load
+    from topstitch.plan.compile import compile_plan
+    from topstitch.verifier.verify import verify
+
+    plan = compile_plan(workflow, contracts(settings), digest)
+    verdict = verify(plan, workflow, PROOF_SECONDS, 1, document=load(text, f"{workflow.workflow}.yaml"))
+    if verdict.ok:
+        return
+    said = [f"{'.'.join(map(str, f.path))} (line {f.span.line}): {f.message}; {f.help}" for f in verdict.errors]
+    what = "is not covered" if len(said) == 1 else f"has {len(said)} failures that are not covered"
+    message = f"{workflow.workflow} {workflow.version} {what}: {' | '.join(said)}. See topstitch verify"
+    raise AuthorError("not-covered", message, detail={"paths": [".".join(map(str, f.path)) for f in verdict.errors]})
 
 
 def _difference(before: Definition | None, workflow: Workflow, digest: str) -> Diff | None:

@@ -18,6 +18,8 @@ COMMANDS: Final[Listed] = {
     "validate": ("topstitch.cli.definitions:validate", "Check definitions; print what is wrong and how to mend it."),
     "table": ("topstitch.cli.definitions:table", "Print a definition's mapping table."),
     "schema": ("topstitch.cli.definitions:schema", "Print the JSON Schema of definitions."),
+    "verify": ("topstitch.cli.verify:verify", "Prove that every failure has a declared end; print what happens then."),
+    "torture": ("topstitch.cli.torture:torture", "Walk every fault schedule of a definition through the real rules."),
     "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),

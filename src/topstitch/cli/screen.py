@@ -24,6 +24,17 @@ MARKS: Final = {
     "idle": ("·", "bright_black"),
 }
 """State = glyph + word + colour; never colour alone."""
+MARK_OF: Final[Mapping[str, str]] = {
+    "completed": "ok",
+    "running": "work",
+    "waiting": "wait",
+    "paused": "wait",
+    "completed_with_exceptions": "warn",
+    "rolled_back": "warn",
+    "rolled_back_with_exceptions": "bad",
+    "stopped": "bad",
+    "cancelled": "idle",
+}
 GAP: Final = "  "
 
 
@@ -67,7 +78,7 @@ class Screen:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
         """Print rows under their columns; without any, say what would be here."""
-        kept = [[("" if cell is None else str(cell)) for cell in row] for row in rows]
+        kept = [[str(cell) for cell in row] for row in rows]
         if self.as_json:
             return
         if not kept:
@@ -94,6 +105,11 @@ class Screen:
         import shutil
 
         return shutil.get_terminal_size().columns
+
+
+def status_of(screen: Screen, status: str) -> str:
+    """Return a status with its glyph."""
+    return screen.mark(MARK_OF.get(status, "idle"), status.replace("_", " "))
 
 
 def aligned(rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:

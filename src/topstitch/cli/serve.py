@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from topstitch.cli.command import Door, command
+from topstitch.foundation.process import settle_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,6 +61,7 @@ async def _serve(door: Door, settings: Settings) -> None:
 
 async def run_engine(house: Installation, stopping: asyncio.Event) -> None:
     """Run the engine until told to stop, or until the database fails."""
+    settle_memory()
     engine = asyncio.create_task(house.engine.run(), name="engine")
     waiting = asyncio.create_task(stopping.wait(), name="until stopped")
     await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -100,7 +100,8 @@ def write_connections(folder: Path, facts: Mapping[str, Mapping[str, Any]]) -> P
         path = folder / "connections.toml"
         path.write_text("\n".join(lines) + "\n" + TAIL.format(hook=HOOK, secrets=SECRETS), encoding="utf-8")
     except OSError as error:
-        message = f"{folder} cannot be written to ({error.strerror}); choose another folder with --data, or correct its permissions"
+        remedy = "choose another folder with --data, or correct its permissions"
+        message = f"{folder} cannot be written to ({error.strerror}); {remedy}"
         raise OperatorError("folder-unwritable", message) from error
     return path
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from topstitch.cli.command import Door, command
+from topstitch.cli.command import Door, command_of
 from topstitch.foundation.errors import RequestError
 
 
@@ -16,16 +16,7 @@ def tasks() -> None:
     """List, show, finish or fail work that is done by hand."""
 
 
-def _task_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
-        made = command(name, **rest)(function)
-        tasks.add_command(made)
-        return made
-
-    return make
-
-
-@_task_command("list")
+@command_of(tasks, "list")
 @click.option("--all", "every", is_flag=True, help="Closed ones too.")
 @click.option("--group", metavar="GROUP", help="Only of this group, such as it-ops.")
 def list_tasks(door: Door, group: str | None, *, every: bool) -> None:
@@ -59,7 +50,7 @@ async def _list(door: Door, group: str | None, *, every: bool) -> None:
     door.screen.table(columns, table, "No task is open.")
 
 
-@_task_command("show")
+@command_of(tasks, "show")
 @click.argument("name", metavar="TASK")
 def show(door: Door, name: str) -> None:
     """Show a task: what is to be done, why, and what is to be handed in."""
@@ -97,7 +88,7 @@ async def _show(door: Door, name: str) -> None:
     say(f"topstitch tasks done {name} --as <you>   or: topstitch tasks fail {name} --as <you> -m <why>")
 
 
-@_task_command("done")
+@command_of(tasks, "done")
 @click.argument("name", metavar="TASK")
 @click.option("--as", "person", metavar="PERSON", help="Who did it. [the person setting, or your user name]")
 @click.option("--output", "outputs", multiple=True, metavar="NAME=VALUE", help="What is handed in; may be repeated.")
@@ -133,7 +124,7 @@ async def _done(
     door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
 
 
-@_task_command("fail")
+@command_of(tasks, "fail")
 @click.argument("name", metavar="TASK")
 @click.option("--as", "person", metavar="PERSON", help="Who says so. [the person setting, or your user name]")
 @click.option("-m", "--because", required=True, metavar="TEXT", help="Why it cannot be done.")

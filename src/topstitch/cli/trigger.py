@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +91,7 @@ def _data(fields: Sequence[str], source_file: str | None) -> Mapping[str, Any]:
     data: dict[str, Any] = {}
     if source_file is not None:
         try:
-            text = click.get_text_stream("stdin").read() if source_file == "-" else Path(source_file).read_text("utf-8")
-            whole = parse(text)
+            whole = parse(sys.stdin.read() if source_file == "-" else Path(source_file).read_text("utf-8"))
         except OSError as error:
             raise OperatorError(
                 "file-unreadable", f"{source_file} cannot be read ({error.strerror}); name another"

@@ -66,7 +66,7 @@ def console_app(hands: Hands) -> Starlette:
 def _routes() -> list[Route]:
     get: list[tuple[str, Page]] = [
         ("/", overview.overview), ("/index.json", overview.overview_json),
-        ("/seams/{source}/{target}", overview.seam), ("/seams/{source}/{target}.json", overview.seam_json),
+        ("/seams/{source}/{target}.json", overview.seam_json), ("/seams/{source}/{target}", overview.seam),
         ("/instances", instances.listing), ("/instances.json", instances.listing_json),
         ("/instances/{name}.json", instance.instance_json), ("/instances/{name}", instance.instance),
         ("/instances/{name}/{command}", instance.ask),

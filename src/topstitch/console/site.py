@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -229,3 +229,16 @@ def needs_person(request: Request) -> Person:
     """Return who is signed in."""
     person: Person = request.state.person
     return person
+
+
+FORM_BYTES_MAX: Final = 256 * 1024
+
+
+async def sent(request: Request) -> dict[str, str]:
+    """Return the fields of a posted form, the last of each name; forms here send no files."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            raise RequestError("too-large", f"a form has at most {FORM_BYTES_MAX // 1024} KB; write less")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))

@@ -38,6 +38,8 @@ from topstitch.plan.scope import values
 
 AGENT_LIMITS: Final = "agent-limits"
 """The rule of the engine's own that past an agent's limits a person is asked."""
+MARKS_MAX: Final = 500
+"""For how many steps the personal facts are remembered."""
 DEFINITION: Final = "definition:"
 """Begins the names of the rules that a definition makes for itself."""
 
@@ -158,29 +160,55 @@ def scope_of(
 
 def personal_facts(plan: Plan, step_plan: StepPlan, body: Mapping[str, Any]) -> tuple[Path, ...]:
     """Return where a decision's ``facts`` and ``because`` hold personal values: they enter no record as they are."""
-    marked = [("process", "title"), *(("trigger", *p) for p in plan.trigger.personal)]
-    marked += [("context", name, *p) for name, read in plan.context.items() for p in read.personal]
-    marked += [("step", "input", *p) for p in (step_plan.act.personal_in if step_plan.act else ())]
-    for name, other in plan.steps.items():
-        if other.act is not None:
-            marked += [("steps", name, "input", *p) for p in other.act.personal_in]
-            marked += [("steps", name, "output", *p) for p in other.act.personal_out]
-    found: list[Path] = [
-        ("facts", path) for path, value in body.get("facts", {}).items() if _touches(path, value, marked)
-    ]
+    marks = _marks(plan, step_plan)
+    found: list[Path] = [("facts", path) for path, value in body.get("facts", {}).items() if marks.cover(path, value)]
     for index, one in enumerate(body["because"]):
-        found += [
-            ("because", index, "read", path) for path, value in one["read"].items() if _touches(path, value, marked)
-        ]
+        found += [("because", index, "read", path) for path, value in one["read"].items() if marks.cover(path, value)]
     found += [("denied", index, "text") for index, one in enumerate(body.get("denied", ())) if one["text"]]
     return tuple(found)
 
 
-def _touches(path: str, value: Any, marked: Iterable[tuple[str, ...]]) -> bool:
-    if value is None or value == {}:
-        return False
-    parts = path.split(".")
-    return any(all(a in (b, "*") for a, b in zip(pattern, parts, strict=False)) for pattern in marked)
+class _Marks:
+    """Which facts of one step's decisions are personal. The answer for a path is worked out once."""
+
+    __slots__ = ("_known", "_marked")
+
+    def __init__(self, plan: Plan, step_plan: StepPlan) -> None:
+        marked = [("process", "title"), *(("trigger", *p) for p in plan.trigger.personal)]
+        marked += [("context", name, *p) for name, read in plan.context.items() for p in read.personal]
+        marked += [("step", "input", *p) for p in (step_plan.act.personal_in if step_plan.act else ())]
+        for name, other in plan.steps.items():
+            if other.act is not None:
+                marked += [("steps", name, "input", *p) for p in other.act.personal_in]
+                marked += [("steps", name, "output", *p) for p in other.act.personal_out]
+        self._marked, self._known = marked, dict[str, bool]()
+
+    def cover(self, path: str, value: Any) -> bool:
+        """Whether the value under ``path`` is personal, or holds or stands inside something that is."""
+        if value is None or value == {}:
+            return False
+        known = self._known.get(path)
+        if known is None:
+            parts = path.split(".")
+            known = any(all(a in (b, "*") for a, b in zip(p, parts, strict=False)) for p in self._marked)
+            self._known[path] = known
+        return known
+
+
+_MARKS: Final[dict[tuple[int, str], tuple[Plan, _Marks]]] = {}
+"""A memo: the plan is kept with its answer, so that its id stays its own."""
+
+
+def _marks(plan: Plan, step_plan: StepPlan) -> _Marks:
+    key = (id(plan), step_plan.id)
+    known = _MARKS.get(key)
+    if known is not None:
+        return known[1]
+    if len(_MARKS) >= MARKS_MAX:
+        _MARKS.clear()
+    made = _Marks(plan, step_plan)
+    _MARKS[key] = (plan, made)
+    return made
 
 
 def _named(bundle: Bundle) -> dict[str, str]:

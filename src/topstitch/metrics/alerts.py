@@ -129,7 +129,8 @@ def _after(row: AlertRow | None, condition: Condition, now_ms: int) -> AlertRow 
     if row is None:
         row = _new(condition, now_ms)
     else:
-        row = replace(row, seen=row.seen + 1, since_ms=min(row.since_ms, condition.since_ms), body=_body(row, condition))
+        since = min(row.since_ms, condition.since_ms)
+        row = replace(row, seen=row.seen + 1, since_ms=since, body=_body(row, condition))
     if row.status == SUSPECTED and row.seen >= condition.evaluations:
         row = replace(row, status=OPEN, opened_ms=now_ms, changed_ms=now_ms)
     if RANK[condition.level] > RANK[Level(row.level)]:
@@ -200,7 +201,5 @@ def _messages(row: AlertRow, event: str, now_ms: int, tell: Mapping[str, Tell]) 
     for route, how in tell.items():
         name = derived_id("msg", row.id, event, row.level, route)
         body = how.text(row, event, name, now_ms)
-        made.append(
-            Message(id=name, alert=row.id, event=event, route=route, body=body, made_ms=now_ms, next_ms=now_ms)
-        )
+        made.append(Message(id=name, alert=row.id, event=event, route=route, body=body, made_ms=now_ms, next_ms=now_ms))
     return made

@@ -164,7 +164,7 @@ def _pace(current: float | None, pinned: Baseline | None, factor: float, limits:
     return Pace.USUAL if ratio < limits.clear_factor else Pace.RAISED
 
 
-def _text(  # noqa: PLR0917 -- the parts of one sentence
+def _text(
     pace: Pace, samples: int, current: float | None, pinned: Baseline | None, shown: float | None, limits: Limits
 ) -> str:
     if pinned is None:

@@ -44,7 +44,8 @@ def handoff_conditions(
     found: dict[SeamKey, list[_Lying]] = {}
     for one in pending:
         seam = Seam(from_system=one.from_system, to_system=one.to_system)
-        found.setdefault((one.workflow, seam), []).append(_Lying(one.instance, one.version, one.to_step, one.age_ms, now_ms))
+        open_now = _Lying(one.instance, one.version, one.to_step, one.age_ms, now_ms)
+        found.setdefault((one.workflow, seam), []).append(open_now)
     for long in ended:
         seam = Seam(from_system=long.from_system, to_system=long.to_system)
         lying = _Lying(long.instance, long.version, long.to_step, long.net_ms, long.started_ms)
@@ -70,7 +71,7 @@ class _Lying:
         self.age_ms, self.until_ms = age_ms, until_ms
 
 
-def _handoff(  # noqa: PLR0917 -- what one seam's verdict takes
+def _handoff(
     plan: Plan,
     seam: Seam,
     lying: Sequence[_Lying],
@@ -245,6 +246,7 @@ def exception_conditions(
         if holds and count.share <= (target + alert) / 2:
             continue
         latest = sorted(worst.get(key, ()), key=lambda one: -one.at_ms)
+        window = _s(plan.monitor.exception_window_seconds * 1000)
         classes = sorted({one.failure for one in latest})
         found.append(
             Condition(
@@ -257,7 +259,7 @@ def exception_conditions(
                 to_system=seam.to_system,
                 since_ms=min((one.at_ms for one in latest), default=now_ms),
                 title=f"{plan.title}: exceptions at {seam}",
-                text=f"{said.text}; the limit is {alert * 100:g} % in {_s(plan.monitor.exception_window_seconds * 1000)}",
+                text=f"{said.text}; the limit is {alert * 100:g} % in {window}",
                 diagnosis=_culprit(seam, classes),
                 owner=plan.owner,
                 worst=[{"instance": one.instance, "text": one.failure} for one in latest[: limits.worst]],

@@ -85,9 +85,11 @@ def judge(
         return said
     if is_significant(count, target, limits):
         return _with(said, Share.PAGING, f"{count.text()}, significant against {_percent(target)}")
-    if longer is not None and longer.tried > count.tried and longer.share > alert and is_significant(longer, target, limits):
+    if longer is None or longer.tried <= count.tried:
+        return _with(said, Share.CROSSED, f"{count.text()}, not yet significant")
+    if longer.share > alert and is_significant(longer, target, limits):
         return _with(said, Share.PAGING, f"{count.text()}; over more days {longer.text()}, significant")
-    more = f"; over more days {longer.text()}" if longer is not None and longer.tried > count.tried else ""
+    more = f"; over more days {longer.text()}"
     return _with(said, Share.CROSSED, f"{count.text()}, not yet significant{more}")
 
 

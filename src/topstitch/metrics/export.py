@@ -2,21 +2,27 @@
 
 The figures are the board's own, so that a scrape, a page and an alert never disagree; they are
 gauges over a sliding window, which the help texts say. Labels are workflow, version, step and
-seam. Pure: figures in, the text exposition format out; a door serves it under ``/metrics``.
+seam. ``scrape`` gathers; ``exposition`` is pure: figures in, the text exposition format out. A
+door serves it under ``/metrics``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from topstitch.metrics.baselines import Speed
+from topstitch.metrics.limits import DAY_MS
 from topstitch.metrics.seams import SeamFigures
 from topstitch.metrics.sketch import median, quantile
+from topstitch.metrics.watch import Watcher, board, speeds
 from topstitch.plan.plan import Plan
+from topstitch.store import alarms, measures
 from topstitch.store.alarms import AlertRow
 from topstitch.store.measures import Durations
+from topstitch.store.sealing import milliseconds
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Labels = Mapping[str, str]
@@ -56,17 +62,31 @@ NAMES: Final[Mapping[str, str]] = {
 """Every metric there is, and what it means."""
 
 
+async def scrape(watcher: Watcher, now: datetime) -> str:
+    """Gather the figures and return the text that a scrape gets."""
+    now_ms = milliseconds(now)
+    figures = await board(watcher, now)
+    durations = await measures.durations(watcher.store, now_ms - DAY_MS, now_ms + 1, slot_ms=DAY_MS + 1)
+    return exposition(
+        figures,
+        durations,
+        await speeds(watcher, now),
+        await watcher.plans.in_force(),
+        await alarms.listing(watcher.store),
+    )
+
+
 def exposition(
     figures: Sequence[SeamFigures],
     durations: Iterable[Durations],
-    speeds: Mapping[tuple[str, str], Speed],
+    paces: Mapping[tuple[str, str], Speed],
     plans: Iterable[Plan],
     alerts: Iterable[AlertRow],
 ) -> str:
     """Return the text that a scrape gets."""
     metrics = {name: Metric(name=name, meaning=meaning) for name, meaning in NAMES.items()}
     known = {(plan.workflow, plan.version): plan for plan in plans}
-    _steps(metrics, durations, speeds, known)
+    _steps(metrics, durations, paces, known)
     _handoffs(metrics, figures)
     _seams(metrics, figures)
     _alerts(metrics, alerts)
@@ -76,7 +96,7 @@ def exposition(
 def _steps(
     metrics: Mapping[str, Metric],
     durations: Iterable[Durations],
-    speeds: Mapping[tuple[str, str], Speed],
+    paces: Mapping[tuple[str, str], Speed],
     plans: Mapping[tuple[str, str], Plan],
 ) -> None:
     values: dict[tuple[str, str, str], list[int]] = {}
@@ -88,7 +108,7 @@ def _steps(
             sample = ({**labels, "quantile": share}, (value or 0) / 1000)
             metrics["topstitch_step_duration_seconds"].samples.append(sample)
         metrics["topstitch_step_executions"].samples.append((labels, float(len(these))))
-    for (workflow, step), speed in sorted(speeds.items()):
+    for (workflow, step), speed in sorted(paces.items(), key=lambda one: one[0]):
         if speed.baseline is not None:
             sample = ({"workflow": workflow, "step": step}, speed.baseline.median_ms / 1000)
             metrics["topstitch_step_baseline_seconds"].samples.append(sample)

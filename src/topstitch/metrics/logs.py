@@ -32,7 +32,9 @@ CREDENTIALS: Final = (
     re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
     re.compile(r"(?i)\b(?:password|secret|token|api_key)=[^\s&,;]+"),
 )
-KEPT: Final = frozenset({"event", "level", "logger", "timestamp", "instance", "trace_id", "span_id", "exc_info", "exception"})
+KEPT: Final = frozenset(
+    {"event", "level", "logger", "timestamp", "instance", "trace_id", "span_id", "exc_info", "exception"}
+)
 
 Event = MutableMapping[str, Any]
 Processor = Callable[[Any, str, Event], Event]

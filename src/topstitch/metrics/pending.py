@@ -91,9 +91,7 @@ def candidates(opened: Iterable[Open], plans: Mapping[str, Plan], now_ms: int, l
     return [name for _, name in sorted(found)]
 
 
-def pending(
-    opened: Iterable[Open], plans: Mapping[str, Plan], facts: Iterable[Fact], now_ms: int
-) -> list[Pending]:
+def pending(opened: Iterable[Open], plans: Mapping[str, Plan], facts: Iterable[Fact], now_ms: int) -> list[Pending]:
     """Return every open handoff. Plans go by digest; facts are those of the candidates."""
     by_instance: dict[str, list[Fact]] = {}
     for fact in facts:
@@ -119,7 +117,8 @@ def running(opened: Iterable[Open], now_ms: int) -> list[Running]:
         )
         for one in opened
         for step in one.steps.values()
-        if step.status in RUNNING and step.started_ms is not None and step.done_ms is None and one.row.status != "paused"
+        if one.row.status != "paused" and step.status in RUNNING and step.done_ms is None
+        if step.started_ms is not None
     ]
 
 
@@ -198,7 +197,7 @@ def _settled_ms(one: Open, step: str, facts: Sequence[Fact]) -> int | None:
 
 
 def _approval_ms(one: Open, step: str, since_ms: int) -> int:
-    """Return how much of the time since then people were asked about a step; an open approval keeps it from being ready."""
+    """Return how much of the time since then people were asked about a step; while they are, it is not ready."""
     return sum(
         max(0, asked.closed_ms - max(asked.asked_ms, since_ms))
         for asked in one.asked

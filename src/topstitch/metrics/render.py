@@ -71,15 +71,15 @@ def seam_finding(figures: Sequence[SeamFigures]) -> str:
 def seam_page(plan: Plan, figures: Sequence[SeamFigures], speeds: Mapping[tuple[str, str], Speed]) -> list[str]:
     """Return one seam in depth, for ``seam show A B``: each edge, the steps at its end, what is open."""
     said: list[str] = []
+    target, alert = plan.monitor.exception_target, plan.monitor.exception_alert
     for one in figures:
         said += [
             f"{one.workflow} {one.version}: {one.edge.seam}, {one.edge}",
             f"  automated handoff  p50 {_s(one.p50_ms)}  p95 {_s(one.p95_ms)}  of {one.count}  {one.spark}",
             f"  gross              p50 {_s(one.gross_p50_ms)}  p95 {_s(one.gross_p95_ms)}",
-            f"  within {_s(one.target_ms)}        {_percent(one.within_target)}  target {_s(one.target_ms)}, "
-            f"alert over {_s(one.limit_ms)}: {one.band}",
-            f"  exceptions         {one.exceptions.text}  target {plan.monitor.exception_target * 100:g} %, "
-            f"alert over {plan.monitor.exception_alert * 100:g} %",
+            f"  within target      {_percent(one.within_target)}  {_limits(_s(one.target_ms), _s(one.limit_ms))}",
+            f"  state              {seam_state(one) or one.band.value}",
+            f"  exceptions         {one.exceptions.text}  {_limits(_share(target), _share(alert))}",
         ]
         speed = speeds.get((one.workflow, one.edge.to_step))
         if speed is not None:
@@ -215,6 +215,14 @@ def _goal(speed: Speed, limits: Limits = DEFAULT) -> str:
 
 def _s(ms: float | None) -> str:
     return NOTHING_YET if ms is None else duration_text(ms / 1000)
+
+
+def _limits(target: str, alert: str) -> str:
+    return f"target {target}, alert over {alert}"
+
+
+def _share(share: float) -> str:
+    return f"{share * 100:g} %"
 
 
 def _percent(share: float | None) -> str:

@@ -2,8 +2,8 @@
 
 The manual baseline is a statement with a source and a name under it, never a measurement of
 ours. A business day counts as eight working hours, so that the gain is rather understated.
-Approvals are decisions, not handoffs, and are counted apart. Pure but for ``recorded`` and
-``record``; ``topstitch report`` prints it.
+Approvals are decisions, not handoffs, and are counted apart. ``measure`` and ``compare`` are pure; ``report``
+gathers for them, and ``topstitch report`` prints it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ import msgspec
 from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import duration_text
 from topstitch.metrics.baselines import Speed
-from topstitch.metrics.limits import DEFAULT, HOUR_MS, Limits
+from topstitch.metrics.limits import DAY_MS, DEFAULT, HOUR_MS, Limits
 from topstitch.metrics.sketch import median, quantile
 from topstitch.metrics.sla import PromiseState, Standing
-from topstitch.metrics.time_split import Split, Where
+from topstitch.metrics.time_split import Split, Where, of_progress
+from topstitch.metrics.watch import Watcher, progress_of, promises, speeds
 from topstitch.model.instance import InstanceEnd
-from topstitch.model.record import Actor
+from topstitch.model.record import Actor, Stage
 from topstitch.plan.plan import Plan
-from topstitch.store import Store, rollups
+from topstitch.store import Store, measures, rollups
 from topstitch.store.sealing import milliseconds
 
 WORKING_HOURS: Final = 8
+UNDER_WAY: Final = frozenset({Stage.TRIGGER, Stage.CONTEXT, Stage.EXECUTION})
+UNEXCEPTIONAL: Final = frozenset({InstanceEnd.COMPLETED.value, "running", "waiting"})
+"""How an instance stands that is executed and has no exceptions: ended well, or with only checks to come."""
 
 
 class ManualBaseline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,11 +83,10 @@ async def record(store: Store, workflow: str, manual: ManualBaseline, actor: Act
     """Record what a process took by hand; a later record replaces an earlier one."""
     if not 0 < manual.days_low <= manual.days_high or manual.handoffs < 0:
         raise RequestError(
-            "manual-baseline", "a manual baseline is from fewer to more business days, both above 0; correct the figures"
+            "manual-baseline",
+            "a manual baseline is from fewer to more business days, both above 0; correct the figures",
         )
-    await rollups.record_manual(
-        store, workflow, msgspec.json.encode(manual).decode(), milliseconds(now), str(actor)
-    )
+    await rollups.record_manual(store, workflow, msgspec.json.encode(manual).decode(), milliseconds(now), str(actor))
 
 
 async def recorded(store: Store, workflow: str) -> ManualBaseline | None:
@@ -92,21 +95,47 @@ async def recorded(store: Store, workflow: str) -> ManualBaseline | None:
     return msgspec.json.decode(text, type=ManualBaseline) if text is not None else None
 
 
+async def report(watcher: Watcher, plan: Plan, now: datetime, *, days: int = 30) -> list[Line]:
+    """Return what ``topstitch report`` shows of one workflow: the instances that began in the last days."""
+    now_ms = milliseconds(now)
+    since = now_ms - days * DAY_MS
+    found = await progress_of(watcher.store, plan.workflow, since, now_ms)
+    begun = await measures.begun(watcher.store, plan.workflow, since, now_ms)
+    tasks: dict[str, list[measures.AskedRow]] = {}
+    for task in begun.tasks:
+        tasks.setdefault(task.instance, []).append(task)
+    over = [one for one in found if one.ended_ms is not None or one.row.stage not in UNDER_WAY]
+    measured = measure(
+        [of_progress(plan, one, tasks.get(one.row.instance, ()), now_ms) for one in over],
+        {one.row.instance: one.row.status for one in over},
+        tasks=[task.instance for task in begun.tasks],
+        approvals=[asked.instance for asked in begun.asked],
+        standings=await promises(watcher, now, workflow=plan.workflow, days=days),
+        instances=len(found),
+    )
+    return compare(
+        plan, measured, await recorded(watcher.store, plan.workflow), await speeds(watcher, now), watcher.limits
+    )
+
+
 def measure(
     splits: Sequence[Split],
-    ends: Iterable[str],
+    ends: Mapping[str, str],
     *,
     tasks: Iterable[str],
     approvals: Iterable[str],
     standings: Iterable[Standing] = (),
     instances: int,
 ) -> Measured:
-    """Sum a time up. ``splits`` are of finished instances, ``ends`` how those ended; ``tasks`` and ``approvals`` are
-    the instances that each of them was in."""
+    """Sum a time up.
+
+    ``splits`` are of finished instances, ``ends`` how each of those stands; ``tasks`` and
+    ``approvals`` name the instance that each of them was in.
+    """
     by_hand, asked = list(tasks), list(approvals)
     took = [split.total_ms() for split in splits]
     touched = set(by_hand) | set(asked)
-    good = sum(end == InstanceEnd.COMPLETED for end in ends)
+    straight = sum(end in UNEXCEPTIONAL and name not in touched for name, end in ends.items())
     promises: dict[str, dict[PromiseState, int]] = {}
     for one in standings:
         states = promises.setdefault(one.promise, dict.fromkeys(PromiseState, 0))
@@ -118,7 +147,7 @@ def measure(
         lead_p95_ms=quantile(took, 0.95),
         tasks=len(by_hand),
         approvals=len(asked),
-        straight=max(good - len(touched), 0),
+        straight=straight,
         shares_ms={where: sum(split.total_ms(where) for split in splits) for where in Where},
         promises=promises,
     )
@@ -128,7 +157,7 @@ def compare(
     plan: Plan,
     measured: Measured,
     manual: ManualBaseline | None,
-    speeds: Mapping[tuple[str, str], Speed],
+    paces: Mapping[tuple[str, str], Speed],
     limits: Limits = DEFAULT,
 ) -> list[Line]:
     """Return the report: before and now, line by line."""
@@ -141,7 +170,7 @@ def compare(
         said = f"{_of(kept, kept + broken)} in {duration_text(within)}"
         lines.append(Line(what=f"promise '{name}'", before="", now=said, change=""))
     for step in plan.steps.values():
-        speed = speeds.get((plan.workflow, step.id))
+        speed = paces.get((plan.workflow, step.id))
         if speed is not None:
             lines.append(_step(step.title, step.id, speed, manual, limits))
     return lines

@@ -145,9 +145,7 @@ def seam_of(plan: Plan, what: Exceptional) -> Seam | None:
     return seam_of_step(plan, covers)
 
 
-def counts(
-    window: Window, plans: Mapping[tuple[str, str], Plan]
-) -> dict[tuple[str, str, Seam], Count]:
+def counts(window: Window, plans: Mapping[tuple[str, str], Plan]) -> dict[tuple[str, str, Seam], Count]:
     """Return, by workflow, version and seam, how many executions tried it and how many had an exception.
 
     An execution that had an exception within the time has tried, whenever it crossed.
@@ -239,7 +237,7 @@ def _tried(window: Window) -> dict[tuple[str, str, Seam], int]:
     return total
 
 
-def _figures(  # noqa: PLR0917 -- what was gathered for the board, by kind
+def _figures(
     plan: Plan,
     edge: Edge,
     rows: Mapping[EdgeKey, Sequence[Crossings]],

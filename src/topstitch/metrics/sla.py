@@ -95,7 +95,9 @@ def standings(
     ``usual_ms`` is the baseline of each step that has one; ``calendars`` names, by promise,
     in which hours its time runs.
     """
-    return [_standing(plan, sla, progress, usual_ms, now_ms, (calendars or {}).get(sla.name, ALL_HOURS)) for sla in plan.sla]
+    return [
+        _standing(plan, sla, progress, usual_ms, now_ms, (calendars or {}).get(sla.name, ALL_HOURS)) for sla in plan.sla
+    ]
 
 
 def summary(found: Iterable[Standing]) -> dict[tuple[str, str], dict[PromiseState, int]]:
@@ -107,7 +109,7 @@ def summary(found: Iterable[Standing]) -> dict[tuple[str, str], dict[PromiseStat
     return total
 
 
-def _standing(  # noqa: PLR0917 -- what one promise is judged by
+def _standing(
     plan: Plan, sla: SlaPlan, progress: Progress, usual_ms: Mapping[str, float], now_ms: int, calendar: Calendar
 ) -> Standing:
     waiting = tuple(name for name in sla.steps if _is_open(progress, name))
@@ -138,8 +140,14 @@ def _standing(  # noqa: PLR0917 -- what one promise is judged by
     )
 
 
-def _state(  # noqa: PLR0917 -- the figures the verdict follows from
-    progress: Progress, sla: SlaPlan, waiting: Sequence[str], missed: Sequence[str], used: int, expected: int, within: int
+def _state(
+    progress: Progress,
+    sla: SlaPlan,
+    waiting: Sequence[str],
+    missed: Sequence[str],
+    used: int,
+    expected: int,
+    within: int,
 ) -> PromiseState:
     if missed or used > within:
         return PromiseState.BREACHED

@@ -317,9 +317,7 @@ def _shared(crossings: Iterable[measures.Crossings]) -> bool:
 
 async def _exceptions(
     watcher: Watcher, known: Known, recent: Mapping[tuple[str, str], Sequence[Duration]], now_ms: int
-) -> tuple[
-    dict[tuple[str, Seam], Count], dict[tuple[str, Seam], list[Outcome]], dict[tuple[str, Seam], list[Outcome]]
-]:
+) -> tuple[dict[tuple[str, Seam], Count], dict[tuple[str, Seam], list[Outcome]], dict[tuple[str, Seam], list[Outcome]]]:
     span = max((plan.monitor.exception_window_seconds * 1000 for plan in known.in_force), default=24 * HOUR_MS)
     window = await _window(watcher, now_ms - span, now_ms, HOUR_MS)
     failed = conditions.seam_counts(window, known.by_version)
@@ -340,7 +338,8 @@ def _outcomes(
             key = (plan.workflow, seam) if seam else None
             if key is not None and key in found:
                 found[key] += [
-                    Outcome(instance=row.instance, at_ms=row.done_ms) for row in recent.get((plan.workflow, step.id), ())
+                    Outcome(instance=row.instance, at_ms=row.done_ms)
+                    for row in recent.get((plan.workflow, step.id), ())
                 ]
     return found
 
@@ -419,7 +418,7 @@ def _slowest(
 
 
 async def deliver(watcher: Watcher, sender: Sender, now: datetime) -> int:
-    """Send the messages that are due; return how many went out. One that fails is tried again, a bounded number of times."""
+    """Send the messages that are due; return how many went out. One that fails is tried again, up to eight times."""
     sent = 0
     for message in await alarms.due_messages(watcher.store, milliseconds(now)):
         after = await _send(watcher, sender, message, now)
@@ -471,9 +470,7 @@ async def mute(watcher: Watcher, alert: str, actor: Actor, now: datetime, *, unt
     return made
 
 
-async def pin_anew(  # noqa: PLR0917 -- who pins what, and why
-    watcher: Watcher, workflow: str, step: str, actor: Actor, now: datetime, because: str
-) -> Baseline:
+async def pin_anew(watcher: Watcher, workflow: str, step: str, actor: Actor, now: datetime, because: str) -> Baseline:
     """Pin a new baseline of one step from what is usual now; the frozen first one stays for the goal."""
     known = await _with_versions(watcher, await _known(watcher, ()))
     plan = next((plan for plan in known.in_force if plan.workflow == workflow), None)

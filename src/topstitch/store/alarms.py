@@ -161,7 +161,10 @@ async def listing(
 ) -> list[AlertRow]:
     """Return alerts, those that changed last first."""
     query = (
-        select(alerts).where(alerts.c.status.in_(statuses)).order_by(alerts.c.changed_at.desc(), alerts.c.id).limit(limit)
+        select(alerts)
+        .where(alerts.c.status.in_(statuses))
+        .order_by(alerts.c.changed_at.desc(), alerts.c.id)
+        .limit(limit)
     )
     if workflow is not None:
         query = query.where(alerts.c.workflow == workflow)
@@ -200,9 +203,12 @@ async def acknowledge(store: Store, alert: str, at_ms: int, by: str, note: str |
         if not found:
             raise NotFoundError("no-alert", f"there is no alert {alert}; `topstitch alerts list` shows them")
         if found[0][0] != "open":
-            raise ConflictError("alert-over", f"{alert} is {found[0][0]} already; `topstitch alerts list` shows what is open")
+            raise ConflictError(
+                "alert-over", f"{alert} is {found[0][0]} already; `topstitch alerts list` shows what is open"
+            )
         backend.execute(
-            "UPDATE alerts SET acknowledged_at = ?, acknowledged_by = ?, note = ? WHERE id = ?", (at_ms, by, note, alert)
+            "UPDATE alerts SET acknowledged_at = ?, acknowledged_by = ?, note = ? WHERE id = ?",
+            (at_ms, by, note, alert),
         )
         note_down_with(backend, record)
 

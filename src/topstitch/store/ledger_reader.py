@@ -71,7 +71,10 @@ _LEAVES: Final = "SELECT instance, seq, leaf FROM leaves WHERE instance > ? AND 
 _LEAVES_END: Final = "SELECT instance, seq, leaf FROM leaves WHERE instance > ?"
 _HEADS: Final = "SELECT id, head_seq, head_hash FROM instances WHERE id > ? AND id <= ?"
 _HEADS_END: Final = "SELECT id, head_seq, head_hash FROM instances WHERE id > ?"
-_CHECKPOINTS: Final = "SELECT number, size, root, note, made_at FROM checkpoints WHERE number >= ? OR number / ? * ? = number ORDER BY number"
+_CHECKPOINTS: Final = (
+    "SELECT number, size, root, note, made_at FROM checkpoints"
+    " WHERE number >= ? OR number / ? * ? = number ORDER BY number"
+)
 _GAPS: Final = (
     "SELECT l.leaf + 1, (SELECT min(n.leaf) FROM leaves n WHERE n.leaf > l.leaf) FROM leaves l"
     " WHERE l.leaf + 1 < ? AND NOT EXISTS (SELECT 1 FROM leaves n WHERE n.leaf = l.leaf + 1) ORDER BY l.leaf LIMIT ?"

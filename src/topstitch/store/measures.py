@@ -177,9 +177,7 @@ DURATIONS: Final = (
     " WHERE s.step = :step AND s.done_at >= :since AND s.done_at < :until AND s.duration_ms IS NOT NULL"
     " GROUP BY i.workflow, i.version, s.step, slot"
 )
-_NEXT_STEP: Final = text(
-    "SELECT step FROM steps WHERE step > :step AND duration_ms IS NOT NULL ORDER BY step LIMIT 1"
-)
+_NEXT_STEP: Final = text("SELECT step FROM steps WHERE step > :step AND duration_ms IS NOT NULL ORDER BY step LIMIT 1")
 RECENT: Final = text(
     "SELECT s.instance, s.step, s.done_at, s.duration_ms"
     " FROM steps s JOIN instances i ON i.id = s.instance"
@@ -370,19 +368,20 @@ def _steps(c: Connection) -> list[str]:
 
 _AT_WORK: Final = "i.status IN ('running', 'waiting', 'paused') AND i.stage IN ('trigger', 'context', 'execution')"
 OPEN_INSTANCES: Final = text(
-    "SELECT i.id, i.workflow, i.version, i.digest, i.stage, i.status, i.started_at, i.head_seq, i.wake_at,"
-    f" i.lease_until FROM instances i WHERE {_AT_WORK} ORDER BY i.started_at LIMIT :limit"
+    "SELECT i.id, i.workflow, i.version, i.digest, i.stage, i.status, i.started_at, i.head_seq, i.wake_at,"  # noqa: S608 -- constants
+    " i.lease_until FROM instances i WHERE " + _AT_WORK + " ORDER BY i.started_at LIMIT :limit"
 )
 OPEN_STEPS: Final = text(
-    "SELECT s.instance, s.step, s.status, s.started_at, s.done_at, s.failed_at"
-    f" FROM instances i JOIN steps s ON s.instance = i.id WHERE {_AT_WORK}"
+    "SELECT s.instance, s.step, s.status, s.started_at, s.done_at, s.failed_at"  # noqa: S608 -- constants
+    " FROM instances i JOIN steps s ON s.instance = i.id WHERE " + _AT_WORK
 )
 OPEN_APPROVALS: Final = text(
-    "SELECT a.instance, coalesce(a.step, ''), a.asked_at, a.closed_at"
-    f" FROM instances i JOIN approvals a ON a.instance = i.id WHERE {_AT_WORK}"
+    "SELECT a.instance, coalesce(a.step, ''), a.asked_at, a.closed_at"  # noqa: S608 -- constants
+    " FROM instances i JOIN approvals a ON a.instance = i.id WHERE " + _AT_WORK
 )
 FACTS: Final = text(
-    "SELECT instance, kind, step, at FROM journal WHERE instance IN :instances AND kind IN :kinds ORDER BY instance, seq"
+    "SELECT instance, kind, step, at FROM journal WHERE instance IN :instances AND kind IN :kinds"
+    " ORDER BY instance, seq"
 ).bindparams(bindparam("instances", expanding=True), bindparam("kinds", expanding=True))
 
 

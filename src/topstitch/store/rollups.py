@@ -72,9 +72,7 @@ _PIN: Final = (
     "INSERT INTO baselines (workflow, step, family, number, median_ms, p95_ms, samples, pinned_at, pinned_by, because)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, step, family, number) DO NOTHING"
 )
-_SET_MARK: Final = (
-    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-)
+_SET_MARK: Final = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _MARK: Final = "SELECT value FROM meta WHERE key = ?"
 
 
@@ -249,7 +247,6 @@ async def manual(store: Store, workflow: str) -> str | None:
     """Return what was recorded of the process before, if anything was."""
     query = select(manual_baselines.c.body).where(manual_baselines.c.workflow == workflow)
     return await store.read(lambda c: c.execute(query).scalar())
-
 
 
 async def versions(store: Store, workflows: Sequence[str]) -> list[str]:

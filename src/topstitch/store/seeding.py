@@ -30,7 +30,8 @@ _STEP: Final = (
     " from_system, to_system)"
 )
 _HANDOFF: Final = (
-    "INSERT INTO handoffs (instance, from_step, to_step, from_system, to_system, ready_at, started_at, net_ms, gross_ms)"
+    "INSERT INTO handoffs (instance, from_step, to_step, from_system, to_system, ready_at, started_at, net_ms,"
+    " gross_ms)"
 )
 Row = tuple[Any, ...]
 

@@ -37,7 +37,7 @@ def starts(event: TriggerEvent, plans: Iterable[Plan], begin: Begin, now: dateti
 
 def instance_id(event: TriggerEvent, workflow: str) -> str:
     """Return the id of the instance that ``event`` starts of ``workflow``; it sorts by the time of receipt."""
-    identity = "\x1f".join((event.source, event.id, workflow)).encode()
+    identity = f"{event.source}\x1f{event.id}\x1f{workflow}".encode()
     return new_id("ins", event.received_at, hashlib.sha256(identity).digest()[:10])
 
 

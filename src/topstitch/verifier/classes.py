@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from topstitch.language.values import constant
+from topstitch.model.action import Idempotency
 from topstitch.model.instance import Disposition, StepStatus
 from topstitch.plan.plan import ActPlan, CompensatePlan, EndingPlan, FlagPlan, Plan, StepPlan, TaskPlan
 from topstitch.verifier import bounds
@@ -29,6 +30,8 @@ class Effect(StrEnum):
     APPLIED = "applied"
     UNKNOWN = "unknown"
     BY_HAND = "by_hand"
+    FOUND = "found"
+    """It was there before us, and is never undone."""
 
 
 class Case(StrEnum):
@@ -38,6 +41,10 @@ class Case(StrEnum):
     """Done and confirmed."""
     DONE_AFTER_DOUBT = "done_after_doubt"
     """No answer came; a look-up, or sending again, settled it."""
+    FOUND = "found"
+    """What it was to make was there before us."""
+    NOBODY_FOUND = "nobody_found"
+    """The directory names nobody to ask, so the owner is asked."""
     CONDITION_FALSE = "condition_false"
     PRECONDITION = "precondition"
     REFUSED_BY_PERSON = "refused_by_person"
@@ -103,6 +110,12 @@ class OutcomeClass:
         return self.machine_seconds + self.human_seconds
 
     @property
+    def opens_case(self) -> bool:
+        """Whether a case stays open that the instance ends with."""
+        stopped = self.then is Disposition.STOP and self.case in FAILURES
+        return self.by_hand is False or stopped or self.case is Case.NOBODY_FOUND
+
+    @property
     def declared(self) -> bool:
         """Whether the definition says what follows; else the engine stops the instance."""
         return bool(self.path)
@@ -164,13 +177,21 @@ def _done(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
             human_seconds=step.wait.give_up_seconds,
             path=(*here, "wait_for", "otherwise"),
         )
-    elif step.act is not None and (step.act.can_look_up or step.act.repeatable):
+        return
+    more: list[tuple[Case, Effect]] = []
+    if step.act is not None and (step.act.can_look_up or step.act.repeatable):
+        more.append((Case.DONE_AFTER_DOUBT, effect))
+    if effect is Effect.APPLIED and can_find(step):
+        more.append((Case.FOUND, Effect.FOUND))
+    if step.approval is not None:
+        more.append((Case.NOBODY_FOUND, effect))
+    for case, left in more:
         yield OutcomeClass(
             step=step.id,
-            case=Case.DONE_AFTER_DOUBT,
+            case=case,
             status=StepStatus.DONE,
             then=Disposition.CONTINUE,
-            effect=effect,
+            effect=left,
             faults=1,
             told=step.tell,
             machine_seconds=machine,
@@ -178,6 +199,12 @@ def _done(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
             approval_seconds=human,
             path=here,
         )
+
+
+def can_find(step: StepPlan) -> bool:
+    """Whether the step can tell that what it makes was there before it."""
+    act = step.act
+    return act is not None and (act.looks_first or act.action.idempotency is Idempotency.NATURAL)
 
 
 def _declined(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:

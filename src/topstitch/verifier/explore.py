@@ -17,7 +17,7 @@ from typing import Final
 from topstitch.foundation.clock import stopwatch
 from topstitch.model.instance import IN_ORDER, SUCCEEDED, Disposition, InstanceEnd, StepStatus
 from topstitch.plan.plan import Plan
-from topstitch.verifier.classes import Effect, OutcomeClass
+from topstitch.verifier.classes import Effect, OutcomeClass, can_find
 from topstitch.verifier.words import label
 
 State = tuple[int, int, tuple[int, ...]]
@@ -28,10 +28,12 @@ RESTS: Final = {TURNING_BACK: UNDOING, STOPPING: STOPPED}
 ENDS: Final = frozenset({COMPLETED, ROLLED_BACK, STOPPED})
 MODES: Final = {Disposition.CONTINUE: FORWARD, Disposition.ROLLBACK: TURNING_BACK, Disposition.STOP: STOPPING}
 END: Final = "end"
+KEPT: Final = "cannot be undone"
 STATES_MAX: Final = 2_000_000
-Place = tuple[StepStatus, Effect]
-WAITING: Final[Place] = (StepStatus.WAITING, Effect.NONE)
-NOT_RUN: Final[Place] = (StepStatus.NOT_RUN, Effect.NONE)
+Place = tuple[StepStatus, Effect, bool]
+"""Where a step stands: its status, what it may have left, and whether a case about it is open."""
+WAITING: Final[Place] = (StepStatus.WAITING, Effect.NONE, False)
+NOT_RUN: Final[Place] = (StepStatus.NOT_RUN, Effect.NONE, False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +82,6 @@ class Explorer:
         self.moves = [self._moves(outcomes[name]) for name in self.ids]
         self.needs = [[self.index[n] for n in plan.steps[name].needs] for name in self.ids]
         self.order = [self.index[name] for name in plan.undo_order]
-        self.undone = {s: self._number((s, Effect.NONE)) for s in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)}
-        self.undo_open = self._number((StepStatus.UNDO_OPEN, Effect.APPLIED))
-        self.kept = self._number((StepStatus.KEPT, Effect.APPLIED))
         self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
         self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
         self._cost_of_turning = [
@@ -168,19 +167,29 @@ class Explorer:
         if live is None:
             yield END, (ROLLED_BACK, 0, steps)
             return
-        if self.plan.steps[self.ids[live]].undo is None:
-            yield (live, "cannot be undone"), (UNDOING, used, _with(steps, live, self.kept))
-            return
-        yield (live, "undone"), (UNDOING, used, _with(steps, live, self.undone[StepStatus.UNDONE]))
-        for cost, status, said in (
-            (1, self.undone[StepStatus.UNDONE_BY_HAND], "the undo fails; its owner takes it back by hand"),
-            (2, self.undo_open, "the undo fails, and nobody takes it back: an open case"),
-        ):
+        _, effect, case = self.places[steps[live]]
+        for cost, status, left, said in self._ways_back(live, effect):
             if faults is None or used + cost <= faults:
-                yield (live, said), (UNDOING, used + cost if faults is not None else 0, _with(steps, live, status))
+                place = self._number((status, left, case or status is StepStatus.UNDO_OPEN))
+                yield (live, said), (UNDOING, used + cost if faults is not None else 0, _with(steps, live, place))
+
+    def _ways_back(self, step: int, effect: Effect) -> Iterator[tuple[int, StepStatus, Effect, str]]:
+        plan = self.plan.steps[self.ids[step]]
+        if effect is Effect.FOUND:
+            yield 0, StepStatus.KEPT, Effect.FOUND, "was there before us, and is left alone"
+            return
+        if plan.undo is None:
+            yield 0, StepStatus.KEPT, Effect.APPLIED, KEPT
+            return
+        yield 0, StepStatus.UNDONE, Effect.NONE, "undone"
+        yield 1, StepStatus.UNDONE_BY_HAND, Effect.NONE, "the undo fails; its owner takes it back by hand"
+        yield 2, StepStatus.UNDO_OPEN, Effect.APPLIED, "the undo fails, and nobody takes it back: an open case"
+        if effect is not Effect.APPLIED or not can_find(plan):
+            return
+        yield 1, StepStatus.KEPT, Effect.FOUND, "was there before us, and is left alone"
 
     def _is_there(self, step: int, place: int) -> bool:
-        status, effect = self.places[place]
+        status, effect, _ = self.places[place]
         plan = self.plan.steps[self.ids[step]]
         if plan.act is None or not plan.act.action.writes:
             return False
@@ -190,7 +199,7 @@ class Explorer:
 
     def _note_end(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
         statuses = tuple(self.places[place][0] for place in state[2])
-        end = _end_of(state[0], statuses)
+        end = _end_of(state[0], [self.places[place] for place in state[2]])
         found.finals.add(Finish(end=end, statuses=statuses))
         found.succeeded.update(name for name, status in zip(self.ids, statuses, strict=True) if status in SUCCEEDED)
         if end not in found.ends:
@@ -198,7 +207,7 @@ class Explorer:
 
     def _note_kept(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
         before, what = came[state] or (state, "")
-        if not (isinstance(what, tuple) and what[1] == "cannot be undone"):
+        if not (isinstance(what, tuple) and what[1] == KEPT):
             return
         turner = self._turner(before, came)
         pair = (turner, self.ids[what[0]])
@@ -243,7 +252,7 @@ class Explorer:
         """Return one move for each place and disposition: the cheapest class that leads there."""
         best: dict[tuple[int, Disposition], _Move] = {}
         for one in outcomes:
-            move = _Move(self._number((one.status, one.effect)), one.then, one.faults, one)
+            move = _Move(self._number((one.status, one.effect, one.opens_case)), one.then, one.faults, one)
             known = best.get((move.place, move.then))
             if known is None or move.faults < known.faults:
                 best[move.place, move.then] = move
@@ -252,22 +261,21 @@ class Explorer:
     def _in_flight(self, name: str, outcomes: tuple[OutcomeClass, ...]) -> list[tuple[int, int]]:
         """Return where a step may be left that was on its way when the instance turned, and at what cost."""
         step = self.plan.steps[name]
-        left = {(StepStatus.GIVEN_UP, one.effect) for one in outcomes if one.status is StepStatus.GIVEN_UP}
+        left = {(StepStatus.GIVEN_UP, one.effect, case) for one in outcomes if one.status is StepStatus.GIVEN_UP for case in (False, one.opens_case)}
         if step.act is not None:
-            left.add((StepStatus.GIVEN_UP, Effect.NONE))
+            left.add((StepStatus.GIVEN_UP, Effect.NONE, False))
         return [(self._number(place), 1) for place in sorted(left)]
 
 
-def _end_of(mode: int, statuses: tuple[StepStatus, ...]) -> InstanceEnd:
-    match mode:
-        case 6:  # STOPPED
-            return InstanceEnd.STOPPED
-        case 5:  # ROLLED_BACK
-            left = any(status in (StepStatus.UNDO_OPEN, StepStatus.KEPT) for status in statuses)
-            return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS if left else InstanceEnd.ROLLED_BACK
-        case _:
-            clean = all(status in IN_ORDER for status in statuses)
-            return InstanceEnd.COMPLETED if clean else InstanceEnd.COMPLETED_WITH_EXCEPTIONS
+def _end_of(mode: int, places: list[Place]) -> InstanceEnd:
+    case = any(open_ for _, _, open_ in places)
+    if mode == STOPPED:
+        return InstanceEnd.STOPPED
+    if mode == ROLLED_BACK:
+        kept = any(status is StepStatus.KEPT and effect is not Effect.FOUND for status, effect, _ in places)
+        return InstanceEnd.ROLLED_BACK_WITH_EXCEPTIONS if case or kept else InstanceEnd.ROLLED_BACK
+    clean = not case and all(status in IN_ORDER for status, _, _ in places)
+    return InstanceEnd.COMPLETED if clean else InstanceEnd.COMPLETED_WITH_EXCEPTIONS
 
 
 def _with(steps: tuple[int, ...], index: int, place: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from topstitch.foundation.clock import stopwatch
 from topstitch.language.load import Document
@@ -27,10 +28,8 @@ from topstitch.verifier.scenarios import Scenario, scenarios
 from topstitch.verifier.table import Row, table
 from topstitch.verifier.words import label
 
-FALLBACK_FAULTS = 1
-"""What is explored when everything does not fit the budget."""
-FALLBACK_SHARE = 0.3
-"""The share of the budget that is kept for that."""
+FALLBACKS: Final = ((3, 0.4), (1, 0.2))
+"""What is explored when everything does not fit the budget: up to how many faults, in which share of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +111,14 @@ def _explored(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], budg
     if any(name in _waits_for_itself(plan) for name in plan.steps):
         return Explored(faults=faults, complete=False)
     explorer = Explorer(plan, outcomes)
-    found = explorer.explore(faults, seconds_max=budget * (1 - FALLBACK_SHARE))
-    if found.complete or (faults is not None and faults <= FALLBACK_FAULTS):
-        return found
-    return explorer.explore(FALLBACK_FAULTS, seconds_max=budget * FALLBACK_SHARE)
+    fallbacks = [(most, share) for most, share in FALLBACKS if faults is None or most < faults]
+    first = budget * (1 - sum(share for _, share in fallbacks))
+    found = explorer.explore(faults, seconds_max=first)
+    for most, share in fallbacks:
+        if found.complete:
+            return found
+        found = explorer.explore(most, seconds_max=budget * share)
+    return found
 
 
 def _waits_for_itself(plan: Plan) -> set[str]:

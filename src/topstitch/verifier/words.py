@@ -36,6 +36,10 @@ def happened(one: OutcomeClass, plan: Plan) -> str:
             return "all goes well"
         case Case.DONE_AFTER_DOUBT:
             return f"{system} does not answer, and it is open whether it was done"
+        case Case.FOUND:
+            return "it is there already"
+        case Case.NOBODY_FOUND:
+            return "nobody can be found to ask"
         case Case.CONDITION_FALSE:
             return "its condition is false"
         case Case.PRECONDITION:
@@ -76,6 +80,8 @@ def label(one: OutcomeClass) -> str:
 LABELS: Final = {
     Case.DONE: "done",
     Case.DONE_AFTER_DOUBT: "done, after an answer was missing",
+    Case.FOUND: "done: it was there already",
+    Case.NOBODY_FOUND: "done, after its owner was asked: nobody else could be found",
     Case.CONDITION_FALSE: "condition is false",
     Case.PRECONDITION: "precondition does not hold",
     Case.REFUSED_BY_PERSON: "approval refused",
@@ -97,6 +103,10 @@ def follows(one: OutcomeClass, *, turn: bool = True) -> str:
     parts: list[str] = []
     if one.case is Case.DONE_AFTER_DOUBT:
         parts.append("look it up, go on")
+    if one.case is Case.FOUND:
+        parts.append("take it as it is, go on; a rollback leaves it alone")
+    if one.case is Case.NOBODY_FOUND:
+        parts.append("the owner is asked, and a case is opened")
     parts += [_task(task, first=one.effect in (Effect.APPLIED, Effect.UNKNOWN)) for task in one.tasks]
     parts += [f"then {action}" for action in one.actions]
     if one.told:

@@ -72,8 +72,9 @@ class Api:
             sent.append(message)
 
         raw = [(k.lower().encode(), v.encode()) for k, v in (headers or {}).items()]
-        scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": raw,
-                 "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("test", 1), "root_path": ""}  # fmt: skip
+        scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "scheme": "http", "root_path": ""}
+        scope |= {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": raw}
+        scope |= {"server": ("test", 80), "client": ("test", 1)}
         try:
             await self.app(scope, receive, send)
         except Exception:

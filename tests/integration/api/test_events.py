@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     Api = Any
 
 DATA: dict[str, Any] = {
-    "employee_id": "W-1", "first_name": "Ana", "last_name": "Diaz", "department": "Sales", "location": "LOC-BER", "start_date": "2026-02-01",
-    "manager_id": "W-100041", "cost_center": "CC-1", "job_profile": "SAL-AE", "initiated_by": "W-100031",
-}  # fmt: skip
+    "employee_id": "W-1",
+    "first_name": "Ana",
+    "last_name": "Diaz",
+    "department": "Sales",
+    "location": "LOC-BER",
+    "start_date": "2026-02-01",
+    "manager_id": "W-100041",
+    "cost_center": "CC-1",
+    "job_profile": "SAL-AE",
+    "initiated_by": "W-100031",
+}
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
     "id": "e-1",
@@ -119,11 +127,21 @@ async def test_a_hook_named_events_guards_the_cloudevents_door(api: Api):
 
 
 NOTIFICATION: dict[str, Any] = {
-    "id": "wd-1", "tenant": "acme", "eventType": "staffing.hire.completed", "occurredAt": "2026-01-05T09:00:00Z",
-    "businessProcess": {"type": "Hire Employee", "transactionId": "t", "status": "Successfully Completed", "initiatedBy": {"workerId": "W-2", "email": ""}},
-    "worker": {"workerId": "W-9", "legalName": {"first": "Ana", "last": "Diaz"}, "department": "IT", "location": "LOC-BER", "managerId": "W-3",
-               "costCenter": "CC", "jobProfile": "IT-OPS", "startDate": "2026-02-01"},
-}  # fmt: skip
+    "id": "wd-1",
+    "tenant": "acme",
+    "eventType": "staffing.hire.completed",
+    "businessProcess": {"type": "Hire Employee", "transactionId": "t", "initiatedBy": {"workerId": "W-2", "email": ""}},
+    "worker": {
+        "workerId": "W-9",
+        "legalName": {"first": "Ana", "last": "Diaz"},
+        "department": "IT",
+        "location": "LOC-BER",
+        "managerId": "W-3",
+        "costCenter": "CC",
+        "jobProfile": "IT-OPS",
+        "startDate": "2026-02-01",
+    },
+}
 
 
 def signed(api: Api, body: bytes) -> dict[str, str]:

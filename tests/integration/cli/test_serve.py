@@ -13,11 +13,20 @@ import pytest
 
 from support.commands import command, environment, ran
 
-EVENT = {
-    "specversion": "1.0", "id": "e", "source": "/hr", "type": "workday.hire_completed",
-    "data": {"employee_id": "W-9", "first_name": "A", "last_name": "B", "department": "IT", "location": "L", "start_date": "2026-02-01",
-             "manager_id": "W-1", "cost_center": "C", "job_profile": "IT-OPS", "initiated_by": "W-2"},
-}  # fmt: skip
+DATA = {
+    "employee_id": "W-9",
+    "first_name": "A",
+    "last_name": "B",
+    "department": "IT",
+    "location": "L",
+    "start_date": "2026-02-01",
+    "manager_id": "W-1",
+    "cost_center": "C",
+    "job_profile": "IT-OPS",
+    "initiated_by": "W-2",
+}
+EVENT = {"specversion": "1.0", "id": "e", "source": "/hr", "type": "workday.hire_completed", "data": DATA}
+KIND = {"Content-Type": "application/cloudevents+json"}
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -28,9 +37,7 @@ def test_it_takes_events_and_ends_cleanly(copied: Path, how: signal.Signals):
     )  # fmt: skip
     assert process.stdout is not None
     address = json.loads(process.stdout.readline())["address"]
-    request = urllib.request.Request(
-        f"{address}/api/v1/events", json.dumps(EVENT).encode(), {"Content-Type": "application/cloudevents+json"}
-    )
+    request = urllib.request.Request(f"{address}/api/v1/events", json.dumps(EVENT).encode(), KIND)  # noqa: S310
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
         taken = json.loads(answer.read())
         assert answer.status == 202
@@ -49,7 +56,7 @@ def test_it_takes_events_and_ends_cleanly(copied: Path, how: signal.Signals):
 
 
 def _fields() -> list[str]:
-    return [word for name, value in EVENT["data"].items() for word in ("--field", f"{name}={value}")]  # type: ignore[attr-defined]
+    return [word for name, value in DATA.items() for word in ("--field", f"{name}={value}")]
 
 
 def test_a_port_in_use(copied: Path, port_in_use: int):

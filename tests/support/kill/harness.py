@@ -39,7 +39,7 @@ from topstitch.plan.plan import Plan
 from topstitch.store import Store, instances
 
 ENGINES: Final = 3
-SPEED: Final = 20.0
+SPEED: Final = 60.0
 BATCH: Final = 20
 """Events that are delivered at a time."""
 OPEN_MAX: Final = 120

@@ -52,7 +52,7 @@ class Setting(msgspec.Struct, frozen=True):
     monotonic: float
     """When the paced clock started, on the machine's own: the same for all processes."""
     speed: float
-    lease_seconds: float = 30.0
+    lease_seconds: float = 120.0
     at_once: int = 25
     mutant: bool = False
     """Whether what is unknown is sent again without a look-up: what the tests must catch."""
@@ -133,6 +133,7 @@ def main(setting: Setting) -> None:
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)
     plan = plan_of(registry_of(setting, clock_of(setting)))
+    open_store(setting).close()  # what is imported late is imported now; no thread outlives it
     gc.collect()
     gc.freeze()
     while True:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from topstitch.simulators.host import Simulators
 
 FOLDER: Final = "topstitch-demo"
+LAST: Final = timedelta(days=6)
+"""The story is over in a day; what has not ended by then never will."""
 SYSTEMS: Final = "Workday, Entra ID, ServiceNow, Salesforce, Slack, e-mail"
 
 
@@ -102,7 +104,8 @@ async def _play(door: Door, house: Installation, cast: _Cast, story: Story, peop
     """Run engine, clock and story until the end, or until told to stop."""
     from topstitch.cli.demo.pace import Pace
 
-    pace = Pace(cast.clock, house.engine, house.settings.data, hurried=hurried)
+    last = cast.script.began + LAST
+    pace = Pace(cast.clock, house.engine, house.settings.data, hurried=hurried, last=last)
     drive = pace.drive(
         due=lambda: _sooner(cast.script, people),
         limit=people.limit,
@@ -176,7 +179,7 @@ def _greet(door: Door, settings: Settings, port: int, told: int) -> None:
 
 
 async def _final_table(door: Door, house: Installation) -> None:
-    from topstitch.cli.instances import status_of
+    from topstitch.cli.screen import status_of
     from topstitch.cli.when import ago, at
     from topstitch.store import instances, items
 

@@ -15,6 +15,7 @@ from typing import Final
 from topstitch.cli.clocks import note_time
 from topstitch.engine.embedded import Embedded
 from topstitch.foundation.clock import PacedClock
+from topstitch.foundation.errors import OperatorError
 
 NOTE_SECONDS: Final = 1.0
 STAND_SECONDS: Final = 0.25
@@ -30,8 +31,9 @@ Times = Callable[[], Awaitable[datetime | None]]
 class Pace:
     """Moves one paced clock."""
 
-    def __init__(self, clock: PacedClock, engine: Embedded, folder: Path, *, hurried: bool) -> None:
+    def __init__(self, clock: PacedClock, engine: Embedded, folder: Path, *, hurried: bool, last: datetime) -> None:
         self._clock, self._engine, self._folder, self._hurried = clock, engine, folder, hurried
+        self._last = last
         self.standing = False
         """Whether it waits for somebody to answer."""
 
@@ -60,6 +62,9 @@ class Pace:
             await self._stand()
             return
         self.standing = False
+        if self._hurried and when > self._last:
+            message = f"the story has not ended by {self._last:%d %b}; look with topstitch instances, and report it"
+            raise OperatorError("demo-stuck", message)
         if when > self._clock.now():
             if not self._hurried:
                 await asyncio.sleep(GLANCE_SECONDS)

@@ -124,8 +124,13 @@ class People:
                         return {"request_id": request["sys_id"], "number": request["number"]}
             async with portal.get(f"{PORTAL}/items", params={"sysparm_text": "Laptop 14"}) as answer:
                 item = parse(await answer.read())["result"][0]["sys_id"]
-            variables = {"employee_id": SUFFERER.worker_id, "location": "LOC-BER", "department": SUFFERER.department, "tier": "standard",
-                         "short_description": _DESCRIPTION}  # fmt: skip
+            variables = {
+                "employee_id": SUFFERER.worker_id,
+                "location": "LOC-BER",
+                "department": SUFFERER.department,
+                "tier": "standard",
+                "short_description": _DESCRIPTION,
+            }
             body = {"sysparm_quantity": "1", "variables": variables}
             async with portal.post(f"{PORTAL}/items/{item}/order_now", json=body) as answer:
                 made = parse(await answer.read())["result"]

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.pages.instance import approval_card
 from topstitch.console.people import Person
-from topstitch.console.site import Site, back, local_path, twin
+from topstitch.console.site import Site, back, local_path, sent, twin
 from topstitch.governance.approvals import find_person
 from topstitch.store import items
 from topstitch.store.rows import Shown
@@ -84,7 +84,7 @@ async def decide(request: Request) -> Response:
     """``POST /approvals/{name}/decision``: one person's answer."""
     hands: Hands = request.app.state.hands
     name = request.path_params["name"]
-    form: Any = await request.form()
+    form = await sent(request)
     said = str(form.get("said") or "")
     comment = str(form.get("comment") or "").strip() or None
     if said == "refuse" and comment is None:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import look
-from topstitch.console.site import Site, back, twin
+from topstitch.console.site import Site, back, sent, twin
 from topstitch.governance.approvals import find_person
 from topstitch.store import items
 from topstitch.store.rows import Shown
@@ -100,7 +100,7 @@ async def finish(request: Request) -> Response:
     hands: Hands = request.app.state.hands
     name = request.path_params["name"]
     row = await items.get_task(hands.store, name)
-    form = await request.form()
+    form = await sent(request)
     output = _handed_in(row["form"] or {}, form)
     await hands.commands.finish_task(name, request.state.person, output, str(form.get("comment") or "").strip() or None)
     return back(request, f"/instances/{row['instance']}", "Handed in. What was done is read back from the system now.")
@@ -130,7 +130,7 @@ async def fail(request: Request) -> Response:
     hands: Hands = request.app.state.hands
     name = request.path_params["name"]
     row = await items.get_task(hands.store, name)
-    form = await request.form()
+    form = await sent(request)
     await hands.commands.fail_task(name, request.state.person, str(form.get("because") or ""))
     return back(request, f"/instances/{row['instance']}", "Noted that it cannot be done; what was declared for that follows.")
 

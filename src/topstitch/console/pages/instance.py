@@ -18,7 +18,7 @@ from topstitch.console.hands import Hands
 from topstitch.console.lanes_svg import instance_svg
 from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.reads import head_position
-from topstitch.console.site import Site, back, twin
+from topstitch.console.site import Site, back, sent, twin
 from topstitch.console.timeline import timeline_svg
 from topstitch.console.trace import handoffs
 from topstitch.execution.operate import RETRYABLE, SKIPPABLE, Command
@@ -98,7 +98,7 @@ async def command(request: Request) -> Response:
     name, wanted = request.path_params["name"], request.path_params["command"]
     if wanted not in COMMANDS:
         raise NotFoundError("unknown-command", f"there is no command {wanted}; the instance's page offers those there are")
-    form = await request.form()
+    form = await sent(request)
     step = str(form.get("step") or "") or None
     changed = {k.removeprefix("input."): str(v) for k, v in form.items() if k.startswith("input.")}
     sight = await look(hands, name)

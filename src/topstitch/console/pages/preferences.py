@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from topstitch.console import people, times
 from topstitch.console.hands import Hands
-from topstitch.console.site import KEYS_COOKIE, THEME_COOKIE, THEMES, Site, back, local_path
+from topstitch.console.site import KEYS_COOKIE, THEMES, THEME_COOKIE, Site, back, local_path, sent
 from topstitch.foundation.errors import NotFoundError
 
 YEAR_SECONDS = 365 * 24 * 3600
@@ -15,7 +15,7 @@ YEAR_SECONDS = 365 * 24 * 3600
 
 async def keep(request: Request) -> Response:
     """``POST /preferences``: keep them in cookies, go back."""
-    form = await request.form()
+    form = await sent(request)
     response = back(request, local_path(str(form.get("next") or ""), "/settings"))
     theme, zone, keys = (str(form.get(name) or "") for name in ("theme", "tz", "keys"))
     if theme in THEMES:
@@ -32,7 +32,7 @@ async def act_as(request: Request) -> Response:
     hands: Hands = request.app.state.hands
     if hands.sign_in is not None:
         raise NotFoundError("not-found", "people sign in here; nobody acts as somebody else")
-    form = await request.form()
+    form = await sent(request)
     person = str(form.get("person") or "").strip()[:200]
     response = back(request, local_path(str(form.get("next") or ""), "/approvals"))
     if person:

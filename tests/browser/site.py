@@ -1,0 +1,127 @@
+"""The console over a seeded store, as tests use it: in this process, or served to a browser from a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlencode
+
+import uvicorn
+from browser.seeded import NOW, seed
+from starlette.applications import Starlette
+from support.contracts import CONTRACTS
+
+from topstitch.bootstrap.plans import Plans
+from topstitch.cli.instance_view import view
+from topstitch.cli.tale import Teller
+from topstitch.console import Hands, Person, console_app
+from topstitch.console.commands import StoreCommands
+from topstitch.console.people import ROLES, LocalPeople
+from topstitch.foundation.clock import Clock, SimulatedClock
+from topstitch.store import Store
+
+DANA = Person(id="dana", name="Dana Ortiz", email="dana@acme.example", roles=ROLES)
+
+
+def hands_for(store: Store, clock: Clock | None = None, **more: Any) -> Hands:
+    """Return hands on a store, with the doors' own way of telling an instance."""
+    clock = clock or SimulatedClock(NOW)
+    plans = Plans(store, CONTRACTS)
+    given: dict[str, Any] = {
+        "store": store, "clock": clock, "load": plans.load, "contracts": CONTRACTS, "view": view, "teller": lambda plan: Teller(plan).sentence,
+        "commands": StoreCommands(store, plans.load, clock), "identify": LocalPeople("dana"),
+        "settings": (("data", "topstitch-data", "The folder of one installation."),),
+    }  # fmt: skip
+    return Hands(**{**given, **more})
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(app: Any, path: str, *, method: str = "GET", form: Mapping[str, str] | None = None, **headers: str) -> Answer:
+    """Send one request to an application in this process."""
+    body = urlencode(form or {}).encode()
+    path, _, query = path.partition("?")
+    given = {"host": "console.test", "content-type": "application/x-www-form-urlencoded", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    if method == "POST" and "sec-fetch-site" not in given and "origin" not in given:
+        given["sec-fetch-site"] = "same-origin"
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": unquote(path), "raw_path": path.encode(), "root_path": "",
+        "query_string": query.encode(), "headers": [(k.encode(), v.encode()) for k, v in given.items()], "scheme": "http", "client": ("127.0.0.1", 1), "server": ("console.test", 80),
+    }  # fmt: skip
+    start: dict[str, Any] = {}
+    chunks: list[bytes] = []
+    received = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive() -> Any:
+        return next(received, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            start.update(status=message["status"], headers={k.decode(): v.decode() for k, v in message["headers"]})
+        else:
+            chunks.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return Answer(start["status"], start["headers"], b"".join(chunks))
+
+
+class Served:
+    """A console that listens on a port of this machine."""
+
+    def __init__(self, app: Starlette, loop: asyncio.AbstractEventLoop, server: uvicorn.Server, hands: Hands, hires: Any) -> None:
+        self.app, self.loop, self.server, self.hands, self.hires = app, loop, server, hands, hires
+        self.origin = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    def do(self, coroutine: Any) -> Any:
+        """Carry something out in the server's own loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+
+@contextmanager
+def served(folder: Path, **more: Any) -> Iterator[Served]:
+    """Serve a seeded console from a thread for the time of the block."""
+    ready, box = threading.Event(), {}
+
+    async def main() -> None:
+        with Store.open(str(folder / "topstitch.db")) as store:
+            hires = await seed(store)
+            hands = hands_for(store, **more)
+            app = console_app(hands)
+            config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+            server = uvicorn.Server(config)
+            server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+            task = asyncio.create_task(server.serve())
+            while not server.started:
+                await asyncio.sleep(0.01)
+            box["served"] = Served(app, asyncio.get_running_loop(), server, hands, hires)
+            ready.set()
+            await task
+            app.state.watcher.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="console", daemon=True)
+    thread.start()
+    assert ready.wait(30)
+    try:
+        yield box["served"]
+    finally:
+        box["served"].app.state.watcher.close()
+        box["served"].server.should_exit = True
+        thread.join(15)

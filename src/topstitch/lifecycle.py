@@ -46,6 +46,8 @@ from topstitch.plan.plan import Plan
 from topstitch.reconciliation import decide as reconciliation, tickets
 from topstitch.reconciliation.fold import FOLDS as RECONCILIATION_FOLDS
 
+__all__ = ["Command", "begin", "decide", "fold", "initial", "operate", "recover", "settle"]
+
 TURNS_MAX: Final = 500
 """How often one activation may find something new to record before anything is sent: a bound, never reached."""
 

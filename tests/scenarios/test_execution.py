@@ -8,6 +8,7 @@ import pytest
 
 from support.world import ONBOARDING, World
 from topstitch.cli.instance_view import view
+from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import parse_time
 from topstitch.language.check import check
 from topstitch.language.load import load
@@ -94,6 +95,13 @@ async def test_E07_an_informational_step_may_say_that_it_cannot_be_undone_and_is
     await world.run_to_end(name)
     end = (await world.records(name))[-1]
     assert [r["step"] for r in end.body["residue"]] == ["welcome_email"]
+
+
+async def test_E09_a_rollback_around_what_cannot_be_undone_does_not_publish_unless_it_is_accepted(world: World):
+    with pytest.raises(AuthorError) as refused:
+        await world.publish(UNCOVERED.replace("version: 1.0.0", "version: 2.0.0"))
+    assert refused.value.code == "not-covered"
+    assert "welcome_email" in refused.value.message
 
 
 async def test_E09_a_failure_without_a_declared_end_does_not_publish(world: World):
@@ -206,6 +214,8 @@ _LADDER = """escalate: [{after: 1d, to: "group:sales-leadership"}]
             give_up: 3d
       then: {done: continue, not_done: continue}"""
 ABORTING = ONBOARDING.read_text().replace(_LADDER, _LADDER.replace("not_done: continue", "not_done: rollback"))
+UNCOVERED = ABORTING
+ABORTING = ABORTING.replace("    title: Welcome e-mail\n", "    title: Welcome e-mail\n    pivot: true\n")
 _WELCOME = """            due: 8h
             give_up: 24h
       then: {done: continue, not_done: continue}

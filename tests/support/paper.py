@@ -30,7 +30,7 @@ from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan
 
-Answer = Callable[[Mapping[str, Any]], Outcome]
+Answer = Callable[[Any], Outcome]
 
 
 def ok(value: Any = None, **rest: Any) -> Outcome:
@@ -102,13 +102,15 @@ class PaperEngine:
                 return ok({"people": people})
             case ResolveCall():
                 people = [{"id": w, "name": w, "email": f"{w}@acme.example", "for": w} for w in call.who]
-                return self.world.get("resolve", lambda _c: ok({"people": people, "excluded": []}))(call)
+                resolve: Answer = self.world.get("resolve", lambda _c: ok({"people": people, "excluded": []}))
+                return resolve(call)
             case ReadCall() | WriteCall() | LookUpCall():
                 verb = "look_up " if isinstance(call, LookUpCall) else ""
                 answer = self.world[f"{verb}{call.system}.{call.action}"]
                 if isinstance(answer, list):
                     answer = answer.pop(0) if len(answer) > 1 else answer[0]
-                return answer(call) if callable(answer) else answer
+                outcome: Outcome = answer(call) if callable(answer) else answer
+                return outcome
             case _:
                 raise AssertionError(call)
 

@@ -21,7 +21,18 @@ from typing import Any, Final, Protocol
 from topstitch.engine.port import BEHIND, Core, Due, Ledger, State
 from topstitch.foundation.clock import Clock, stopwatch
 from topstitch.foundation.errors import ConflictError
-from topstitch.model.orders import Call, InboxCall, LookUpCall, Orders, Outcome, Problem, ReadCall, ResolveCall, Result, WriteCall
+from topstitch.model.orders import (
+    Call,
+    InboxCall,
+    LookUpCall,
+    Orders,
+    Outcome,
+    Problem,
+    ReadCall,
+    ResolveCall,
+    Result,
+    WriteCall,
+)
 from topstitch.model.record import Draft, Record
 
 LOG: Final = logging.getLogger("topstitch.engine")

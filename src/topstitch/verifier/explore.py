@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 from topstitch.foundation.clock import stopwatch
@@ -84,6 +85,8 @@ class Explorer:
         self.order = [self.index[name] for name in plan.undo_order]
         self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
         self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
+        self._loose: set[tuple[str, str]] = set()
+        """Pairs whose way so far ends in a step that was only on its way: a plainer one may follow."""
         self._cost_of_turning = [
             min((m.faults for m in moves if m.then is not Disposition.CONTINUE), default=99) for moves in self.moves
         ]
@@ -95,9 +98,11 @@ class Explorer:
         start: State = (FORWARD, 0, (0,) * len(self.ids))
         came: dict[State, tuple[State, object] | None] = {start: None}
         queue: deque[State] = deque([start])
-        while queue:
+        for looked in count():
+            if not queue:
+                break
             state = queue.popleft()
-            if len(came) > states_max or (len(came) % 256 == 0 and stopwatch() - began > seconds_max):
+            if len(came) > states_max or (looked % 64 == 0 and stopwatch() - began > seconds_max):
                 found.complete = False
                 break
             if state[0] in ENDS:
@@ -211,8 +216,11 @@ class Explorer:
             return
         turner = self._turner(before, came)
         pair = (turner, self.ids[what[0]])
-        if turner and pair not in found.kept and turner != pair[1]:
-            found.kept[pair] = self._way(state, came)
+        happened = self.places[before[2][what[0]]][0] in SUCCEEDED
+        if not turner or turner == pair[1] or (pair in found.kept and not (happened and pair in self._loose)):
+            return
+        found.kept[pair] = self._way(state, came)
+        (self._loose.discard if happened else self._loose.add)(pair)
 
     def _turner(self, state: State, came: Mapping[State, tuple[State, object] | None]) -> str:
         at: State | None = state

@@ -14,6 +14,8 @@ Run = Callable[..., Ran]
 Bent = Callable[..., Path]
 ROLLING_BACK = (r"(flag: equipment_delayed\n      then: \{done: continue, not_done: )continue", r"\1rollback")
 
+PIVOT = (r"(    do: email.send\n)", r"\1    pivot: true\n")
+
 
 def test_H03_a_scenario_for_every_failure_point_in_under_two_seconds(topstitch_in: Run, shipped: Path):
     done = topstitch_in("verify", str(shipped), "--json")
@@ -23,7 +25,16 @@ def test_H03_a_scenario_for_every_failure_point_in_under_two_seconds(topstitch_i
     assert verdict["complete"]
     assert len(verdict["scenarios"]) >= 8
     back = next(s for s in verdict["scenarios"] if s["undone"])
-    assert [u["action"] for u in back["undone"]] == ["remove", "remove_assignment", "cancel_request", "disable_user"]
+    assert [(u["step"], u["action"]) for u in back["undone"]] == [("identity", "disable_user")]
+
+
+def test_H03_what_is_unwound_stands_in_its_order_and_what_remains_is_named(topstitch_in: Run, bent: Bent):
+    verdict = topstitch_in("verify", str(bent(ROLLING_BACK, PIVOT)), "--json").json()
+    assert verdict["ok"], verdict["findings"]
+    back = next(s for s in verdict["scenarios"] if s["undone"] and s["step"] == "equipment")
+    actions = [u["action"] for u in back["undone"]]
+    assert actions[-1] == "disable_user"
+    assert {"remove", "remove_assignment"} < set(actions)
     assert back["residue"] == [{"step": "welcome_email", "why": "informational; a sent message cannot be unsent"}]
 
 
@@ -32,7 +43,7 @@ def test_the_table_is_said_in_words_and_with_what_was_proved(topstitch_in: Run, 
     assert "ServiceNow is unreachable for 4 attempts" in done.out
     assert "task to it-ops (due 1 d, it-ops-leads after 1 d); flag equipment_delayed" in done.out
     assert "every reachable failure has a declared end" in done.out
-    assert "1. welcome_chat by chat.remove" in done.out
+    assert "1. identity by directory.disable_user" in done.out
 
 
 def test_what_the_budget_cut_is_said(topstitch_in: Run, shipped: Path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from support.generated import LAB, Generated, definitions
+from topstitch import lifecycle
 from topstitch.model.instance import SUCCEEDED, Disposition, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft
@@ -14,7 +17,7 @@ from topstitch.model.state import InstanceState
 from topstitch.plan.rollback_order import transitive_needs
 from topstitch.torture.explore import payable, ready
 from topstitch.torture.journal import PaperJournal
-from topstitch.torture.walk import FAULT_KINDS, Walker
+from topstitch.torture.walk import FAULT_KINDS, INSTANCE, Walker
 from topstitch.verifier.classes import Effect, OutcomeClass, classes
 from topstitch.verifier.explore import Explorer
 from topstitch.verifier.scenarios import unwinding
@@ -139,60 +142,74 @@ def test_H03_what_is_unwound_is_what_was_predicted():
     """Random failure points of random definitions, carried out by the real core: order, actions and residue agree."""
     rolled = 0
     for one in definitions(150, 13_000, steps_max=4):
-        for faults in range(6):
-            before, after = _rollback_of(one, seed=one.seed * 7 + faults)
-            if before is None:
-                continue
-            rolled += 1
-            _agree(one, before, after)
+        for walk in range(6):
+            records = _schedule(one, seed=one.seed * 7 + walk)
+            at = next((i for i, (draft, _) in enumerate(records) if _turns_back(draft)), None)
+            if at is not None:
+                rolled += 1
+                _agree(one, records[at:])
     assert rolled > 60
 
 
-def _rollback_of(one: Generated, seed: int) -> tuple[InstanceState | None, list[tuple[Draft, InstanceState]]]:
-    """Walk one schedule with two faults at random places; return the state that was at rest, and what followed."""
-    import random
+Folded = tuple[Draft, InstanceState]
+"""A record, and the state before it."""
 
+
+def _schedule(one: Generated, seed: int) -> list[Folded]:
+    """Walk one schedule with two faults at random places."""
     chance = random.Random(seed)
     arena = ready(one.plan, schema=LAB.events["started"].data, reconcile=False)
     walker = Walker(arena=arena, journal=PaperJournal(arena.plan), kinds=FAULT_KINDS - {"crash"})
     point, left = walker.top(2), 2
-    at_rest: InstanceState | None = None
-    followed: list[tuple[Draft, InstanceState]] = []
+    state = lifecycle.initial(arena.plan, INSTANCE)
+    records: list[Folded] = []
     for _ in range(2000):
         options = payable(point, left)
         choice = chance.choice(options[1:]) if len(options) > 1 and chance.random() < 0.15 else options[0]
         node = point.take(choice)
-        if any(draft.kind == Kind.MODE_CHANGED and draft.body["mode"] == "rolling_back" for draft in node.wrote):
-            at_rest = node.state
-        if at_rest is not None:
-            followed += [(draft, node.state) for draft in node.wrote]
+        for draft in node.wrote:
+            records.append((draft, state))
+            state = lifecycle.fold(arena.plan, state, draft)
         if node.ended:
-            return at_rest, followed
+            return [*records, (records[-1][0], state)]
         point, left = walker.expand(node), node.left
     raise AssertionError("does not end")
 
 
-def _agree(one: Generated, before: InstanceState, after: list[tuple[Draft, InstanceState]]) -> None:
-    ended = after[-1][1]
-    touched = {s.id for s in ended.steps.values() if s.status in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND, StepStatus.UNDO_OPEN, StepStatus.KEPT)}
-    found = {s.id for s in ended.steps.values() if s.status is StepStatus.KEPT and (s.found or any(ended.acts[a].found for a in s.acts))}
-    predicted = unwinding(one.plan, touched, found)
-    proposed = [draft for draft, _ in after if draft.kind == Kind.ACT_PROPOSED and draft.body["purpose"] == "undo"]
+def _turns_back(draft: Draft) -> bool:
+    return draft.kind == Kind.MODE_CHANGED and draft.body["mode"] == "rolling_back"
+
+
+UNWINDS = {Kind.STEP_KEPT, Kind.STEP_UNDONE, Kind.EXECUTED}
+TAKEN_BACK = {StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND, StepStatus.UNDO_OPEN}
+
+
+def _unwinds(draft: Draft) -> bool:
+    return draft.kind in UNWINDS or (draft.kind == Kind.ACT_PROPOSED and draft.body["purpose"] in ("undo", "find"))
+
+
+def _agree(one: Generated, records: list[Folded]) -> None:
+    """Predict from the state at rest, before the first undo; compare with what is recorded from then on."""
+    at = next(i for i, (draft, _) in enumerate(records) if _unwinds(draft))
+    rest, ended = records[at][1], records[-1][1]
+    there = {s.id for s in rest.steps.values() if s.status in SUCCEEDED or (s.status is StepStatus.GIVEN_UP and s.effect != "none")}
+    theirs = {s.id for s in rest.steps.values() if s.found}
+    predicted = unwinding(one.plan, there, theirs)
+    expected = [undoing.step for undoing in predicted.undone]
+
+    kept = {s.id for s in ended.steps.values() if s.status is StepStatus.KEPT}
+    taken_back = {s.id for s in ended.steps.values() if s.status in TAKEN_BACK}
+    only_found = {s.id for s in ended.steps.values() if s.id in expected and s.id in kept and any(ended.acts[a].found for a in s.acts)}
+    assert taken_back | only_found == set(expected), one.seed
+    assert kept - theirs - only_found == {name for name, _ in predicted.residue}, one.seed
+
     first: dict[str, Draft] = {}
-    for draft in proposed:
-        first.setdefault(draft.step or "", draft)
-    asked = [u for u in predicted.undone if u.step in first]
-    for undoing in asked:
-        body = first[undoing.step].body
-        assert (body["system"], body["action"]) == (undoing.system, undoing.action)
-    assert set(first) <= {undoing.step for undoing in predicted.undone}, one.seed
-    assert {name for name, _ in predicted.residue} == {s.id for s in ended.steps.values() if s.status is StepStatus.KEPT} - found, one.seed
+    for draft, _ in records[at:]:
+        if draft.kind == Kind.ACT_PROPOSED and draft.body["purpose"] == "undo":
+            first.setdefault(draft.step or "", draft)
+    actions = {undoing.step: (undoing.system, undoing.action) for undoing in predicted.undone}
+    assert {name: (draft.body["system"], draft.body["action"]) for name, draft in first.items()}.items() <= actions.items(), one.seed
     waits = {name: (*step.needs, *step.after) for name, step in one.plan.steps.items()}
-    order = list(first)
-    place = {undoing.step: number for number, undoing in enumerate(predicted.undone)}
-    for index, earlier in enumerate(order):
-        for later in order[index + 1 :]:
-            if later in transitive_needs(waits, earlier):
-                assert place[earlier] < place[later], one.seed
-            assert earlier not in transitive_needs(waits, later), one.seed
-    assert before.mode == "rolling_back"
+    for earlier, later in itertools.combinations(first, 2):
+        if earlier in transitive_needs(waits, later) or later in transitive_needs(waits, earlier):
+            assert expected.index(earlier) < expected.index(later), one.seed

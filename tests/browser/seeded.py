@@ -23,7 +23,7 @@ from topstitch.language.load import load
 from topstitch.language.normal import definition_digest, normal_form
 from topstitch.language.schema import Workflow
 from topstitch.model.event import TriggerEvent
-from topstitch.model.orders import Call, Outcome, ReadCall, ResolveCall, TellCall
+from topstitch.model.orders import Call, LookUpCall, Outcome, ReadCall, ResolveCall, TellCall
 from topstitch.model.record import Actor, ActorKind, Draft
 from topstitch.model.state import InstanceState
 from topstitch.plan.compile import compile_plan
@@ -85,7 +85,8 @@ class Hired(PaperEngine):
 
     def answer(self, call: Call) -> Outcome:
         if not isinstance(call, TellCall | ResolveCall):
-            known = f"{call.system}.{call.action}" if hasattr(call, "system") else ""
+            verb = "look_up " if isinstance(call, LookUpCall) else ""
+            known = f"{verb}{call.system}.{call.action}" if hasattr(call, "system") else ""
             self.clock.advance(self.slow.get(known, 0.21 if isinstance(call, ReadCall) else 1.4))
         if isinstance(call, TellCall | ResolveCall):
             found = [dict(p, **{"for": who}) for who in call.who for p in PEOPLE.get(who, ())]
@@ -185,8 +186,8 @@ def _cancelled(one: Hired, now: datetime) -> Hired:
 
 
 def _late(one: Hired, now: datetime) -> Hired:
-    """ServiceNow takes six minutes to show the request, so the seam behind it is over its limit."""
-    one.slow = {"itsm.create_catalog_request": 2.2}
+    """ServiceNow takes six minutes to say that it has no such request yet: the seam before it is over its limit."""
+    one.slow = {"look_up itsm.create_catalog_request": 370.6, "itsm.create_catalog_request": 2.2}
     one.world["chat.invite"] = [transient(retry_after=400.0), transient(retry_after=30.0), one.world["chat.invite"]]
     return one.hire().run(until=now)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from support.world import World
+from support.world import ONBOARDING, World
 from topstitch.foundation.errors import ConflictError, NotAllowedError
 from topstitch.model.kinds import Kind
 from topstitch.store import items
@@ -69,7 +69,26 @@ async def test_A04_a_quota_asks_sales_operations_and_no_quota_only_tells_them(wo
     assert [m for m in world.mails("ruth.abend@corp.example") if "done" in m["subject"]]
 
 
-async def test_A06_another_payload_voids_the_answer_and_asks_again(world: World):
+async def test_A06_an_answer_is_void_when_the_payload_has_changed_since_and_people_are_asked_again(world: World):
+    text = ONBOARDING.read_text().replace("version: 1.0.0", "version: 2.0.0")
+    role = "      role: = context.profile.crm_role\n      reports_to"
+    assert role in text
+    delayed = "      role: \"= flags.equipment_delayed ? 'Starter' : context.profile.crm_role\"\n      reports_to"
+    await world.publish(text.replace(role, delayed))
+    world.fault("servicenow", "503", match={"method": "POST", "path": "add_to_cart"})
+    name = await world.hire(jobProfile="SAL-AE")
+    first = await world.run_until_asked(name)
+    await world.run_for(minutes=10)
+    await world.answer(name, "ruth.abend@corp.example")
+    await world.run_for(minutes=1)
+    second = (await items.list_approvals(world.store, instance=name))[0]
+    assert second["id"] != first["id"]
+    assert second["payload_digest"] != first["payload_digest"]
+    assert (await items.get_approval(world.store, first["id"]))["status"] == "void"
+    assert not world.everything("salesforce", "UserTerritory2Association")
+
+
+async def test_A06_an_answer_to_another_payload_than_is_asked_about_is_refused(world: World):
     name = await world.hire(jobProfile="SEC-ADMIN")
     first = await world.run_until_asked(name)
     with pytest.raises(ConflictError) as stale:
@@ -140,8 +159,6 @@ async def test_A11_a_notice_for_review_holds_nobody_up(world: World):
 
 
 async def test_X03_an_approval_that_waits_400_days_is_still_decidable(world: World):
-    from support.world import ONBOARDING
-
     text = ONBOARDING.read_text().replace("version: 1.0.0", "version: 2.0.0")
     patient = text.replace(
         'escalate: [{after: 8h, to: "group:identity-admins"}]\n        give_up: 24h', "give_up: 500d"

@@ -40,11 +40,21 @@ LAB: SystemContract = system(
     event("arrived", "key"),
     read("see", "name", "id, name, state"),
     *[part for kind in CLASSES for part in _maker(kind)],
-    write("make_slow", "name", "id, name", Idempotency.NATIVE_KEY, lookup="find_slow", undo="unmake", settle_seconds=60),
+    write(
+        "make_slow", "name", "id, name", Idempotency.NATIVE_KEY, lookup="find_slow", undo="unmake", settle_seconds=60
+    ),
     read("find_slow", "name", "id, name"),
     write("make_blind", "name", "id, name", Idempotency.NATURAL, undo="unmake"),
     write("unmake", "id", "id", Idempotency.NATURAL, irreversible="what is gone is gone"),
-    write("tell_all", "name", "id", Idempotency.FIND_FIRST, effect=Effect.NOTIFY, lookup="find_told", irreversible="said is said"),
+    write(
+        "tell_all",
+        "name",
+        "id",
+        Idempotency.FIND_FIRST,
+        effect=Effect.NOTIFY,
+        lookup="find_told",
+        irreversible="said is said",
+    ),
     read("find_told", "name", "id"),
     write("raise", "process, summary, severity enum(low|medium|high)", "id", Idempotency.NATIVE_KEY, undo="close"),
     write("close", "id, note?", "id", Idempotency.NATURAL, irreversible="closed is closed"),
@@ -130,13 +140,22 @@ def definition(steps: dict[str, Any]) -> dict[str, Any]:
 
 
 def _step(chance: random.Random, name: str, before: dict[str, Any], *, simple: bool) -> dict[str, Any]:
-    kind = "write" if simple else chance.choices(("write", "wait", "call", "items", "tell", "read"), (14, 2, 1, 2, 2, 1))[0]
+    kind = (
+        "write"
+        if simple
+        else chance.choices(("write", "wait", "call", "items", "tell", "read"), (14, 2, 1, 2, 2, 1))[0]
+    )
     step: dict[str, Any] = {"title": name.title()}
     _place(chance, step, before)
     match kind:
         case "wait":
             otherwise = chance.choice(("continue", "stop", "rollback"))
-            step["wait_for"] = {"event": "lab.arrived", "match": "event.key == trigger.key", "give_up": "2h", "otherwise": otherwise}
+            step["wait_for"] = {
+                "event": "lab.arrived",
+                "match": "event.key == trigger.key",
+                "give_up": "2h",
+                "otherwise": otherwise,
+            }
             return step
         case "call":
             step["call"] = {"workflow": "another", "with": {"key": name}, "give_up": "3h"}
@@ -151,7 +170,13 @@ def _step(chance: random.Random, name: str, before: dict[str, Any], *, simple: b
     if chance.random() < 0.3 and kind != "call":
         _approve(chance, name, step)
     if chance.random() < 0.15:
-        step["require"] = [{"check": "trigger.key != ''", "because": "no key", "otherwise": chance.choice(("stop", "continue", "rollback"))}]
+        step["require"] = [
+            {
+                "check": "trigger.key != ''",
+                "because": "no key",
+                "otherwise": chance.choice(("stop", "continue", "rollback")),
+            }
+        ]
     step["compensate"] = _compensation(chance, name, step)
     return step
 
@@ -210,5 +235,8 @@ def _compensation(chance: random.Random, name: str, step: dict[str, Any]) -> dic
         items.append(TASK)
     if any(item is TASK for item in items):
         done = chance.choices(("continue", "rollback", "stop"), (6, 1, 1))[0]
-        return {"do": items, "then": {"done": done, "not_done": chance.choice(("continue", "rollback", "stop", "rollback"))}}
+        return {
+            "do": items,
+            "then": {"done": done, "not_done": chance.choice(("continue", "rollback", "stop", "rollback"))},
+        }
     return {"do": items, "then": chance.choice(("rollback", "stop"))}

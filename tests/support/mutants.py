@@ -16,8 +16,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from topstitch import lifecycle
-from topstitch.attempts import fold as act_fold
-from topstitch.attempts import machine
+from topstitch.attempts import fold as act_fold, machine
 from topstitch.execution import approve, compensate, rollback
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance import tasks
@@ -91,7 +90,9 @@ def _refusal_clears_doubt(plan: ActPlan, act: ActState, failure: Failure, now: d
     return {"next": ActStatus.FAILED, "failure": failure, "doubtful": False}
 
 
-def _undoes_what_was_found(plan: Plan, step_plan: Any, state: InstanceState, step: StepState, desk: Any, turn: Any) -> None:
+def _undoes_what_was_found(
+    plan: Plan, step_plan: Any, state: InstanceState, step: StepState, desk: Any, turn: Any
+) -> None:
     names = {name: replace(state.acts[name], found=False) for name in step.acts}
     state = replace(state, acts={**state.acts, **names})
     _UNDO(plan, step_plan, state, replace(step, found=False), desk, turn)
@@ -101,7 +102,9 @@ def _silence_approves(plan: Plan, step_plan: Any, state: InstanceState, desk: An
     return _CLOSED(plan, step_plan, state, desk, "approved" if ending == "unanswered" else ending)
 
 
-def _skips_compensation(plan: Plan, step_plan: Any, state: InstanceState, step: StepState, item: Any, desk: Any) -> list[Draft]:
+def _skips_compensation(
+    plan: Plan, step_plan: Any, state: InstanceState, step: StepState, item: Any, desk: Any
+) -> list[Draft]:
     return compensate._disposed(plan, step_plan, step_plan.compensate, state, step, desk)
 
 
@@ -124,7 +127,13 @@ def _forgets_what_was_sent(plan: Plan, state: InstanceState, now: datetime) -> l
 def _dead_engine_means_no_effect(plan: ActPlan, act: ActState, desk: Any) -> Draft | None:
     if act.status is not ActStatus.SENT:
         return None
-    body = {"act": act.id, "attempt": act.attempt, "because": "restart", "next": ActStatus.FAILED, "failure": Failure.UNREACHABLE}
+    body = {
+        "act": act.id,
+        "attempt": act.attempt,
+        "because": "restart",
+        "next": ActStatus.FAILED,
+        "failure": Failure.UNREACHABLE,
+    }
     return machine._draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
 
 

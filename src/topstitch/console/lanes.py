@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-LANE, LABEL, BOX_W, BOX_H, GAP, PAD, BAND, RULER = 76, 116, 146, 50, 60, 10, 90, 36
+LANE, LABEL, BOX_W, BOX_H, GAP, PAD, BAND, RULER = 76, 116, 152, 50, 60, 10, 90, 36
 IN_GAP, OUT_GAP, PORT, CORNER = 30, 58, 16, 9
 PILL_H: Final = 20
 CONTEXT, RECONCILE, TRIGGER = "@context", "@reconcile", "@trigger"
@@ -26,6 +26,8 @@ class Node:
     id: str
     lane: int | None
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    """What it comes after, if that happens: drawn, and no handoff."""
     column: int = 0
     slot: int = 0
     x: float = 0
@@ -63,7 +65,7 @@ class Geometry:
     @property
     def height(self) -> float:
         """How high it is."""
-        return self.tops[-1] + PAD
+        return self.tops[-1]
 
 
 def lay_out(nodes: Iterable[Node], lanes: int, pill_width: Mapping[tuple[str, str], float] | None = None) -> Geometry:
@@ -78,7 +80,7 @@ def lay_out(nodes: Iterable[Node], lanes: int, pill_width: Mapping[tuple[str, st
     for node in by_id.values():
         if node.lane is not None:
             node.y = tops[node.lane] + node.slot * LANE + (LANE - BOX_H) / 2
-    edges = [Edge(source=by_id[need], target=node) for node in by_id.values() for need in _shortest(by_id, node)]
+    edges = [Edge(source=by_id[other], target=node) for node in by_id.values() for other in (*_shortest(by_id, node), *_behind(by_id, node))]
     _ports(edges)
     _turns(edges, by_id, gaps)
     _pills(edges, tops, pill_width or {})
@@ -104,7 +106,7 @@ def _columns(nodes: Mapping[str, Node]) -> None:
 
     def rank(node: Node) -> int:
         if node.id not in known:
-            known[node.id] = 1 + max((rank(nodes[need]) for need in node.needs), default=-1)
+            known[node.id] = 1 + max((rank(nodes[other]) for other in (*node.needs, *node.after)), default=-1)
         return known[node.id]
 
     for node in nodes.values():
@@ -147,6 +149,11 @@ def _shortest(nodes: Mapping[str, Node], node: Node) -> list[str]:
         return source == target or any(reaches(source, need) for need in nodes[target].needs)
 
     return [n for n in dict.fromkeys(node.needs) if not any(o != n and reaches(n, o) for o in node.needs)]
+
+
+def _behind(nodes: Mapping[str, Node], node: Node) -> list[str]:
+    """Return what a node comes after, unless that is a need of it anyway."""
+    return [other for other in dict.fromkeys(node.after) if other not in node.needs and other in nodes]
 
 
 def _ports(edges: Sequence[Edge]) -> None:

@@ -19,15 +19,14 @@ from topstitch.console import words
 from topstitch.console.icons import glyph
 from topstitch.console.times import Zone, span
 from topstitch.console.trace import Row, handoffs
-from topstitch.foundation.timetext import duration_text
 from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
 from topstitch.model.state import InstanceState, StepState
-from topstitch.plan.plan import Plan
+from topstitch.plan.plan import ApprovalPlan, Plan
 
 PEOPLE: Final = "People"
-TITLE_MAX, NOTE_MAX = 19, 22
+TITLE_PX, NOTE_PX, MARK_PX = g.BOX_W - 37, g.BOX_W - 54, g.BAND - 6
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,20 +142,21 @@ def _band(geometry: g.Geometry, key: str, marks: Sequence[Mark], name: str) -> l
             parts.append(f'<text class="mark none" x="{x:g}" y="{y + 4:g}">{escape(mark.text)}</text>')
             continue
         parts.append(glyph(mark.said.glyph, x, y - 11, mark.said.tone))
-        parts.append(f'<text class="mark {mark.said.tone}" x="{x:g}" y="{y + 14:g}">{escape(_cut(mark.text, 15))}</text>')
+        parts.append(f'<text class="mark {mark.said.tone}" x="{x:g}" y="{y + 14:g}">{escape(fit(mark.text, MARK_PX, 12.3))}</text>')
     return parts
 
 
 def _box(node: g.Node, box: Box) -> str:
     x, y = node.x, node.y
     undo = f'<g class="undo">{glyph("undo-2", x + node.width - 13, y + 38, "plain", 11)}</g>' if box.undo else ""
-    title = f"<title>{escape(box.title)}</title>" if len(box.title) > TITLE_MAX else ""
+    shown = fit(box.title, TITLE_PX, 12.5 * 1.04)
+    title = f"<title>{escape(box.title)}</title>" if shown != box.title else ""
     return (
         f'<a class="box {box.said.tone} {"todo" if box.said.glyph == "circle" else ""}" href="{escape(box.href)}">{title}'
         f'<rect x="{x:g}" y="{y:g}" width="{node.width:g}" height="{g.BOX_H}" rx="8"/>'
         f"{glyph(box.said.glyph, x + 17, y + 17.5, box.said.tone)}"
-        f'<text class="name" x="{x + 30:g}" y="{y + 21.5:g}">{escape(_cut(box.title, TITLE_MAX))}</text>'
-        f'<text class="note" x="{x + 30:g}" y="{y + 38:g}">{escape(_cut(box.note, NOTE_MAX))}</text>'
+        f'<text class="name" x="{x + 30:g}" y="{y + 21.5:g}">{escape(shown)}</text>'
+        f'<text class="note" x="{x + 30:g}" y="{y + 38:g}">{escape(fit(box.note, NOTE_PX if box.undo else TITLE_PX, 12))}</text>'
         f'<text class="unseen" x="{x + 30:g}" y="{y + 44:g}">, {escape(box.said.word)}</text>{undo}</a>'
     )
 
@@ -174,8 +174,23 @@ def _pill(edge: g.Edge, line: Line) -> str:
     )
 
 
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+def fit(text: str, width: float, size: float) -> str:
+    """Return a text, cut where it is wider than its place."""
+    if text_width(text, size) <= width:
+        return text
+    while text and text_width(text + "…", size) > width:
+        text = text[:-1]
+    return text.rstrip() + "…"
+
+
+def text_width(text: str, size: float) -> float:
+    """Estimate how wide a text is, from how wide its letters are in Geist."""
+    return size * sum(_WIDTHS.get(letter, 0.62 if letter.isupper() else 0.545) for letter in text)
+
+
+_WIDTHS: Final = {
+    **dict.fromkeys("ijl|!.,:;'", 0.25), **dict.fromkeys("frt()[] -·", 0.35), **dict.fromkeys("mwMW%", 0.86), **dict.fromkeys("…@", 0.85),
+}  # fmt: skip
 
 
 # --- what the picture of an instance says -----------------------------------------------------
@@ -183,20 +198,37 @@ def _cut(text: str, length: int) -> str:
 
 def geometry_of(plan: Plan, gates: Sequence[str], tasks: Sequence[str], lines: Mapping[tuple[str, str], Line]) -> g.Geometry:
     """Lay a definition out, with a box for each approval that was asked and each task that was opened."""
-    index = {alias: k for k, alias in enumerate(plan.systems)}
+    index = {alias: k for k, alias in enumerate(in_order(plan))}
     people = len(index)
     nodes = [g.Node(id=g.TRIGGER, lane=index.get(plan.trigger.system, 0)), g.Node(id=g.CONTEXT, lane=None, needs=(g.TRIGGER,))]
     for name, step in plan.steps.items():
-        needs = tuple((*step.needs, *step.after)) or (g.CONTEXT,)
+        needs, after = tuple(step.needs) or (g.CONTEXT,), tuple(step.after)
         if name in gates:
-            nodes.append(g.Node(id=f"{name}?", lane=people, needs=needs))
-            needs = (f"{name}?",)
-        nodes.append(g.Node(id=name, lane=index.get(step.system, people), needs=needs))
+            nodes.append(g.Node(id=f"{name}?", lane=people, needs=needs, after=after))
+            needs, after = (f"{name}?",), ()
+        nodes.append(g.Node(id=name, lane=index.get(step.system, people), needs=needs, after=after))
         if name in tasks:
             nodes.append(g.Node(id=f"{name}!", lane=people, needs=(name,)))
     nodes.append(g.Node(id=g.RECONCILE, lane=None, needs=()))
     widths = {key: pill_width(line) for key, line in lines.items() if line.label}
     return g.lay_out(nodes, people + 1, widths)
+
+
+def in_order(plan: Plan) -> list[str]:
+    """Return the aliases of the systems as the work meets them: the trigger's, then by their first step."""
+    waits = {name: (*step.needs, *step.after) for name, step in plan.steps.items()}
+    ranks: dict[str, int] = {}
+
+    def rank(name: str) -> int:
+        if name not in ranks:
+            ranks[name] = 1 + max((rank(other) for other in waits[name]), default=0)
+        return ranks[name]
+
+    first: dict[str, tuple[int, str]] = {}
+    for name, step in plan.steps.items():
+        known = first.get(step.system, (999, ""))
+        first[step.system] = min(known, (rank(name), name))
+    return sorted(plan.systems, key=lambda alias: (alias != plan.trigger.system, first.get(alias, (999, alias))))
 
 
 def instance_svg(plan: Plan, state: InstanceState, records: Sequence[Record], rows: Sequence[Row], zone: Zone) -> str:
@@ -210,18 +242,18 @@ def instance_svg(plan: Plan, state: InstanceState, records: Sequence[Record], ro
     for name, plan_step in plan.steps.items():
         step = state.steps[name]
         boxes[name] = Box(title=plan_step.title, note=times.note(step), said=words.STEP[step.status], href=f"?step={name}#step", undo=plan_step.undo is not None)
-        sources = (*plan_step.needs, *plan_step.after) or (g.CONTEXT,)
         entry = f"{name}?" if name in gates else name
-        for source in sources:
+        for source in plan_step.after:
+            lines[source, entry] = Line(tone="inner" if name in times.rows else "todo")
+        for source in plan_step.needs or (g.CONTEXT,):
             lines[source, entry] = times.crossing(source, name, gate=name in gates)
         if name in gates:
-            boxes[entry] = times.gate_box(step, plan_step.title)
+            boxes[entry] = times.gate_box(step)
             lines[entry, name] = times.gate_line(step)
         if name in tasks:
             boxes[f"{name}!"] = times.task_box(step)
             lines[name, f"{name}!"] = times.task_line(step)
-    lanes = [(s.title, s.kind) for s in plan.systems.values()] + [(PEOPLE, "Approvals and tasks")]
-    picture = Picture(lanes=lanes, boxes=boxes, lines=lines, context=_context_marks(plan, records), checks=_check_marks(plan, state, records), sentence=sentence(plan, state, lines))
+    picture = Picture(lanes=_lane_names(plan), boxes=boxes, lines=lines, context=_context_marks(plan, records), checks=_check_marks(plan, state, records), sentence=sentence(plan, state, lines))
     return draw(geometry_of(plan, gates, tasks, lines), picture)
 
 
@@ -232,17 +264,26 @@ def definition_svg(plan: Plan) -> str:
     boxes = {g.TRIGGER: Box(title=plan.trigger.event.replace("_", " ").capitalize(), note="starts it", said=words.Said("Trigger", "play", "accent"), href="#mapping")}
     for name, step in plan.steps.items():
         asks = step.approval is not None
-        note = f"asks {step.approval.ask[0].removeprefix('group:')}" if step.approval and asks else (step.act.action.name.replace("_", " ") if step.act else "waits")
+        note = f"asks {_asked(step.approval)}" if step.approval and asks else (step.act.action.name.replace("_", " ") if step.act else "waits")
         boxes[name] = Box(title=step.title, note=note, said=words.Said("Step", "clock" if asks else "circle-dot", "human" if asks else "accent"), href="#mapping", undo=step.undo is not None)
         if name in gates:
             boxes[f"{name}?"] = Box(title="Approval", note=step.title, said=words.PERSON, href="#mapping")
-    context = [Mark(text=", ".join(r.name for r in plan.context.values() if r.system == a) or "–", said=not_begun if any(r.system == a for r in plan.context.values()) else None) for a in plan.systems]
-    checks = [Mark(text=", ".join(r.name for r in plan.reconcile.records if r.system == a) or "–", said=not_begun if any(r.system == a for r in plan.reconcile.records) else None) for a in plan.systems]
+    context = [Mark(text=", ".join(r.name for r in plan.context.values() if r.system == a) or "–", said=not_begun if any(r.system == a for r in plan.context.values()) else None) for a in in_order(plan)]
+    checks = [Mark(text=", ".join(r.name for r in plan.reconcile.records if r.system == a) or "–", said=not_begun if any(r.system == a for r in plan.reconcile.records) else None) for a in in_order(plan)]
     empty = Mark(text="–")
-    lanes = [(s.title, s.kind) for s in plan.systems.values()] + [(PEOPLE, "Approvals and tasks")]
     said = f"{plan.title}: {len(plan.steps)} steps over {len(plan.systems)} systems."
-    picture = Picture(lanes=lanes, boxes=boxes, lines={}, context=[*context, empty], checks=[*checks, empty], sentence=said)
+    picture = Picture(lanes=_lane_names(plan), boxes=boxes, lines={}, context=[*context, empty], checks=[*checks, empty], sentence=said)
     return draw(geometry_of(plan, gates, (), {}), picture)
+
+
+def _asked(approval: ApprovalPlan | None) -> str:
+    """Return who is asked, in a word."""
+    first = approval.ask[0] if approval and approval.ask else "person"
+    return first.removeprefix("group:").replace("manager_of(subject)", "manager")
+
+
+def _lane_names(plan: Plan) -> list[tuple[str, str]]:
+    return [(plan.systems[a].title, plan.systems[a].kind) for a in in_order(plan)] + [(PEOPLE, "Approvals, tasks")]
 
 
 class _Times:
@@ -289,14 +330,16 @@ class _Times:
         who = self._system(source)
         return Line(tone=tone, label=span(ms / 1000), sentence=f"Handoff {who} to {self._system(name)}: {span(ms / 1000)}, {words.LATE[tone]}")
 
-    def gate_box(self, step: StepState, title: str) -> Box:
+    def gate_box(self, step: StepState) -> Box:
         waits = [s for s in self.rows[step.id].spans if s.kind == "person"] if step.id in self.rows else []
         waited = span(sum(s.seconds for s in waits))
         going = any(s.going for s in waits)
         ending = waits[-1].result if waits else ""
         said = words.PERSON if going else words.ENDINGS.get(ending, words.ENDINGS["void"])
         word = f"{waited} waiting" if going else f"{said.word.lower()} · {waited}"
-        return Box(title=f"Decide: {title}", note=word, said=said, href=f"?step={step.id}#step")
+        approval = self.plan.steps[step.id].approval
+        who = _asked(approval)
+        return Box(title=f"{who[0].upper()}{who[1:]} decides", note=word, said=said, href=f"?step={step.id}#step")
 
     def gate_line(self, step: StepState) -> Line:
         waits = [s for s in self.rows[step.id].spans if s.kind == "person"] if step.id in self.rows else []
@@ -325,7 +368,7 @@ def _context_marks(plan: Plan, records: Sequence[Record]) -> list[Mark]:
     left = {r.body["name"] for r in records if r.kind == Kind.CONTEXT_SKIPPED}
     failed = {r.body["name"] for r in records if r.kind == Kind.CONTEXT_FAILED} - read - left
     marks = []
-    for alias in plan.systems:
+    for alias in in_order(plan):
         own = [name for name, each in plan.context.items() if each.system == alias]
         text = own[0] if len(own) == 1 else f"{len(own)} reads"
         if not own:
@@ -343,7 +386,7 @@ def _check_marks(plan: Plan, state: InstanceState, records: Sequence[Record]) ->
     latest = {r.body["record"]: r.body for r in records if r.kind == Kind.CHECK_READ}
     wrong = {d.record: d for d in state.discrepancies.values() if not d.resolved}
     marks = []
-    for alias in plan.systems:
+    for alias in in_order(plan):
         own = [record.name for record in plan.reconcile.records if record.system == alias]
         if not own:
             marks.append(Mark(text="–"))
@@ -373,6 +416,3 @@ def sentence(plan: Plan, state: InstanceState, lines: Mapping[tuple[str, str], L
     if wrong:
         said.append(f"{wrong} system{'s' if wrong != 1 else ''} differ{'s' if wrong == 1 else ''} from what was meant.")
     return " ".join(said)
-
-
-__all__ = ["Box", "Line", "Mark", "Picture", "definition_svg", "draw", "duration_text", "geometry_of", "instance_svg", "sentence"]

@@ -74,6 +74,7 @@ class Site:
             "notices": self.hands.notices,
             "demo": self.hands.sign_in is None,
             "at": lambda moment, form="short": _time(moment, form, zone),
+            "local": lambda text: in_zone(str(text), zone),
             "here": lambda **changes: _here(request, changes),
             "nav": None,
             "live": None,
@@ -173,7 +174,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 def who(name: Any) -> str:
     """Return a person's, group's or policy's name without its kind."""
     text = str(name or "")
-    for kind in ("human:", "group:", "person:"):
+    for kind in ("human:", "group:", "person:", "system:"):
         text = text.removeprefix(kind)
     return text.replace("manager_of(subject)", "the manager")
 
@@ -184,6 +185,14 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def in_zone(text: str, zone: times.Zone) -> str:
+    """Return a sentence with the times in it written in a zone."""
+    return _MOMENT.sub(lambda found: zone.short(datetime.fromisoformat(found[0])), text)
+
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 def _span(value: Any) -> str:

@@ -70,8 +70,8 @@ def trace(plan: Plan, state: InstanceState, records: Sequence[Record], now: date
         title = f"Context · {len(plan.context)} reads"
         rows.append(Row(id="@context", title=title, tone="breach" if failed else "ok", spans=spans, end=reads[-1].at))
     rows += [_step_row(plan, state, name, records, now) for name in plan.steps]
-    rows += _check_rows(records, now)
-    return [row for row in rows if row.spans]
+    rows = sorted((row for row in rows if row.spans), key=lambda row: row.spans[0].start)
+    return [*rows, *_check_rows(records, now)]
 
 
 def _step_row(plan: Plan, state: InstanceState, name: str, records: Sequence[Record], now: datetime) -> Row:
@@ -159,8 +159,19 @@ def _check_rows(records: Sequence[Record], now: datetime) -> list[Row]:
     for name, r in began.items():
         end = done[name].at if name in done else now
         tone = "breach" if name in done and done[name].body.get("differing") else "ok"
-        rows.append(Row(id=f"@{name}", title=f"Reconcile {name}", tone=tone, spans=(Span(kind=SYSTEM, start=r.at, end=end, going=name not in done),)))
+        rows.append(Row(id=f"@{name}", title=f"Reconcile {name}", tone=tone, spans=tuple(_looks(records, name, r.at, end))))
     return rows
+
+
+def _looks(records: Sequence[Record], check: str, start: datetime, end: datetime) -> list[Span]:
+    """Return a span for each reading of a check, and hollow ones while a difference is given time to settle."""
+    spans: list[Span] = []
+    for r in records:
+        if r.kind == Kind.CHECK_READ and r.body["check"] == check and r.at > start:
+            settling = (r.at - start) > timedelta(seconds=30)
+            spans.append(Span(kind=BETWEEN if settling else SYSTEM, start=start, end=r.at))
+            start = r.at
+    return [*spans, Span(kind=SYSTEM, start=start, end=max(end, start))]
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True):

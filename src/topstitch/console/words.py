@@ -34,7 +34,7 @@ INSTANCE: Final[dict[str, Said]] = {
 }
 PERSON: Final = Said("Waiting on a person", "clock", "human")
 ATTENTION: Final = Said("Needs attention", "triangle", "breach")
-CHECKING: Final = Said("Watching until the last check", "eye", "ok")
+CHECKING: Final = Said("Watching", "eye", "ok")
 COMPENSATING: Final = Said("Compensating", "undo-2", "warn")
 
 STEP: Final[dict[str, Said]] = {

@@ -49,19 +49,24 @@ def alike(plan: Plan, node: Node) -> bytes:
         sorted(name for name, is_open in state.cases.items() if is_open),
         len(state.cases),
         [(t.key, t.tries, _from(now, t.next_at)) for t in state.tells.values()],
-        [(n, r.settled, r.attempt if not r.settled else 0, _from(now, r.again_at)) for n, r in sorted(state.context_reads.items())],
+        [
+            (n, r.settled, r.attempt if not r.settled else 0, _from(now, r.again_at))
+            for n, r in sorted(state.context_reads.items())
+        ],
         sorted(state.context),
         [_step(plan, state, step, now) for step in state.steps.values()],
         [_act(state, act, now) for _, act in sorted(state.acts.items())],
-        [_task(state, task, now) for _, task in sorted(state.tasks.items())],
+        [_task(task, now) for _, task in sorted(state.tasks.items())],
         _world(state, node.world, now),
     ]
     if plan.reconcile.at:
-        told.append((_from(now, state.started_at), _from(now, state.executed_at), state.checks, state.discrepancies, now))
+        told.append(
+            (_from(now, state.started_at), _from(now, state.executed_at), state.checks, state.discrepancies, now)
+        )
     return _digest(told)
 
 
-def _digest(told: Any) -> bytes:  # noqa: ANN401 -- whatever msgpack can write
+def _digest(told: Any) -> bytes:
     return hashlib.blake2b(_ENCODE(told), digest_size=16).digest()
 
 
@@ -99,7 +104,9 @@ def _step(plan: Plan, state: InstanceState, step: StepState, now: datetime) -> T
             _from(now, step.decided_at) if plan.steps[step.id].call else None,
         ]
         if step.status is StepStatus.WAITING and plan.steps[step.id].after:
-            told += [_from(now, state.steps[n].settled_at) for n in plan.steps[step.id].needs] or [_from(now, state.context_done_at)]
+            told += [_from(now, state.steps[n].settled_at) for n in plan.steps[step.id].needs] or [
+                _from(now, state.context_done_at)
+            ]
     return told
 
 
@@ -121,7 +128,15 @@ def _approval(approval: ApprovalState | None, now: datetime) -> Told | None:
 
 def _act(state: InstanceState, act: ActState, now: datetime) -> Told:
     effect = act.failure.effect if act.failure else ""
-    told: Told = [act.id, act.status, act.found, effect, act.failure is Failure.UNKNOWN, act.output is None, act.handed_over]
+    told: Told = [
+        act.id,
+        act.status,
+        act.found,
+        effect,
+        act.failure is Failure.UNKNOWN,
+        act.output is None,
+        act.handed_over,
+    ]
     if act.status in TERMINAL and (act.step is None or state.steps[act.step].status in SETTLED):
         return told
     return [
@@ -140,10 +155,16 @@ def _act(state: InstanceState, act: ActState, now: datetime) -> Told:
     ]
 
 
-def _task(state: InstanceState, task: TaskState, now: datetime) -> Told:
+def _task(task: TaskState, now: datetime) -> Told:
     told: Told = [task.id, task.purpose, task.ending]
     if task.ending is None:
-        told += [task.said, _from(now, task.give_up_at), [_from(now, at) for at, _ in task.escalations], task.escalated, bool(task.people)]
+        told += [
+            task.said,
+            _from(now, task.give_up_at),
+            [_from(now, at) for at, _ in task.escalations],
+            task.escalated,
+            bool(task.people),
+        ]
     return told
 
 
@@ -172,4 +193,6 @@ def _matters(state: InstanceState, name: str) -> bool:
     step = state.steps.get(name)
     if step is not None:
         return step.status not in SETTLED
-    return not name.startswith("apr_") or any(s.approval and s.approval.id == name and not s.approval.ending for s in state.steps.values())
+    return not name.startswith("apr_") or any(
+        s.approval and s.approval.id == name and not s.approval.ending for s in state.steps.values()
+    )

@@ -13,7 +13,17 @@ import msgspec
 
 from topstitch.model.action import ActionContract
 from topstitch.model.instance import StepStatus
-from topstitch.model.orders import InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, Result, StartCall, TellCall, WriteCall
+from topstitch.model.orders import (
+    InboxCall,
+    LookUpCall,
+    Outcome,
+    ReadCall,
+    ResolveCall,
+    Result,
+    StartCall,
+    TellCall,
+    WriteCall,
+)
 from topstitch.model.state import ActStatus, InstanceState
 from topstitch.plan.plan import ActPlan, Plan
 from topstitch.torture import world as systems
@@ -57,7 +67,9 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
         Choice("no answer, applied", 1, after, SILENT),
         Choice("no answer, not applied", 1, world, SILENT),
         Choice("silent for good, applied", 1, after.shutting(f"dead:{act}").shutting(f"look:{act}"), SILENT, "silent"),
-        Choice("silent for good, not applied", 1, world.shutting(f"dead:{act}").shutting(f"look:{act}"), SILENT, "silent"),
+        Choice(
+            "silent for good, not applied", 1, world.shutting(f"dead:{act}").shutting(f"look:{act}"), SILENT, "silent"
+        ),
         Choice("unavailable once", 1, world, BUSY),
         Choice("unavailable for good", 1, world.shutting(f"send:{act}"), BUSY),
         Choice("ok, but the answer comes late", 1, after, done, "late", late=True),
@@ -85,7 +97,15 @@ def of_look_up(arena: Arena, state: InstanceState, world: World, call: LookUpCal
     ]
     if known.status is ActStatus.GUARD and not world.thing(target).there and known.purpose == "step":
         taken = world.with_thing(target, Thing(there=1, foreign=True))
-        choices.append(Choice("finds what was there before us", 1, taken, Outcome(result=Result.OK, value=value, record=act), "foreign"))
+        choices.append(
+            Choice(
+                "finds what was there before us",
+                1,
+                taken,
+                Outcome(result=Result.OK, value=value, record=act),
+                "foreign",
+            )
+        )
     return choices
 
 
@@ -133,7 +153,11 @@ def _of_reading_step(arena: Arena, world: World, call: ReadCall) -> list[Choice]
 
 def of_resolve(world: World, call: ResolveCall) -> list[Choice]:
     """Return the answers of the directory that is asked for people."""
-    found = [{"id": f"{who}/{n}", "name": who, "email": "someone@example.com", "for": who} for who in call.who for n in range(5)]
+    found = [
+        {"id": f"{who}/{n}", "name": who, "email": "someone@example.com", "for": who}
+        for who in call.who
+        for n in range(5)
+    ]
     return [
         Choice("answers", 0, world, Outcome(result=Result.OK, value={"people": found, "excluded": []})),
         Choice("unavailable once", 1, world, BUSY, "directory"),
@@ -161,10 +185,23 @@ def of_event(world: World, call: InboxCall | StartCall) -> list[Choice]:
             Choice("refused", 1, world, NO, "event"),
             Choice("no answer, started", 1, world, SILENT, "event"),
         ]
-    event = {"event": {"id": f"evt_{step}", "source": "torture", "type": call.event_type, "received_at": "2026-01-05T09:00:00.000Z"}, "data": {}}
+    event = {
+        "event": {
+            "id": f"evt_{step}",
+            "source": "torture",
+            "type": call.event_type,
+            "received_at": "2026-01-05T09:00:00.000Z",
+        },
+        "data": {},
+    }
     none = Outcome(result=Result.OK, value={"events": []})
     return [
-        Choice("the event is there", 0, world.shutting(f"silent:{step}"), Outcome(result=Result.OK, value={"events": [event]})),
+        Choice(
+            "the event is there",
+            0,
+            world.shutting(f"silent:{step}"),
+            Outcome(result=Result.OK, value={"events": [event]}),
+        ),
         Choice("not there yet", 1, world, none, "event"),
         Choice("it never comes", 1, world.shutting(f"silent:{step}"), none, "event"),
         Choice("unavailable once", 1, world, BUSY, "event"),
@@ -185,7 +222,9 @@ def things_of(plan: Plan, state: InstanceState, target: str) -> tuple[str, ...]:
     return step.acts if step is not None and step.acts and plan.steps[target].items is not None else (target,)
 
 
-def _arrives(arena: Arena, state: InstanceState, world: World, act: str, call: WriteCall, now: datetime) -> tuple[World, Outcome]:
+def _arrives(
+    arena: Arena, state: InstanceState, world: World, act: str, call: WriteCall, now: datetime
+) -> tuple[World, Outcome]:
     value = arena.outputs[f"{call.system}.{call.action}"]
     if act.endswith("/undo"):
         whole = things_of(arena.plan, state, target_of(act))
@@ -214,4 +253,3 @@ def _covered_there(plan: Plan, state: InstanceState, world: World, record: str) 
     step = state.steps[covers]
     held = [world.thing(name).there > 0 for name in step.acts or (covers,)]
     return any(held) if step.status in UNDONE else all(held)
-

@@ -14,7 +14,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from topstitch.foundation.clock import SimulatedClock
-from topstitch.language.expressions import Expression, ExpressionError, Facts, Template, compile_template, runtime_expression
+from topstitch.language.expressions import (
+    Expression,
+    ExpressionError,
+    Facts,
+    Template,
+    compile_template,
+    runtime_expression,
+)
 from topstitch.model.action import ActionContract, JsonSchema
 from topstitch.model.event import TriggerEvent
 from topstitch.plan.plan import ActPlan, ApprovalPlan, ExpectPlan, FieldPlan, Plan, ReconcilePlan, RecordPlan, StepPlan
@@ -54,10 +61,14 @@ class Arena:
     def event(self, variant: Variant) -> TriggerEvent:
         """Return the event that starts an instance in which the conditions say what ``variant`` says."""
         data = {**self.data, "torture": variant.says}
-        return TriggerEvent(id="evt_1", source="torture", type=self.plan.trigger.event_type, data=data, received_at=START)
+        return TriggerEvent(
+            id="evt_1", source="torture", type=self.plan.trigger.event_type, data=data, received_at=START
+        )
 
 
-def arrange(plan: Plan, *, schema: JsonSchema | None = None, data: Mapping[str, Any] | None = None, reconcile: bool = True) -> Arena:
+def arrange(
+    plan: Plan, *, schema: JsonSchema | None = None, data: Mapping[str, Any] | None = None, reconcile: bool = True
+) -> Arena:
     """Return ``plan`` set up. ``schema`` is the trigger event's; ``data`` a real event's, in its stead.
 
     Without ``reconcile`` no check is made after the last step: half the schedules' length.
@@ -118,10 +129,14 @@ def _variants(plan: Plan) -> tuple[Variant, ...]:
         found.append(Variant(name="everybody is asked", says=asked, cost=0))
     for name, step in plan.steps.items():
         if step.when is not None:
-            found.append(Variant(name=f"{name}: condition false", says={**plain, name: {**plain[name], "when": False}}, cost=1))
+            found.append(
+                Variant(name=f"{name}: condition false", says={**plain, name: {**plain[name], "when": False}}, cost=1)
+            )
         if step.require:
             found.append(
-                Variant(name=f"{name}: precondition false", says={**plain, name: {**plain[name], "require": False}}, cost=1)
+                Variant(
+                    name=f"{name}: precondition false", says={**plain, name: {**plain[name], "require": False}}, cost=1
+                )
             )
     return tuple(found)
 

@@ -148,7 +148,11 @@ def _without_data(arena: Arena) -> list[str]:
     walker = Walker(arena=arena, journal=PaperJournal(arena.plan), kinds=frozenset())
     node = walker.begin(arena.variants[0], 0)
     for _ in range(POINTS_MAX):
-        poor = [s.id for s in node.state.steps.values() if s.failure is Failure.EXPRESSION and s.status is StepStatus.COMPENSATING]
+        poor = [
+            s.id
+            for s in node.state.steps.values()
+            if s.failure is Failure.EXPRESSION and s.status is StepStatus.COMPENSATING
+        ]
         if poor or node.ended:
             return poor
         try:

@@ -52,7 +52,9 @@ def judge(plan: Plan, node: Node, bound_seconds: float | None) -> None:
     if bound_seconds is not None and state.started_at is not None:
         took = node.now - state.started_at
         if took > timedelta(seconds=bound_seconds):
-            raise BrokenError("stall", f"it took {took}, which is longer than the bound of {timedelta(seconds=bound_seconds)}")
+            raise BrokenError(
+                "stall", f"it took {took}, which is longer than the bound of {timedelta(seconds=bound_seconds)}"
+            )
 
 
 def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
@@ -64,7 +66,12 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
         seconds = 0
         if draft.kind == Kind.WAIT_EXPIRED and step is not None and (wait := plan.steps[step.id].wait):
             since, seconds = step.decided_at, wait.give_up_seconds
-        elif draft.kind == Kind.APPROVAL_CLOSED and draft.body["ending"] == "unanswered" and step is not None and step.approval:
+        elif (
+            draft.kind == Kind.APPROVAL_CLOSED
+            and draft.body["ending"] == "unanswered"
+            and step is not None
+            and step.approval
+        ):
             asked = plan.steps[step.id].approval
             since, seconds = step.approval.asked_at, asked.give_up_seconds if asked else 0
         elif draft.kind == Kind.TASK_OPENED:
@@ -72,7 +79,10 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
         elif draft.kind == Kind.TASK_CLOSED and draft.body["ending"] == "expired":
             since = opened.get(draft.body["task"])
         if since is not None and draft.at < since + timedelta(seconds=seconds):
-            raise BrokenError("patience", f"{draft.kind} of {draft.step} came after {draft.at - since}, not {timedelta(seconds=seconds)}")
+            raise BrokenError(
+                "patience",
+                f"{draft.kind} of {draft.step} came after {draft.at - since}, not {timedelta(seconds=seconds)}",
+            )
 
 
 def _broken(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, str]]:

@@ -87,7 +87,12 @@ def _matter(arena: Arena, node: Node) -> tuple[str, list[Move]] | None:
     state, world = node.state, node.world
     for step in state.steps.values():
         approval = step.approval
-        if step.status is StepStatus.ASKING and approval and approval.ending is None and f"silent:{approval.id}" not in world.shut:
+        if (
+            step.status is StepStatus.ASKING
+            and approval
+            and approval.ending is None
+            and f"silent:{approval.id}" not in world.shut
+        ):
             return f"approval of {step.id}", _decisions(node, step, approval)
         plan = arena.plan.steps[step.id]
         if step.status is StepStatus.RUNNING and f"silent:{step.id}" not in world.shut:

@@ -82,7 +82,10 @@ def moves(walker: Walker, choices: str) -> Iterator[Move]:
             chosen = wanted.get(number, options[0])
             number += 1
         if chosen not in options:
-            raise RequestError("no-such-schedule", f"there is no choice {chosen} at point {number - 1}; run torture again for its choices")
+            raise RequestError(
+                "no-such-schedule",
+                f"there is no choice {chosen} at point {number - 1}; run torture again for its choices",
+            )
         node = point.take(chosen)
         yield Move(point=point, chosen=chosen, node=node)
         if node.ended:
@@ -98,7 +101,9 @@ def read_choices(text: str) -> tuple[int, dict[int, int]]:
         pairs = [part.split(":") for part in rest.split(",") if part]
         return int(faults), {int(point): int(choice) for point, choice in pairs}
     except ValueError:
-        raise RequestError("no-such-schedule", f"{text!r} is no schedule; write it as torture printed it, such as 2/3:1,17:2") from None
+        raise RequestError(
+            "no-such-schedule", f"{text!r} is no schedule; write it as torture printed it, such as 2/3:1,17:2"
+        ) from None
 
 
 def _told(move: Move) -> list[str]:
@@ -111,5 +116,20 @@ def _told(move: Move) -> list[str]:
 
 
 def _said(body: Mapping[str, Any]) -> str:
-    shown = ("act", "attempt", "result", "answer", "next", "failure", "effect", "mode", "ending", "then", "flag", "task", "outcome", "end")
+    shown = (
+        "act",
+        "attempt",
+        "result",
+        "answer",
+        "next",
+        "failure",
+        "effect",
+        "mode",
+        "ending",
+        "then",
+        "flag",
+        "task",
+        "outcome",
+        "end",
+    )
     return " ".join(f"{name}={body[name]}" for name in shown if body.get(name) is not None)

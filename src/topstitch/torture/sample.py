@@ -20,7 +20,7 @@ DEPTH_MAX: Final = 8
 """Levels of nesting; a schema that goes deeper gets nothing there."""
 
 
-def sample(schema: Mapping[str, Any], name: str = "value", depth: int = 0) -> Any:  # noqa: ANN401 -- any JSON value
+def sample(schema: Mapping[str, Any], name: str = "value", depth: int = 0) -> Any:
     """Return a value of the schema with every field filled in, optional ones too."""
     if depth > DEPTH_MAX:
         return None

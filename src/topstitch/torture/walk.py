@@ -37,7 +37,20 @@ from topstitch.torture.world import World
 
 INSTANCE: Final = "ins_torture"
 FAULT_KINDS: Final = frozenset(
-    {"crash", "system", "silent", "look", "back", "late", "foreign", "context", "directory", "people", "event", "reconcile"}
+    {
+        "crash",
+        "system",
+        "silent",
+        "look",
+        "back",
+        "late",
+        "foreign",
+        "context",
+        "directory",
+        "people",
+        "event",
+        "reconcile",
+    }
 )
 """What can go wrong in a schedule. ``cancel`` and ``tell`` may be added."""
 EVERY_KIND: Final = FAULT_KINDS | {"cancel", "tell"}

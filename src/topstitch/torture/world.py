@@ -70,7 +70,9 @@ SILENT = Outcome(result=Result.UNKNOWN, problem=Problem(code="timeout", message=
 TAKEN = Outcome(result=Result.CHANGED, problem=Problem(code="http-409", message="it exists already", status=409))
 
 
-def written(world: World, act: str, action: ActionContract, key: str, now: datetime, value: Any) -> tuple[World, Outcome]:  # noqa: ANN401
+def written(
+    world: World, act: str, action: ActionContract, key: str, now: datetime, value: Any
+) -> tuple[World, Outcome]:
     """Return the world after a write that arrives, and its answer, as the action's idempotency class says."""
     thing = world.thing(act)
     done = Outcome(result=Result.OK, value=value, record=act)
@@ -116,7 +118,7 @@ def by_hand_undone(world: World, act: str) -> World:
     return world.with_thing(act, replace(thing, there=1 if thing.foreign and thing.there else 0))
 
 
-def looked_up(world: World, act: str, action: ActionContract, now: datetime, value: Any) -> Outcome:  # noqa: ANN401
+def looked_up(world: World, act: str, action: ActionContract, now: datetime, value: Any) -> Outcome:
     """Return what asking for the thing finds: lagging by the settle time, and by our key where that is all there is."""
     thing = world.thing(act)
     ours = thing.there - thing.hand if action.idempotency in BY_MARK else thing.there

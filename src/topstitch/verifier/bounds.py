@@ -138,7 +138,9 @@ def rollback_seconds(plan: Plan) -> float:
     longest: dict[str, float] = {}
     for name in plan.undo_order:
         step = plan.steps[name]
-        longest[name] = undo_seconds(step) + max((longest[other] for other in step.dependents if other in longest), default=0.0)
+        longest[name] = undo_seconds(step) + max(
+            (longest[other] for other in step.dependents if other in longest), default=0.0
+        )
     undoing = max(longest.values(), default=0.0)
     return undoing + (OWNER_TASK_GIVE_UP_SECONDS if any(step.undo for step in plan.steps.values()) else 0.0)
 

@@ -133,7 +133,11 @@ def _of_step(step: StepPlan) -> Iterator[OutcomeClass]:
         yield from _done(step, here)
     if step.when is not None and condition is not True:
         yield OutcomeClass(
-            step=step.id, case=Case.CONDITION_FALSE, status=StepStatus.SKIPPED, then=Disposition.CONTINUE, path=(*here, "when")
+            step=step.id,
+            case=Case.CONDITION_FALSE,
+            status=StepStatus.SKIPPED,
+            then=Disposition.CONTINUE,
+            path=(*here, "when"),
         )
     if condition is False:
         return
@@ -269,7 +273,8 @@ def _compensated(step: StepPlan, here: Path, case: Case, effect: Effect, machine
         "asked": step.approval is not None and case is not Case.EXPRESSION,
         "machine_seconds": machine + sum(bounds.act_seconds(act) for act in actions),
         "approval_seconds": bounds.approval_seconds(step),
-        "human_seconds": bounds.approval_seconds(step) + max((bounds.task_seconds(t, step.act) for t in tasks), default=0),
+        "human_seconds": bounds.approval_seconds(step)
+        + max((bounds.task_seconds(t, step.act) for t in tasks), default=0),
     }
     good = OutcomeClass(
         status=StepStatus.DONE_BY_HAND if tasks else StepStatus.GIVEN_UP,

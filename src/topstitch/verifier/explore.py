@@ -9,7 +9,7 @@ walked in one order too. ``verify`` chooses the budget and says what was cut.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -30,6 +30,8 @@ ENDS: Final = frozenset({COMPLETED, ROLLED_BACK, STOPPED})
 MODES: Final = {Disposition.CONTINUE: FORWARD, Disposition.ROLLBACK: TURNING_BACK, Disposition.STOP: STOPPING}
 END: Final = "end"
 KEPT: Final = "cannot be undone"
+LOOKS_MAX: Final = 32
+"""Ways to one pair that are compared; equally long ones tell a reader more or less."""
 STATES_MAX: Final = 2_000_000
 Place = tuple[StepStatus, Effect, bool]
 """Where a step stands: its status, what it may have left, and whether a case about it is open."""
@@ -85,8 +87,7 @@ class Explorer:
         self.order = [self.index[name] for name in plan.undo_order]
         self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
         self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
-        self._loose: set[tuple[str, str]] = set()
-        """Pairs whose way so far ends in a step that was only on its way: a plainer one may follow."""
+        self._looks: Counter[tuple[str, str]] = Counter()
         self._cost_of_turning = [
             min((m.faults for m in moves if m.then is not Disposition.CONTINUE), default=99) for moves in self.moves
         ]
@@ -137,7 +138,9 @@ class Explorer:
             yield END, (COMPLETED, 0, steps)
             return
         ready = [i for i in waiting if all(steps[n] != 0 for n in self.needs[i])]
-        if self.reduce and not any(faults is None or used + self._cost_of_turning[i] <= faults for i in waiting if self.turns[i]):
+        if self.reduce and not any(
+            faults is None or used + self._cost_of_turning[i] <= faults for i in waiting if self.turns[i]
+        ):
             ready = ready[:1]
         for i in ready:
             if not self._may_run(i, steps):
@@ -154,18 +157,17 @@ class Explorer:
     def _rests(
         self, mode: int, used: int, steps: tuple[int, ...], waiting: list[int], faults: int | None
     ) -> Iterator[tuple[object, State]]:
-        """Come to rest, one step after the other: not run, or left as it is when it was on its way."""
-        if not waiting:
-            yield END, (RESTS[mode], used if mode == TURNING_BACK else 0, steps)
-            return
-        i = waiting[0]
-        yield END, (mode, used, _with(steps, i, 1))
-        if not self._may_run(i, steps):
-            return
-        for number, cost in self.in_flight[i]:
-            if faults is None or used + cost <= faults:
-                spent = used + cost if faults is not None else 0
-                yield (i, "was on its way, and is given up"), (mode, spent, _with(steps, i, number))
+        """Come to rest: what was not on its way is not run; what was, in file order, may be left as it is."""
+        rest = tuple(place or 1 for place in steps)
+        yield END, (RESTS[mode], used if mode == TURNING_BACK else 0, rest)
+        for i in waiting:
+            if not self._may_run(i, steps):
+                continue
+            settled = rest[:i] + steps[i:]
+            for number, cost in self.in_flight[i]:
+                if faults is None or used + cost <= faults:
+                    spent = used + cost if faults is not None else 0
+                    yield (i, "was on its way, and is given up"), (mode, spent, _with(settled, i, number))
 
     def _undos(self, used: int, steps: tuple[int, ...], faults: int | None) -> Iterator[tuple[object, State]]:
         live = next((i for i in self.order if self._is_there(i, steps[i])), None)
@@ -216,11 +218,12 @@ class Explorer:
             return
         turner = self._turner(before, came)
         pair = (turner, self.ids[what[0]])
-        happened = self.places[before[2][what[0]]][0] in SUCCEEDED
-        if not turner or turner == pair[1] or (pair in found.kept and not (happened and pair in self._loose)):
+        if not turner or turner == pair[1] or self._looks[pair] >= LOOKS_MAX:
             return
-        found.kept[pair] = self._way(state, came)
-        (self._loose.discard if happened else self._loose.add)(pair)
+        self._looks[pair] += 1
+        way = self._way(state, came)
+        if pair not in found.kept or _worse(found.kept[pair]) > _worse(way):
+            found.kept[pair] = way
 
     def _turner(self, state: State, came: Mapping[State, tuple[State, object] | None]) -> str:
         at: State | None = state
@@ -244,7 +247,9 @@ class Explorer:
     def _told(self, what: object) -> str:
         if isinstance(what, OutcomeClass):
             return f"{what.step}: {label(what)}"
-        number, said = what  # type: ignore[misc]
+        assert isinstance(what, tuple)
+        number: int = what[0]
+        said: str = what[1]
         verb = "undo " if said == "undone" or "undo" in said else ""
         return f"{verb}{self.ids[number]}: {said}"
 
@@ -269,10 +274,20 @@ class Explorer:
     def _in_flight(self, name: str, outcomes: tuple[OutcomeClass, ...]) -> list[tuple[int, int]]:
         """Return where a step may be left that was on its way when the instance turned, and at what cost."""
         step = self.plan.steps[name]
-        left = {(StepStatus.GIVEN_UP, one.effect, case) for one in outcomes if one.status is StepStatus.GIVEN_UP for case in (False, one.opens_case)}
+        left = {
+            (StepStatus.GIVEN_UP, one.effect, case)
+            for one in outcomes
+            if one.status is StepStatus.GIVEN_UP
+            for case in (False, one.opens_case)
+        }
         if step.act is not None:
             left.add((StepStatus.GIVEN_UP, Effect.NONE, False))
         return [(self._number(place), 1) for place in sorted(left)]
+
+
+def _worse(way: tuple[str, ...]) -> tuple[bool, int]:
+    """Order ways for a reader: nothing left half done, then few steps."""
+    return any("was on its way" in step for step in way), len(way)
 
 
 def _end_of(mode: int, places: list[Place]) -> InstanceEnd:

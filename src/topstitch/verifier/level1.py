@@ -62,26 +62,34 @@ def level1(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], places:
         found += _items(step, here, places)
     found += _cycles(plan, places)
     if not plan.owner.get("team"):
-        found.append(places.finding("unowned-undo", ("owner", "team"), "nobody owns what cannot be undone", "name a team"))
+        found.append(
+            places.finding("unowned-undo", ("owner", "team"), "nobody owns what cannot be undone", "name a team")
+        )
     return tuple(found)
 
 
 def _calls(step: StepPlan, here: Path, places: Places) -> Iterator[Finding]:
     acts: list[tuple[Path, ActPlan | None]] = [(here, step.act), ((*here, "rollback"), step.undo)]
     if step.compensate is not None:
-        acts += [((*here, "compensate", "do", i), a) for i, a in enumerate(step.compensate.items) if isinstance(a, ActPlan)]
+        acts += [
+            ((*here, "compensate", "do", i), a) for i, a in enumerate(step.compensate.items) if isinstance(a, ActPlan)
+        ]
     for path, act in acts:
         if act is None:
             continue
         if act.retry.attempts < 1:
-            yield places.finding("unbounded-call", (*path, "retry", "attempts"), f"{act.action.name} is never tried", "try once at least")
+            yield places.finding(
+                "unbounded-call", (*path, "retry", "attempts"), f"{act.action.name} is never tried", "try once at least"
+            )
         if act.timeout_seconds <= 0:
             said = f"{act.action.name} has no time limit: an answer that never comes would be waited for"
             yield places.finding("unbounded-call", (*path, "timeout"), said, "give it one, such as 30s")
         for index, expect in enumerate(act.expects):
             if expect.within_seconds <= 0:
                 said = "a read-back that ends at once calls every write a failure"
-                yield places.finding("endless-wait", (*path, "expect", index, "within"), said, "give it time, such as 5m")
+                yield places.finding(
+                    "endless-wait", (*path, "expect", index, "within"), said, "give it time, such as 5m"
+                )
 
 
 def _waits(step: StepPlan, here: Path, places: Places) -> Iterator[Finding]:
@@ -103,7 +111,9 @@ def _waits(step: StepPlan, here: Path, places: Places) -> Iterator[Finding]:
     for other, limit in step.after.items():
         if limit <= 0:
             said = f"'{step.id}' comes after '{other}' with no time to wait for it"
-            yield places.finding("endless-barrier", (*here, "after", other), said, "give a deadline, such as 45m, or remove it")
+            yield places.finding(
+                "endless-barrier", (*here, "after", other), said, "give a deadline, such as 45m, or remove it"
+            )
 
 
 def _endings(
@@ -113,12 +123,22 @@ def _endings(
     if undeclared:
         cases = " / ".join(LABELS[case] for case in dict.fromkeys(one.case for one in undeclared))
         said = f"'{step.id}' does not say what follows when: {cases}"
-        yield places.finding("undeclared-ending", (*here, "compensate"), said, "declare it: compensate: {do: [...], then: ...}")
+        yield places.finding(
+            "undeclared-ending", (*here, "compensate"), said, "declare it: compensate: {do: [...], then: ...}"
+        )
         return
     for one in outcomes:
-        if one.faults and not one.tasks and one.then is Disposition.CONTINUE and one.effect != "none" and one.status != "done":
+        if (
+            one.faults
+            and not one.tasks
+            and one.then is Disposition.CONTINUE
+            and one.effect != "none"
+            and one.status != "done"
+        ):
             said = f"when {happened(one, plan)}, the instance goes on and nobody is asked to look"
-            yield places.finding("nobody-asked", (*here, "compensate", "do"), said, "add a task, or end with stop or rollback")
+            yield places.finding(
+                "nobody-asked", (*here, "compensate", "do"), said, "add a task, or end with stop or rollback"
+            )
             return
 
 
@@ -127,7 +147,9 @@ def _undo(step: StepPlan, here: Path, places: Places) -> Iterator[Finding]:
         return
     if step.no_undo is None:
         said = f"'{step.id}' writes, and does not say how that is taken back"
-        yield places.finding("undeclared-undo", (*here, "rollback"), said, "name the undo, or write rollback: {none: why}")
+        yield places.finding(
+            "undeclared-undo", (*here, "rollback"), said, "name the undo, or write rollback: {none: why}"
+        )
     elif WORD not in step.no_undo.lower() and not step.pivot:
         said = f"'{step.id}' cannot be taken back, and is declared neither informational nor a pivot"
         remedy = f"write 'rollback: {{none: {WORD}; ...}}' if it only informs, name an undo or a corrective message, or mark it 'pivot: true'"

@@ -21,7 +21,9 @@ from topstitch.verifier.level1 import Places
 Read = tuple[Path, frozenset[str]]
 
 
-def undefined_outputs(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], places: Places) -> Iterator[Finding]:
+def undefined_outputs(
+    plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], places: Places
+) -> Iterator[Finding]:
     """Yield what reads an output that is not there on some way."""
     needs = {name: step.needs for name, step in plan.steps.items()}
     formless = {name for name, step in plan.steps.items() if step.act is None or step.items is not None}
@@ -57,7 +59,9 @@ def late_flags(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], pla
                     yield places.finding("flag-too-late", path, said, f"add 'after: {{{setter}: 45m}}'", "warning")
                 if flag not in setters:
                     said = f"'{name}' reads the flag '{flag}', which nothing ever sets"
-                    yield places.finding("flag-too-late", path, said, "set it in a compensation or an approval's ending", "warning")
+                    yield places.finding(
+                        "flag-too-late", path, said, "set it in a compensation or an approval's ending", "warning"
+                    )
 
 
 def _reads(step: StepPlan) -> list[Read]:

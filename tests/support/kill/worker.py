@@ -1,8 +1,8 @@
 """An engine process for the kill tests, and the fork server that makes them.
 
 ``python -m support.kill.worker '<json>'`` imports everything once and then forks an engine
-for each line on its standard input; it says who was born (``+pid``) and who has died
-(``-pid status``). An engine is the product's, on a real database, with real sockets; it runs
+for each line on its standard input; it says when it is ready (``!``), who was born (``+pid``) and who has
+died (``-pid status``). An engine is the product's, on a real database, with real sockets; it runs
 until it is killed or its database fails, as under any supervisor.
 """
 
@@ -136,6 +136,7 @@ def main(setting: Setting) -> None:
     open_store(setting).close()  # what is imported late is imported now; no thread outlives it
     gc.collect()
     gc.freeze()
+    print("!", flush=True)
     while True:
         ready, _, _ = select.select([0], [], [], 0.01)
         if ready:

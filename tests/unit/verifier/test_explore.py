@@ -60,7 +60,9 @@ class Brute:
         for rest in self._rests(settled, [name for name in self.plan.steps if name not in settled]):
             self._end("stopped" if then is Disposition.STOP else "rolled_back", rest)
 
-    def _rests(self, settled: dict[str, OutcomeClass | None], left: list[str]) -> Iterator[dict[str, OutcomeClass | None]]:
+    def _rests(
+        self, settled: dict[str, OutcomeClass | None], left: list[str]
+    ) -> Iterator[dict[str, OutcomeClass | None]]:
         """Each step that could be on its way may be left given up, whatever its effect; the others are not run."""
         if not left:
             yield settled
@@ -123,7 +125,8 @@ def _how(end: str) -> str:
 def _rested_without_effect(one: Generated, end: tuple[str, tuple[StepStatus, ...]]) -> bool:
     """A write on its way may be given up without effect though no class says so: the explorer knows, the brute does not."""
     return end[0] != "completed" and any(
-        status is StepStatus.GIVEN_UP and not any(c.status is StepStatus.GIVEN_UP and c.effect is Effect.NONE for c in classes(one.plan)[name])
+        status is StepStatus.GIVEN_UP
+        and not any(c.status is StepStatus.GIVEN_UP and c.effect is Effect.NONE for c in classes(one.plan)[name])
         for name, status in zip(one.plan.steps, end[1], strict=True)
     )
 
@@ -192,14 +195,22 @@ def _agree(one: Generated, records: list[Folded]) -> None:
     """Predict from the state at rest, before the first undo; compare with what is recorded from then on."""
     at = next(i for i, (draft, _) in enumerate(records) if _unwinds(draft))
     rest, ended = records[at][1], records[-1][1]
-    there = {s.id for s in rest.steps.values() if s.status in SUCCEEDED or (s.status is StepStatus.GIVEN_UP and s.effect != "none")}
+    there = {
+        s.id
+        for s in rest.steps.values()
+        if s.status in SUCCEEDED or (s.status is StepStatus.GIVEN_UP and s.effect != "none")
+    }
     theirs = {s.id for s in rest.steps.values() if s.found}
     predicted = unwinding(one.plan, there, theirs)
     expected = [undoing.step for undoing in predicted.undone]
 
     kept = {s.id for s in ended.steps.values() if s.status is StepStatus.KEPT}
     taken_back = {s.id for s in ended.steps.values() if s.status in TAKEN_BACK}
-    only_found = {s.id for s in ended.steps.values() if s.id in expected and s.id in kept and any(ended.acts[a].found for a in s.acts)}
+    only_found = {
+        s.id
+        for s in ended.steps.values()
+        if s.id in expected and s.id in kept and any(ended.acts[a].found for a in s.acts)
+    }
     assert taken_back | only_found == set(expected), one.seed
     assert kept - theirs - only_found == {name for name, _ in predicted.residue}, one.seed
 
@@ -208,7 +219,9 @@ def _agree(one: Generated, records: list[Folded]) -> None:
         if draft.kind == Kind.ACT_PROPOSED and draft.body["purpose"] == "undo":
             first.setdefault(draft.step or "", draft)
     actions = {undoing.step: (undoing.system, undoing.action) for undoing in predicted.undone}
-    assert {name: (draft.body["system"], draft.body["action"]) for name, draft in first.items()}.items() <= actions.items(), one.seed
+    assert {
+        name: (draft.body["system"], draft.body["action"]) for name, draft in first.items()
+    }.items() <= actions.items(), one.seed
     waits = {name: (*step.needs, *step.after) for name, step in one.plan.steps.items()}
     for earlier, later in itertools.combinations(first, 2):
         if earlier in transitive_needs(waits, later) or later in transitive_needs(waits, earlier):

@@ -96,7 +96,9 @@ def test_H03_each_failure_point_says_what_is_unwound_by_whom_and_what_stays(verd
     assert {s.by.step for s in backs} == {"identity"}
     assert {s.by.then for s in backs} == {Disposition.ROLLBACK}
     applied = next(s for s in backs if s.by.effect == "applied")
-    assert [(u.step, u.system, u.action) for u in applied.unwinding.undone] == [("identity", "directory", "disable_user")]
+    assert [(u.step, u.system, u.action) for u in applied.unwinding.undone] == [
+        ("identity", "directory", "disable_user")
+    ]
     goes_on = next(s for s in verdict.scenarios if s.by.step == "equipment" and s.by.case == "refused")
     assert "identity" in goes_on.stays
 
@@ -155,7 +157,11 @@ def test_the_table_says_what_happens_to_the_laptop(verdict: Verdict):
 
 
 def test_the_difference_of_two_tables_is_what_changed(onboarding: tuple[Document, Workflow, Plan], verdict: Verdict):
-    _, workflow, plan = read(FILE.read_text().replace("refused: {then: continue, flag: equipment_declined", "refused: {then: stop, flag: equipment_declined"))
+    _, workflow, plan = read(
+        FILE.read_text().replace(
+            "refused: {then: continue, flag: equipment_declined", "refused: {then: stop, flag: equipment_declined"
+        )
+    )
     changed = difference(verdict.table, verify(plan, workflow).table)
     assert [(c.step, c.what, c.when) for c in changed] == [("equipment", "changed", "manager_of(subject) refuses")]
     assert "nothing new is started" in changed[0].new.then
@@ -177,7 +183,10 @@ def test_H03_one_word_that_rolls_back_after_a_sent_message_is_refused_with_the_s
     finding = next(f for f in found.errors if f.code == "irreversible-then-rollback")
     assert finding.path == ("steps", "equipment", "compensate", "then", "not_done")
     assert document.lines[finding.span.line - 1].strip() == "then: {done: continue, not_done: rollback}"
-    assert "'welcome_email' cannot be undone and may already have happened when 'equipment' rolls the instance back" in finding.message
+    assert (
+        "'welcome_email' cannot be undone and may already have happened when 'equipment' rolls the instance back"
+        in finding.message
+    )
     assert "shortest way: 1 identity: done" in finding.message
     assert "2 welcome_email: done" in finding.message
 
@@ -223,10 +232,18 @@ LEVEL1 = [
     ("undeclared-ending", ("steps", "b", "compensate"), {"compensate": None}),
     ("undeclared-undo", ("steps", "b", "rollback"), {"undo": None, "no_undo": None}),
     ("undeclared-residue", ("steps", "b", "rollback", "none"), {"undo": None, "no_undo": "too much work"}),
-    ("endless-wait", ("steps", "b", "compensate", "do", 0, "task", "give_up"), {"compensate": lambda s: _with_task(s, give_up_seconds=0)}),
+    (
+        "endless-wait",
+        ("steps", "b", "compensate", "do", 0, "task", "give_up"),
+        {"compensate": lambda s: _with_task(s, give_up_seconds=0)},
+    ),
     ("endless-barrier", ("steps", "b", "after", "a"), {"after": {"a": 0}}),
     ("unbounded-call", ("steps", "b", "timeout"), {"act": lambda s: replace(s.act, timeout_seconds=0)}),
-    ("unbounded-call", ("steps", "b", "retry", "attempts"), {"act": lambda s: replace(s.act, retry=replace(s.act.retry, attempts=0))}),
+    (
+        "unbounded-call",
+        ("steps", "b", "retry", "attempts"),
+        {"act": lambda s: replace(s.act, retry=replace(s.act.retry, attempts=0))},
+    ),
     ("unbounded-items", ("steps", "b", "for_each", "max"), {"items": lambda s: s.act.expects[0].that, "items_max": 0}),
     ("nobody-asked", ("steps", "b", "compensate", "do"), {"compensate": lambda s: replace(s.compensate, items=())}),
     ("cycle", ("steps", "b", "needs"), {"needs": ("b",)}),
@@ -234,7 +251,9 @@ LEVEL1 = [
 
 
 @pytest.mark.parametrize(("code", "path", "changes"), LEVEL1, ids=[f"{code}-{path[-1]}" for code, path, _ in LEVEL1])
-def test_what_has_no_declared_end_is_refused_at_its_path(code: str, path: tuple[str | int, ...], changes: dict[str, Any]):
+def test_what_has_no_declared_end_is_refused_at_its_path(
+    code: str, path: tuple[str | int, ...], changes: dict[str, Any]
+):
     found = broken(**changes)
     assert (code, path) in {(f.code, f.path) for f in found.errors}
     assert not found.ok
@@ -255,14 +274,16 @@ def test_every_code_is_explained():
 def test_H03_a_compensation_that_reads_an_output_that_would_not_exist_is_refused():
     step = write("a")
     instead = {"do": "lab.make_natural", "with": {"name": "= step.output.name"}}
-    document = load(json.dumps(definition({"a": {**step, "compensate": {"do": [instead, TASK], "then": "stop"}}})), "x.yaml")
+    document = load(
+        json.dumps(definition({"a": {**step, "compensate": {"do": [instead, TASK], "then": "stop"}}})), "x.yaml"
+    )
     refused_by = refusals(document.text)
     assert any(path[:5] == ("steps", "a", "compensate", "do", 0) for _, path in refused_by), refused_by
 
 
 def test_a_flag_that_may_be_read_too_early_is_noted():
-    sets = write("sets", **{"compensate": {"do": [{"flag": "late"}, TASK], "then": "continue"}})
-    reads = write("reads", **{"when": "!flags.late"})
+    sets = write("sets", compensate={"do": [{"flag": "late"}, TASK], "then": "continue"})
+    reads = write("reads", when="!flags.late")
     found = verdict_on(built(definition({"sets": sets, "reads": reads})))
     assert [(f.code, f.severity) for f in found.findings] == [("flag-too-late", "warning")]
     waits = verdict_on(built(definition({"sets": sets, "reads": {**reads, "after": {"sets": "1h"}}})))
@@ -271,7 +292,22 @@ def test_a_flag_that_may_be_read_too_early_is_noted():
 
 # --- removal: whatever is taken out of the shipped file is missed ------------------------------------------------------
 
-REMOVED = ("compensate", "rollback", "then", "refused", "unanswered", "give_up", "due", "done", "not_done", "otherwise", "within", "max", "expect", "task")
+REMOVED = (
+    "compensate",
+    "rollback",
+    "then",
+    "refused",
+    "unanswered",
+    "give_up",
+    "due",
+    "done",
+    "not_done",
+    "otherwise",
+    "within",
+    "max",
+    "expect",
+    "task",
+)
 """Keys that declare an end: a compensation, a deadline, a disposition."""
 HAS_DEFAULT = {"within", "expect", "max"}
 

@@ -6,7 +6,6 @@ signed-in person, for exactly the payload that was shown; ``governance`` judges 
 
 from __future__ import annotations
 
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -20,10 +20,11 @@ from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.reads import head_position
 from topstitch.console.site import Site, back, sent, twin
 from topstitch.console.timeline import timeline_svg
+from topstitch.console.times import Zone
 from topstitch.console.trace import handoffs
 from topstitch.execution.operate import RETRYABLE, SKIPPABLE, Command
-from topstitch.foundation.errors import NotFoundError, RequestError, TopstitchError
-from topstitch.foundation.timetext import rfc3339
+from topstitch.foundation.errors import NotFoundError, TopstitchError
+from topstitch.foundation.timetext import parse_time
 from topstitch.model.instance import Mode
 from topstitch.model.kinds import Kind
 from topstitch.store import items
@@ -56,7 +57,7 @@ async def instance(request: Request) -> Response:
     }
     return await site.render(
         request, "instance.html", nav="instances", title=sight.state.title, sight=sight, view=sight.view, tab=tab, tabs=TABS,
-        said_state=_said(sight), tale=_tale(site.hands, sight), handoffs=_handoffs(sight), count=count, broken=broken, pictures=pictures,
+        said_state=_said(sight), tale=_tale(site.hands, sight, zone), promise=max(sight.plan.sla, key=lambda s: s.within_seconds, default=None), handoffs=_handoffs(sight), count=count, broken=broken, pictures=pictures,
         approvals=[await approval_card(site.hands, row["id"], sight) for row in approvals], drawer=_drawer(sight, request.query_params.get("step")),
         actions=_actions(sight, request), live=f"/stream?instance={name}" if not sight.at else None, position=position,
         differing=_differing(sight), twin=f"/instances/{name}.json", command=f"topstitch instance show {name}",
@@ -140,9 +141,18 @@ def _said(sight: Sight) -> words.Said:
     return words.instance(status, asks=asks, cases=troubled, settled=sight.state.executed_at is not None)
 
 
-def _tale(hands: Hands, sight: Sight) -> list[dict[str, Any]]:
+def _local(text: str | None, record: Any, zone: Zone) -> str | None:
+    """Return a sentence with the time of the next try in the page's zone; the doors write it in UTC."""
+    when = record.body.get("again_at") or record.body.get("next_at")
+    if text is None or not isinstance(when, str):
+        return text
+    moment = parse_time(when)
+    return text.replace(f"at {moment.strftime('%H:%M:%S')}", f"at {zone.clock(moment)}")
+
+
+def _tale(hands: Hands, sight: Sight, zone: Zone) -> list[dict[str, Any]]:
     tell = hands.teller(sight.plan)
-    return [{"record": r, "text": tell(r), "what": str(r.kind).replace(".", " ").replace("_", " ")} for r in sight.records]
+    return [{"record": r, "text": _local(tell(r), r, zone), "what": str(r.kind).replace(".", " ").replace("_", " ")} for r in sight.records]
 
 
 def _handoffs(sight: Sight) -> dict[str, Any]:
@@ -227,5 +237,3 @@ async def approval_card(hands: Hands, name: str, sight: Sight | None = None) -> 
         "history": [{"record": r, "text": tell(r)} for r in sight.records if r.step == row["step"] and tell(r)],
     }  # fmt: skip
 
-
-__all__ = ["RequestError", "approval_card", "ask", "command", "instance", "instance_json", "rfc3339"]

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
+from topstitch.console.lanes_svg import in_order
 from topstitch.console.query import Query, parse_query
 from topstitch.console.reads import crossings, open_counts, seam_failures, search
 from topstitch.console.site import Site, plural, twin
@@ -100,7 +101,8 @@ async def titles(hands: Hands) -> dict[str, str]:
     """Return what connectors are called by people, from the definitions in force."""
     found = {"topstitch": "Topstitch"}
     for definition in await definitions.in_force(hands.store):
-        for system in (await hands.load(definition.digest)).systems.values():
+        plan = await hands.load(definition.digest)
+        for system in (plan.systems[alias] for alias in in_order(plan)):
             found[system.connector.partition("@")[0]] = system.title
     return found
 

@@ -1,0 +1,34 @@
+"""Every kind of record either has a sentence or is evidence only."""
+
+from __future__ import annotations
+
+from topstitch.cli.tale import _SENTENCES
+from topstitch.model.kinds import Kind
+
+EVIDENCE = {
+    Kind.CONTEXT_READ,
+    Kind.CONTEXT_SKIPPED,
+    Kind.APPROVERS_SOUGHT,
+    Kind.ACT_PROPOSED,
+    Kind.ACT_INTENT,
+    Kind.ACT_IN_DOUBT,
+    Kind.ACT_READ_BACK,
+    Kind.ACT_QUIESCED,
+    Kind.TASK_CLOSED,
+    Kind.STEP_UNDO_OPEN,
+    Kind.SIGNAL_OFFERED,
+    Kind.WAIT_LOOKED,
+    Kind.WAIT_EXPIRED,
+    Kind.CHILD_STARTED,
+    Kind.CHILD_ENDED,
+    Kind.REPORTED,
+    Kind.CASE_CLOSED,
+    Kind.DISCREPANCY_OPENED,
+    Kind.DISCREPANCY_UPDATED,
+    Kind.ERASED,
+    Kind.PLAN_MOVED,
+}
+
+
+def test_no_kind_is_forgotten():
+    assert set(Kind) - set(_SENTENCES) == EVIDENCE

@@ -34,6 +34,7 @@ from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import parse_time, rfc3339
 from topstitch.governance import notify
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.language.expressions import Facts
 from topstitch.model.event import TriggerEvent
 from topstitch.model.instance import InstanceEnd, Mode, StepStatus
@@ -60,10 +61,12 @@ def begin(
     *,
     rates: Mapping[str, str] | None = None,
     environment: str = "prod",
+    policy: str | None = None,
     parent: tuple[str, str] | None = None,
 ) -> Draft | None:
     """Return the first record of the instance that ``event`` starts; nothing when the definition's ``when`` is false.
 
+    ``policy`` is the digest of the bundle in force: its soft rules hold for the instance to its end.
     Raises ``ExpressionError`` when the event lacks what ``one_per`` reads.
     """
     scope = Facts({"trigger": event.data, "env": environment}, rates=rates or {})
@@ -85,6 +88,8 @@ def begin(
     }
     if not body["correlation"]:
         raise RequestError("empty-key", "the event has no value for one_per; send it with that field filled in")
+    if policy is not None:
+        body["policy"] = policy
     if parent is not None:
         body["parent"], body["parent_step"] = parent
     personal: tuple[Path, ...] = (("title",), *paths_in(body, tuple(("data", *p) for p in trigger.personal)))
@@ -99,13 +104,16 @@ def begin(
     )
 
 
-def decide(plan: Plan, state: InstanceState, now: datetime) -> Orders:
-    """Return everything the instance wants now: records to append, then calls to make, else when to come back."""
+def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Orders:
+    """Return everything the instance wants now: records to append, then calls to make, else when to come back.
+
+    ``law`` is the policy in force where it is carried out, joined with the definition's own approvals.
+    """
     records: list[Draft] = []
     for _ in range(TURNS_MAX):
         if state.ended is not None:
             return Orders(records=tuple(records), ended=True, state=state)
-        turn = _turn(plan, state, now)
+        turn = _turn(plan, state, now, law)
         if not turn.drafts:
             return Orders(records=tuple(records), calls=tuple(turn.calls), wake_at=turn.wake_at, state=state)
         for draft in turn.drafts:
@@ -114,7 +122,9 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Orders:
     raise AssertionError(f"{state.id} found something to record {TURNS_MAX} times in a row; report this definition")
 
 
-def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> list[Draft]:
+def settle(
+    plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime, law: Law = NO_LAW
+) -> list[Draft]:
     """Return the records of what came back for a call."""
     match call:
         case TellCall():
@@ -129,7 +139,7 @@ def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: 
         case _ if call.key.startswith("@reconcile/"):
             return tickets.settle(plan, state, call, outcome, now)
         case _:
-            return execution.settle(plan, state, call, outcome, now)
+            return execution.settle(plan, state, call, outcome, now, law)
 
 
 def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
@@ -158,10 +168,10 @@ def fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceSta
     return after
 
 
-def _turn(plan: Plan, state: InstanceState, now: datetime) -> Turn:
+def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
     if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
         return context.decide(plan, state, now)
-    turn = execution.decide(plan, state, now)
+    turn = execution.decide(plan, state, now, law)
     if turn.drafts:
         return turn
     checks = reconciliation.decide(plan, state, now)
@@ -274,6 +284,7 @@ def _fold_started(state: InstanceState, entry: Draft | Record) -> InstanceState:
         trigger=body["data"],
         rates=body["rates"],
         environment=body["environment"],
+        policy=body.get("policy"),
         parent=body.get("parent"),
         parent_step=body.get("parent_step"),
         stage=Stage.CONTEXT,

@@ -13,6 +13,7 @@ from typing import Any
 
 from topstitch import lifecycle
 from topstitch.foundation.clock import SimulatedClock
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import (
@@ -53,7 +54,10 @@ def unknown() -> Outcome:
 class PaperEngine:
     """Runs one instance. ``log`` is every call in order; ``records`` the journal."""
 
-    def __init__(self, plan: Plan, world: Mapping[str, Any], start: datetime | None = None) -> None:
+    def __init__(
+        self, plan: Plan, world: Mapping[str, Any], start: datetime | None = None, *, law: Law = NO_LAW
+    ) -> None:
+        self.law = law
         self.plan = plan
         self.world = dict(world)
         self.clock = SimulatedClock(start)
@@ -66,7 +70,8 @@ class PaperEngine:
         event = TriggerEvent(
             id="evt_1", source="workday", type=self.plan.trigger.event_type, data=data, received_at=self.clock.now()
         )
-        first = lifecycle.begin(self.plan, event, "ins_1", self.clock.now(), rates=rates)
+        policy = self.law.in_force.digest if self.law.in_force else None
+        first = lifecycle.begin(self.plan, event, "ins_1", self.clock.now(), rates=rates, policy=policy)
         assert first is not None
         self._append([first])
         return self
@@ -80,7 +85,7 @@ class PaperEngine:
         """One activation: until there is nothing more to do now."""
         self._append(lifecycle.recover(self.plan, self.state, self.clock.now()))
         for _ in range(500):
-            orders = lifecycle.decide(self.plan, self.state, self.clock.now())
+            orders = lifecycle.decide(self.plan, self.state, self.clock.now(), self.law)
             for draft in orders.records:
                 self.records.append(draft)
             self.state = orders.state
@@ -90,7 +95,7 @@ class PaperEngine:
             for call in orders.calls:
                 self.log.append((self.clock.now(), call))
                 outcome = self.answer(call)
-                self._append(lifecycle.settle(self.plan, self.state, call, outcome, self.clock.now()))
+                self._append(lifecycle.settle(self.plan, self.state, call, outcome, self.clock.now(), self.law))
         raise AssertionError("does not come to rest")
 
     def answer(self, call: Call) -> Outcome:

@@ -22,6 +22,7 @@ from typing import Any
 
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, Grant, LookUpCall, Outcome, Problem, ReadCall, Result, WriteCall
@@ -47,6 +48,8 @@ class Desk:
     stage: Stage
     now: datetime
     facts: FactsOf
+    law: Law = NO_LAW
+    """What policy holds where this is carried out."""
 
 
 @dataclass(slots=True)

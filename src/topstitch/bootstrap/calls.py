@@ -109,7 +109,10 @@ class Calls:
         if known.result is not Result.OK:
             return known
         names = tuple(str(p[part]) for p in known.value["people"] for part in ("id", "email") if p.get(part))
-        return await people.resolve(self._connectors, replace(call, exclude=(*call.exclude, *names)))
+        outcome = await people.resolve(self._connectors, replace(call, exclude=(*call.exclude, *names)))
+        if outcome.result is not Result.OK:
+            return outcome
+        return replace(outcome, value={**outcome.value, "barred": [*call.exclude, *names]})
 
     async def _tell(self, instance: str, call: TellCall) -> Outcome:
         """Find the people once, tell each, and return who they are: a task learns from it whose it is."""

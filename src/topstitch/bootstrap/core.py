@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from topstitch import lifecycle
 from topstitch.bootstrap.calls import Calls
 from topstitch.bootstrap.plans import Plans
 from topstitch.bootstrap.summary import summarise
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.orders import Call, Orders, Outcome
 from topstitch.model.record import Draft, Record
 from topstitch.model.state import InstanceState
@@ -19,8 +20,9 @@ from topstitch.store import Summary
 class Core:
     """What the engine is handed. It knows no stage; ``lifecycle`` does."""
 
-    def __init__(self, plans: Plans, calls: Calls) -> None:
-        self._plans, self._calls = plans, calls
+    def __init__(self, plans: Plans, calls: Calls, law: Callable[[], Law] = lambda: NO_LAW) -> None:
+        """``law`` returns what policy holds now; a bundle may be published while the engine works."""
+        self._plans, self._calls, self._law = plans, calls, law
 
     async def load(self, digest: str) -> Plan:
         """Return the plan of a published definition."""
@@ -40,11 +42,11 @@ class Core:
 
     def decide(self, plan: Plan, state: InstanceState, now: datetime) -> Orders:
         """Return what is to be recorded and called now."""
-        return lifecycle.decide(plan, state, now)
+        return lifecycle.decide(plan, state, now, self._law())
 
     def settle(self, plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> Sequence[Draft]:
         """Return the records of an outcome."""
-        return lifecycle.settle(plan, state, call, outcome, now)
+        return lifecycle.settle(plan, state, call, outcome, now, self._law())
 
     def summarise(self, plan: Plan, state: InstanceState) -> Summary:
         """Return what the instance list shows."""

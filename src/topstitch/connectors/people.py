@@ -116,8 +116,13 @@ def _by_address(address: str) -> dict[str, Any]:
 
 
 def _once(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Keep each person once, by the first reason."""
-    return list({person["id"].lower(): person for person in reversed(people)}.values())[::-1]
+    """Keep each person once: ``for`` is the first reason, ``also`` are the others."""
+    kept: dict[str, dict[str, Any]] = {}
+    for person in people:
+        known = kept.setdefault(person["id"].lower(), person)
+        if known is not person and person["for"] not in (known["for"], *known.get("also", ())):
+            known["also"] = [*known.get("also", ()), person["for"]]
+    return list(kept.values())
 
 
 def _without(

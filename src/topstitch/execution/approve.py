@@ -12,42 +12,39 @@ from datetime import timedelta
 from typing import Any
 
 from topstitch.attempts.machine import Desk, Turn, problem_body
-from topstitch.execution.begin import decision, declined, failed_expression, rendered
+from topstitch.execution.begin import allows, decided, declined, failed_expression, rendered
 from topstitch.execution.desk import draft
 from topstitch.foundation.canonical import digest
-from topstitch.foundation.ids import derived_id
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance import approvals
+from topstitch.governance.agents import with_proposer
 from topstitch.governance.cases import open_case
+from topstitch.governance.duties import Parties, Person, exclude, parties_of
 from topstitch.governance.notify import personal_in, tell
+from topstitch.governance.obligations import persons_needed
 from topstitch.language.expressions import ExpressionError
+from topstitch.model.instance import Disposition
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Outcome, ResolveCall, Result
 from topstitch.model.record import Draft
 from topstitch.model.state import ApprovalState, InstanceState, StepState
-from topstitch.plan.plan import CONTEXT_RETRY, ApprovalPlan, Plan, StepPlan
+from topstitch.plan.plan import CONTEXT_RETRY, ApprovalPlan, EndingPlan, EscalationPlan, Plan, StepPlan
 
 RESOLVE_TRIES = 6
 """How often approvers are looked for before the owner is asked instead."""
 
 
-def approval_id(instance: str, step: str, asks: int) -> str:
-    """Return the id of the step's approval number ``asks``."""
-    return derived_id("apr", instance, step, str(asks))
-
-
 def chase(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """Add to ``turn`` what an asking step wants now: people, reminders, more people, or its end."""
     step = state.steps[step_plan.id]
-    ask = step_plan.approval
-    if ask is None:
-        return
+    ask = asking(step_plan, step, desk)
     if step.approval is None:
         if step.wait_until is not None and step.wait_until > desk.now:
             turn.wake(step.wait_until)
         else:
-            turn.calls.append(_resolve(plan, state, f"{step.id}/approvers/{step.resolves}", _whom(ask, step)))
+            turn.calls.append(_resolve(plan, state, f"{step.id}/approvers/{step.resolves}", _whom(step)))
         return
-    ending = _ending(step.approval)
+    ending = approvals.standing(step.approval)
     if ending is not None:
         turn.drafts += _closed(plan, step_plan, state, desk, ending)
         return
@@ -55,7 +52,7 @@ def chase(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, tur
         turn.drafts += _closed(plan, step_plan, state, desk, "unanswered")
         return
     turn.wake(step.approval.give_up_at)
-    _remind(step_plan, step.approval, desk, turn)
+    _remind(step_plan, step, ask, step.approval, desk, turn)
     _escalate(plan, state, step.approval, desk, turn)
 
 
@@ -64,18 +61,19 @@ def resolved(plan: Plan, state: InstanceState, call: ResolveCall, outcome: Outco
     name, _, rest = call.key.partition("/")
     step = state.steps.get(name)
     step_plan = plan.steps.get(name)
-    if step is None or step_plan is None or step_plan.approval is None:
+    if step is None or step_plan is None:
         return []
     if rest.startswith("escalate/"):
-        return _escalated(step, call, outcome, desk)
+        return _escalated(state, step, call, outcome, desk)
     if step.approval is not None or call.key != f"{name}/approvers/{step.resolves}":
         return []
-    people = (outcome.value or {}).get("people", []) if outcome.result is Result.OK else []
+    people, excluded = _may_decide(state, step, outcome, desk)
     last = step.resolves >= RESOLVE_TRIES
     if not people and not last:
         return [_sought(step, call, outcome, desk)]
-    drafts = [_asked(plan, step_plan, state, step, outcome, people, desk)]
-    if not people:
+    barred = (outcome.value or {}).get("barred", [])
+    drafts = [_asked(plan, step_plan, state, step, people, excluded, barred, desk)]
+    if approvals.too_few(step.gates, people):
         case = open_case(
             plan,
             state,
@@ -84,7 +82,7 @@ def resolved(plan: Plan, state: InstanceState, call: ResolveCall, outcome: Outco
             about=step.id,
             cause="nobody-to-ask",
             step=step.id,
-            summary=f"{step_plan.title} waits for an approval that nobody can give",
+            summary=f"{step_plan.title} waits for an approval that nobody can give, or too few can",
             remedy="Name approvers in the directory, or reassign the approval; without an answer it ends as unanswered",
         )
         drafts += [case] if case else []
@@ -98,12 +96,53 @@ def withdrawn(step: StepState, desk: Desk) -> list[Draft]:
     return [_close(step.approval, step.id, desk, "withdrawn")]
 
 
-def _whom(ask: ApprovalPlan, step: StepState) -> tuple[str, ...]:
-    return ("owner",) if step.resolves >= RESOLVE_TRIES else ask.ask
+def asking(step_plan: StepPlan, step: StepState, desk: Desk) -> ApprovalPlan:
+    """Return how people are asked: as the definition says, else as the policy that asks says."""
+    if step_plan.approval is not None:
+        return step_plan.approval
+    given = desk.law.asking
+    endings = step.approval.endings if step.approval else {}
+    return ApprovalPlan(
+        auto_when=None,
+        ask=(),
+        quorum=1,
+        remind_seconds=given.remind_seconds,
+        escalate=(EscalationPlan(after_seconds=given.escalate_seconds, to=given.escalate_to),),
+        give_up_seconds=given.give_up_seconds,
+        refused=_ending_plan(endings.get("refused", given.refused)),
+        unanswered=_ending_plan(endings.get("unanswered", given.unanswered)),
+    )
+
+
+def _ending_plan(then: str) -> EndingPlan:
+    return EndingPlan(then=Disposition(then), flag=None, tell=("requester", "owner"))
+
+
+def _whom(step: StepState) -> tuple[str, ...]:
+    if step.resolves >= RESOLVE_TRIES:
+        return ("owner",)
+    return tuple(dict.fromkeys(who for gate in step.gates for who in gate["from"]))
+
+
+def _parties(state: InstanceState, step: StepState) -> Parties:
+    return with_proposer(parties_of(state), step.proposal or {})
+
+
+def _may_decide(
+    state: InstanceState, step: StepState, outcome: Outcome, desk: Desk
+) -> tuple[list[Person], list[dict[str, str]]]:
+    """Return whom of the people found to ask, and who was left out because of separation of duties."""
+    if outcome.result is not Result.OK:
+        return [], []
+    value = outcome.value or {}
+    people, excluded = exclude(value.get("people", []), _parties(state, step), desk.law.delegations, desk.now)
+    return people, [*value.get("excluded", []), *excluded]
 
 
 def _resolve(plan: Plan, state: InstanceState, key: str, who: tuple[str, ...]) -> ResolveCall:
-    excluded = tuple(person for person in (state.requester, state.correlation) if person)
+    proposal = state.steps[key.partition("/")[0]].proposal or {}
+    barred = (state.requester, state.correlation, proposal.get("id"), proposal.get("owner"))
+    excluded = tuple(str(name) for name in barred if name)  # as they are written: the directory looks them up
     return ResolveCall(
         key=key, who=who, subject=state.correlation, requester=state.requester, owner=plan.owner, exclude=excluded
     )
@@ -127,25 +166,26 @@ def _asked(
     step_plan: StepPlan,
     state: InstanceState,
     step: StepState,
-    outcome: Outcome,
-    people: list[Any],
+    people: list[Person],
+    excluded: list[dict[str, str]],
+    barred: list[str],
     desk: Desk,
 ) -> Draft:
-    ask = step_plan.approval
-    assert ask is not None
-    identity = approval_id(state.id, step.id, step.asks)
-    give_up_at = desk.now + timedelta(seconds=ask.give_up_seconds)
+    ask = asking(step_plan, step, desk)
+    identity = approvals.approval_id(state.id, step.id, step.asks)
+    give_up_at = desk.law.later(desk.now, ask.give_up_seconds)
     body: dict[str, Any] = {
         "approval": identity,
         "title": f"{step_plan.title}: {state.title}",
-        "from": list(_whom(ask, step)),
+        "from": list(_whom(step)),
         "people": people,
-        "excluded": (outcome.value or {}).get("excluded", []),
-        "quorum": ask.quorum,
+        "excluded": excluded,
+        "quorum": persons_needed((gate["quorum"] for gate in step.gates), len(step.gates)),
+        "gates": list(step.gates),
         "payload_digest": step.payload_digest,
         "give_up_at": rfc3339(give_up_at),
         "escalations": [
-            {"at": rfc3339(desk.now + timedelta(seconds=e.after_seconds)), "to": e.to}
+            {"at": rfc3339(desk.law.later(desk.now, e.after_seconds)), "to": e.to}
             for e in ask.escalate
             if e.after_seconds < ask.give_up_seconds
         ],
@@ -155,11 +195,16 @@ def _asked(
         "if_refused": _consequence(step_plan, ask.refused.then, ask.refused.flag),
         "if_unanswered": _consequence(step_plan, ask.unanswered.then, ask.unanswered.flag),
     }
+    if barred:
+        body["barred"] = barred
+    if step_plan.approval is None:
+        body["endings"] = {"refused": ask.refused.then, "unanswered": ask.unanswered.then}
     if ask.remind_seconds:
         body["remind_every_s"] = ask.remind_seconds
-        body["next_reminder_at"] = rfc3339(desk.now + timedelta(seconds=ask.remind_seconds))
+        body["next_reminder_at"] = rfc3339(desk.law.later(desk.now, ask.remind_seconds))
     body["tell"] = [tell(identity, "asked", body["from"], _notice(plan, step_plan, state, identity, body), people)]
-    personal = (("title",), *((("people",),) if people else ()), *personal_in(body))
+    hidden = tuple((name,) for name in ("people", "barred") if body.get(name))
+    personal = (("title",), *hidden, *personal_in(body))
     return draft(Kind.APPROVAL_ASKED, desk, step.id, body, personal=personal)
 
 
@@ -192,19 +237,10 @@ def _consequence(step_plan: StepPlan, then: str, flag: str | None) -> str:
             return f"nothing new is started{noted}; what is done stays"
 
 
-def _ending(approval: ApprovalState) -> str | None:
-    """Return what the answers so far amount to: one refusal refuses, a quorum of distinct people approves."""
-    if any(answer == "refuse" for _, answer in approval.answers):
-        return "refused"
-    approvers = {actor for actor, answer in approval.answers if answer == "approve"}
-    return "approved" if len(approvers) >= approval.quorum else None
-
-
 def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, ending: str) -> list[Draft]:
     step = state.steps[step_plan.id]
-    approval, ask = step.approval, step_plan.approval
+    approval, ask = step.approval, asking(step_plan, step, desk)
     assert approval is not None
-    assert ask is not None
     if ending == "refused":
         return [
             _close(approval, step.id, desk, ending),
@@ -217,8 +253,9 @@ def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, e
         payload = rendered(plan, step_plan, state)
     except ExpressionError as error:
         return [_close(approval, step.id, desk, "void"), *failed_expression(plan, step_plan, desk, error)]
-    if digest(payload) != approval.payload_digest:
-        return [_close(approval, step.id, desk, "void"), decision(plan, step_plan, state, desk, payload)]
+    again = decided(plan, step_plan, state, desk, payload)
+    if digest(payload) != approval.payload_digest or not allows(approval.gates, again[0]):
+        return [_close(approval, step.id, desk, "void"), *again]
     return [_close(approval, step.id, desk, ending)]
 
 
@@ -234,21 +271,23 @@ def _close(approval: ApprovalState, step: str, desk: Desk, ending: str) -> Draft
     return draft(Kind.APPROVAL_CLOSED, desk, step, body)
 
 
-def _remind(step_plan: StepPlan, approval: ApprovalState, desk: Desk, turn: Turn) -> None:
-    due, ask = approval.next_reminder_at, step_plan.approval
-    if due is None or ask is None or ask.remind_seconds is None:
+def _remind(
+    step_plan: StepPlan, step: StepState, ask: ApprovalPlan, approval: ApprovalState, desk: Desk, turn: Turn
+) -> None:
+    due = approval.next_reminder_at
+    if due is None or ask.remind_seconds is None:
         return
     if due > desk.now:
         turn.wake(due)
         return
-    following = desk.now + timedelta(seconds=ask.remind_seconds)
+    following = desk.law.later(desk.now, ask.remind_seconds)
     body: dict[str, Any] = {"approval": approval.id, "times": approval.reminders + 1}
     if following < approval.give_up_at:
         body["next_reminder_at"] = rfc3339(following)
     title = f"Reminder: {step_plan.title} waits for your decision"
     notice = {"kind": "reminder", "title": title, "text": title, "approval": approval.id}
     people = [dict(person) for person in approval.people]
-    body["tell"] = [tell(approval.id, f"reminded/{approval.reminders}", ask.ask, notice, people)]
+    body["tell"] = [tell(approval.id, f"reminded/{approval.reminders}", _whom(step), notice, people)]
     turn.drafts.append(draft(Kind.APPROVAL_REMINDED, desk, step_plan.id, body, personal=personal_in(body)))
 
 
@@ -262,11 +301,11 @@ def _escalate(plan: Plan, state: InstanceState, approval: ApprovalState, desk: D
     turn.calls.append(_resolve(plan, state, f"{approval.step}/escalate/{approval.escalated}", (to,)))
 
 
-def _escalated(step: StepState, call: ResolveCall, outcome: Outcome, desk: Desk) -> list[Draft]:
+def _escalated(state: InstanceState, step: StepState, call: ResolveCall, outcome: Outcome, desk: Desk) -> list[Draft]:
     approval = step.approval
     if approval is None or approval.ending or call.key != f"{step.id}/escalate/{approval.escalated}":
         return []
-    people = (outcome.value or {}).get("people", []) if outcome.result is Result.OK else []
+    people, _ = _may_decide(state, step, outcome, desk)
     body: dict[str, Any] = {"approval": approval.id, "index": approval.escalated, "to": call.who[0], "people": people}
     if outcome.problem is not None:
         body["problem"] = problem_body(outcome.problem)

@@ -16,17 +16,23 @@ from topstitch.execution.desk import draft, seam_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.facts import DEFINITION_DECIDED, ENGINE_ACTS, recorded, split
 from topstitch.governance.notify import personal_in, tell
+from topstitch.governance.obligations import AUTO, Ruling, declared_gate, gates_body, gates_from
+from topstitch.governance.policy import NO_LAW, judge, personal_facts, scope_of
+from topstitch.language.cel import ENGINE
 from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.instance import SETTLED, SUCCEEDED, Disposition, Mode
 from topstitch.model.kinds import Kind
-from topstitch.model.record import Actor, ActorKind, Draft, Path
+from topstitch.model.record import Actor, ActorKind, Draft, Path, parse_actor
 from topstitch.model.state import Failure, InstanceState, StepState
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import EndingPlan, Plan, StepPlan
-from topstitch.plan.scope import read_values, values
+from topstitch.plan.scope import step_values, values
 
 DEFINITION = Actor(ActorKind.POLICY, "definition")
+DENIED = EndingPlan(then=Disposition.STOP, flag=None, tell=("requester", "owner"))
+"""What a denial leads to when the definition says nothing of a refusal."""
 
 
 def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
@@ -104,12 +110,22 @@ def rendered(plan: Plan, step_plan: StepPlan, state: InstanceState, scope: Facts
     return [template.render(step_facts(plan, state, step, item=item)) for item in items]
 
 
+def decided(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any) -> list[Draft]:
+    """Return the decision on a rendered payload, and what follows at once: a denial is a declared ending."""
+    made = decision(plan, step_plan, state, desk, payload)
+    if made.body["outcome"] != "deny":
+        return [made]
+    denied = made.body["denied"]
+    because = f"denied by {', '.join(one['rule'] for one in denied)}"
+    ending = step_plan.approval.refused if step_plan.approval else DENIED
+    said = "is not allowed: " + "; ".join(one["text"] for one in denied)
+    return [made, *declined(plan, step_plan, "denied", because, desk, ending, said=said)]
+
+
 def decision(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any) -> Draft:
-    """Return the decision on a rendered payload: released by the definition, or a person is asked."""
-    outcome, because = _who_releases(plan, step_plan, state)
-    body: dict[str, Any] = {
-        "outcome": outcome,
-        "because": because,
+    """Return the decision on a rendered payload: the definition, the policy and an agent's limits, strictest first."""
+    ruling, body = _judged(plan, step_plan, state, desk, payload)
+    body |= {
         "system": step_plan.system,
         "payload": payload,
         "payload_digest": digest(payload),
@@ -120,10 +136,52 @@ def decision(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, 
         body["action"] = step_plan.act.action.name
     if step_plan.no_expect:
         body["not_read_back"] = step_plan.no_expect
-    if outcome == "approve" and step_plan.approval:
-        body["gates"] = [{"from": list(step_plan.approval.ask), "quorum": step_plan.approval.quorum}]
-    personal = payload_paths(step_plan, payload) + _read_paths(plan, because)
-    return draft(Kind.DECISION, desk, step_plan.id, body, personal=personal, actor=DEFINITION)
+    if ruling.tell:
+        body["tell"] = [_notice(plan, step_plan, state, ruling)]
+    personal = payload_paths(step_plan, payload) + personal_facts(plan, step_plan, body) + personal_in(body)
+    policy = body.get("policy")
+    actor = Actor(ActorKind.POLICY, policy["hard"]["bundle"]) if policy else DEFINITION
+    return draft(Kind.DECISION, desk, step_plan.id, body, personal=personal, actor=actor)
+
+
+def allows(gates: tuple[Mapping[str, Any], ...], made: Draft) -> bool:
+    """Whether people who met ``gates`` have met what a decision made now demands."""
+    return made.body["outcome"] != "deny" and gates_from(gates).allows(gates_from(made.body.get("gates", ())))
+
+
+def _judged(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any
+) -> tuple[Ruling, dict[str, Any]]:
+    declared, because = _who_releases(plan, step_plan, state)
+    if desk.law is NO_LAW and state.steps[step_plan.id].proposal is None:
+        body: dict[str, Any] = {
+            "outcome": declared.outcome,
+            "because": because,
+            "env": state.environment,
+            "engine": ENGINE,
+        }
+        return declared, body | ({"gates": gates_body(declared)} if declared.gates else {})
+    asker = parse_actor(state.requester or "")
+    scope = scope_of(
+        plan,
+        step_plan,
+        state,
+        payload,
+        calendar=desk.law.calendar.facts(desk.now),
+        actor={"kind": "agent", "id": asker.id} if asker.kind is ActorKind.AGENT else ENGINE_ACTS,
+        decided=state.steps[step_plan.id].proposal or DEFINITION_DECIDED,
+    )
+    made = judge(desk.law, declared, because, scope, rates=state.rates, digest=state.policy)
+    return made.ruling, dict(made.body)
+
+
+def _notice(plan: Plan, step_plan: StepPlan, state: InstanceState, ruling: Ruling) -> dict[str, Any]:
+    """Return what people are told because a policy wants it: for review, and no gate (A-11)."""
+    goes = "waits for an approval" if ruling.gates else "goes ahead"
+    title = f"{step_plan.title} for {state.title} {goes}"
+    text = f"{plan.title}: {title}. This is for your information; nothing waits for you."
+    about = f"{step_plan.id}/{state.steps[step_plan.id].asks}"
+    return tell(about, "decided", ruling.tell, {"kind": "notice", "title": title, "text": text})
 
 
 def payload_paths(step_plan: StepPlan, payload: Any) -> tuple[Path, ...]:
@@ -137,13 +195,20 @@ def payload_paths(step_plan: StepPlan, payload: Any) -> tuple[Path, ...]:
 
 
 def declined(
-    plan: Plan, step_plan: StepPlan, ending: str, because: str, desk: Desk, plan_ending: EndingPlan
+    plan: Plan,
+    step_plan: StepPlan,
+    ending: str,
+    because: str,
+    desk: Desk,
+    plan_ending: EndingPlan,
+    *,
+    said: str | None = None,
 ) -> list[Draft]:
-    """Return the records of a refusal, or of silence: its own disposition, never the by-hand task."""
+    """Return the records of a refusal, a denial, or of silence: its own disposition, never the by-hand task."""
     then = plan_ending.then
     body: dict[str, Any] = {"ending": ending, "because": because, "then": then}
     if plan_ending.tell:
-        said = "was refused" if ending == "refused" else "was not answered in time"
+        said = said or ("was refused" if ending == "refused" else "was not answered in time")
         notice = {
             "kind": "declined",
             "title": f"{step_plan.title} {said}",
@@ -178,42 +243,34 @@ def _decided(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk) 
         give_up_at = desk.now + timedelta(seconds=step_plan.wait.give_up_seconds)
         body = {"event": step_plan.wait.event_type, "give_up_at": rfc3339(give_up_at)}
         return [draft(Kind.WAIT_BEGAN, desk, step_plan.id, body)]
-    return [decision(plan, step_plan, state, desk, rendered(plan, step_plan, state, scope))]
+    return decided(plan, step_plan, state, desk, rendered(plan, step_plan, state, scope))
 
 
-def _who_releases(plan: Plan, step_plan: StepPlan, state: InstanceState) -> tuple[str, list[Mapping[str, Any]]]:
+def _who_releases(plan: Plan, step_plan: StepPlan, state: InstanceState) -> tuple[Ruling, list[Mapping[str, Any]]]:
+    """Return what the definition itself asks, and why."""
     approval = step_plan.approval
     if approval is None:
-        return "auto", [{"rule": "definition:no-approval", "digest": plan.digest, "read": {}}]
-    if approval.auto_when is None:
-        return "approve", [{"rule": "definition:approval", "digest": plan.digest, "read": {}}]
+        return AUTO, [{"rule": "definition:no-approval", "digest": plan.digest, "read": {}}]
+    asks = declared_gate(approval.ask, approval.quorum)
     because: dict[str, Any] = {
-        "rule": "definition:auto_when",
+        "rule": "definition:approval",
         "digest": plan.digest,
-        "condition": approval.auto_when.source,
+        "read": {},
+        "gates": gates_body(asks),
     }
+    if approval.auto_when is None:
+        return asks, [because]
+    because |= {"rule": "definition:auto_when", "condition": approval.auto_when.source}
     step = state.steps[step_plan.id]
-    scope = values(plan, state)
-    because["read"] = read_values(scope, approval.auto_when.paths)
+    scope = {**values(plan, state), "step": step_values(step)}
+    because["read"] = recorded(scope, split(approval.auto_when.paths))
     if state.rates:
         because["rates"] = dict(state.rates)
     try:
         released = approval.auto_when.evaluate(step_facts(plan, state, step)) is True
     except ExpressionError as error:
         released, because["error"] = False, error.message
-    return ("auto" if released else "approve"), [because]
-
-
-def _read_paths(plan: Plan, because: list[Mapping[str, Any]]) -> tuple[Path, ...]:
-    personal = {".".join(("trigger", *pattern)) for pattern in plan.trigger.personal}
-    for name, read in plan.context.items():
-        personal |= {".".join(("context", name, *pattern)) for pattern in read.personal}
-    return tuple(
-        ("because", index, "read", path)
-        for index, one in enumerate(because)
-        for path, value in one["read"].items()
-        if value is not None and any(path == p or p.startswith(f"{path}.") for p in personal)
-    )
+    return (AUTO if released else asks), [because]
 
 
 def waited_for_others(step_plan: StepPlan, state: InstanceState, step: StepState) -> datetime | None:

@@ -16,6 +16,7 @@ from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
 from topstitch.execution.desk import desk_of
 from topstitch.execution.wind_down import wind_down
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
@@ -26,12 +27,12 @@ from topstitch.plan.plan import Plan, StepPlan
 STAGE = Stage.EXECUTION
 
 
-def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
+def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Turn:
     """Return what the execution stage wants now; nothing once it has executed."""
     turn = Turn()
     if state.executed_at is not None or state.paused:
         return turn
-    desk = desk_of(plan, state, now)
+    desk = desk_of(plan, state, now, law)
     match state.mode:
         case Mode.FORWARD:
             _forward(plan, state, desk, turn)
@@ -50,9 +51,11 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
     return turn
 
 
-def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> list[Draft]:
+def settle(
+    plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime, law: Law = NO_LAW
+) -> list[Draft]:
     """Return the records of what came back for a call of this stage."""
-    desk = desk_of(plan, state, now)
+    desk = desk_of(plan, state, now, law)
     match call:
         case WriteCall() | LookUpCall() | ReadCall():
             act = state.acts.get(call.key.rpartition("/send/")[0] or _act_of(call.key))

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from topstitch.attempts.machine import Desk
+from topstitch.governance.policy import NO_LAW, Law
 from topstitch.language.expressions import Facts
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
@@ -15,7 +16,7 @@ from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
 
-def desk_of(plan: Plan, state: InstanceState, now: datetime) -> Desk:
+def desk_of(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Desk:
     """Return the desk at which this stage's acts are carried out."""
 
     def facts_of(act: ActState, found: Any) -> Facts:
@@ -26,7 +27,7 @@ def desk_of(plan: Plan, state: InstanceState, now: datetime) -> Desk:
             step = step_values(state.steps[act.step]) | item_values(state, act)
         return facts(plan, state, step=step, found=found)
 
-    return Desk(instance=state.id, stage=Stage.EXECUTION, now=now, facts=facts_of)
+    return Desk(instance=state.id, stage=Stage.EXECUTION, now=now, facts=facts_of, law=law)
 
 
 def item_values(state: InstanceState, undo: ActState) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def decided(plan: Plan, state: InstanceState, entry: Entry) -> InstanceState:
     step = replace(
         step,
         decided=body["outcome"],
+        gates=tuple(body.get("gates", ())),
         input=body["payload"],
         payload_digest=body["payload_digest"],
         decided_at=step.decided_at or entry.at,
@@ -70,9 +71,14 @@ def decided(plan: Plan, state: InstanceState, entry: Entry) -> InstanceState:
         wait_until=None,
         asks=step.asks + 1,
     )
-    if body["outcome"] == "auto":
-        return _released(plan, state, step, "auto", str(entry.actor))
-    return _with(state, replace(step, status=StepStatus.ASKING))
+    state = gathered(state, entry)
+    match body["outcome"]:
+        case "auto":
+            return _released(plan, state, step, "auto", str(entry.actor))
+        case "deny":
+            return _with(state, step)  # the record of its declared ending follows
+        case _:
+            return _with(state, replace(step, status=StepStatus.ASKING))
 
 
 def closed(plan: Plan, state: InstanceState, entry: Entry) -> InstanceState:
@@ -150,12 +156,19 @@ def _asked(state: InstanceState, entry: Entry) -> InstanceState:
         give_up_at=parse_time(body["give_up_at"]),
         next_reminder_at=time_of(body, "next_reminder_at"),
         escalations=_escalations(body),
+        gates=tuple(body.get("gates", ())),
+        barred=_names(body.get("barred")),
+        endings=body.get("endings", {}),
     )
     return _with(state, replace(step, approval=approval, wait_until=None))
 
 
 def _people(people: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(people) if isinstance(people, list) else ()
+
+
+def _names(names: Any) -> tuple[str, ...]:
+    return tuple(names) if isinstance(names, list) else ()
 
 
 def _escalations(body: Mapping[str, Any]) -> tuple[tuple[datetime, str], ...]:
@@ -187,7 +200,9 @@ def _answered(state: InstanceState, entry: Entry) -> InstanceState:
     approval = _step(state, entry).approval
     if approval is None:
         return state
-    return _approval(state, entry, answers=(*approval.answers, (str(entry.actor), entry.body["answer"])))
+    actor, stood = str(entry.actor), entry.body.get("for")
+    stood_for = {**approval.stood_for, actor: stood} if stood else approval.stood_for
+    return _approval(state, entry, answers=(*approval.answers, (actor, entry.body["answer"])), stood_for=stood_for)
 
 
 def _done(state: InstanceState, entry: Entry) -> InstanceState:

@@ -16,12 +16,12 @@ import msgspec
 from msgspec.structs import replace
 
 from topstitch.attempts.fold import Entry
-from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
+from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.governance import tasks
 from topstitch.governance.notify import gathered, personal_in, tell
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
-from topstitch.model.record import Actor, Draft, Path, Stage
+from topstitch.model.record import Actor, ActorKind, Draft, Path, Stage
 from topstitch.model.state import ContextState, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan
 from topstitch.plan.rollback_order import transitive_needs
@@ -53,6 +53,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     item: str | None = None
     """The approval or task to reassign."""
     people: tuple[Mapping[str, Any], ...] = ()
+    proposal: Mapping[str, Any] | None = None
+    """What an agent proposes with a retry: ``agents.decided_by`` and ``Proposal.body``, joined."""
 
 
 def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
@@ -74,7 +76,7 @@ def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, no
             body, personal = _reassign(state, command)
         case _:
             raise RequestError("unknown-command", f"there is no command {command.name}; see topstitch instance --help")
-    body = {"command": command.name, "reason": command.reason, **body}
+    body = {"command": command.name, "reason": command.reason, **body, **_proposed(command, actor)}
     kept = ((("reason",),) if command.reason else ()) + personal + personal_in(body)
     closings = _closings(state, command, actor, now) if command.name == "skip" else []
     draft = Draft(
@@ -108,6 +110,16 @@ def _closings(state: InstanceState, command: Command, actor: Actor, now: datetim
 
 def _is_open(task: TaskState, step: StepState) -> bool:
     return task.step == step.id and task.ending is None
+
+
+def _proposed(command: Command, actor: Actor) -> dict[str, Any]:
+    """Return what the record keeps of an agent's proposal; raise when an agent wants more than to propose."""
+    if actor.kind is not ActorKind.AGENT:
+        return {}
+    if command.name != "retry" or command.step is None or command.proposal is None:
+        message = f"{actor} may propose a retry of a step, never {command.name}; a person has to do it"
+        raise NotAllowedError("agent-never", message)
+    return {"proposal": dict(command.proposal)}
 
 
 def _named(plan: Plan, state: InstanceState, command: Command) -> StepState:
@@ -269,6 +281,8 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
         fresh = StepState(id=name, asks=before.asks, effect=before.effect, acts=before.acts if there else ())
         if name == entry.step and body.get("input") is not None:
             fresh = replace(fresh, override=body["input"])
+        if name == entry.step and body.get("proposal") is not None:
+            fresh = replace(fresh, proposal=body["proposal"])
         steps[name] = fresh
         for act in [a for a in acts.values() if a.step == name and a.id not in fresh.acts]:
             del acts[act.id]

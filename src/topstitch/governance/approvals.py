@@ -16,6 +16,7 @@ from typing import Any, Final
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.foundation.ids import derived_id
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.agents import with_proposer
 from topstitch.governance.duties import (
     Delegation,
     Parties,
@@ -29,6 +30,7 @@ from topstitch.governance.duties import (
     presentable,
     why_excluded,
 )
+from topstitch.governance.obligations import persons_needed
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Path
 from topstitch.model.state import ApprovalState, InstanceState, StepState
@@ -61,10 +63,11 @@ def answer(
     asked, speaker = step.approval, person_of(person)
     assert asked is not None
     remark = _remark(said, comment)
+    _require_evidence(asked, said, remark)
     _require_open(asked, now)
     _require_same_payload(step, asked, payload_digest)
-    seat = _seat(asked, speaker, parties or parties_of(state), delegations, now)
-    _require_first(asked, speaker, seat, delegations)
+    seat = _seat(asked, speaker, parties or _parties(state, step), delegations, now)
+    _require_first(asked, speaker, seat)
     body: dict[str, Any] = {
         "approval": approval,
         "answer": said,
@@ -130,10 +133,35 @@ def decided_already(asked: ApprovalState) -> str | None:
 
 
 def standing(asked: ApprovalState) -> str | None:
-    """Return what the answers so far amount to: one refusal refuses, a quorum of distinct people approves."""
+    """Return what the answers so far amount to: one refusal refuses, distinct people at every gate approve.
+
+    Who was asked later, because nobody answered or it was reassigned, counts at any gate.
+    """
     if any(said == REFUSE for _, said in asked.answers):
         return "refused"
-    return "approved" if len({actor for actor, _ in asked.answers}) >= asked.quorum else None
+    voices = {folded(asked.stood_for.get(actor, actor)) for actor, _ in asked.answers}
+    seats = [_whos(find_person(asked.people, voice)) for voice in voices]
+    met = all(sum(_counts(whos, gate, asked.gates) for whos in seats) >= gate["quorum"] for gate in asked.gates)
+    return "approved" if met and len(voices) >= asked.quorum else None
+
+
+def too_few(gates: Sequence[Mapping[str, Any]], people: Sequence[Person]) -> bool:
+    """Whether the people found could not approve even if all of them did."""
+    seats = [_whos(person) for person in people]
+    needed = persons_needed((gate["quorum"] for gate in gates), len(gates))
+    short = any(sum(_counts(whos, gate, gates) for whos in seats) < gate["quorum"] for gate in gates)
+    return short or len(people) < max(needed, 1)
+
+
+def _whos(person: Person | None) -> frozenset[str]:
+    """Return as what a person was asked; nothing for somebody who was not on the list."""
+    if person is None:
+        return frozenset()
+    return frozenset(one for one in (person.get("for"), *(person.get("also") or ())) if isinstance(one, str))
+
+
+def _counts(whos: frozenset[str], gate: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(whos & set(gate["from"])) or not any(whos & set(other["from"]) for other in gates)
 
 
 def _remark(said: str, comment: str | None) -> str:
@@ -143,6 +171,14 @@ def _remark(said: str, comment: str | None) -> str:
     if len(remark) > COMMENT_LENGTH_MAX:
         raise RequestError("comment-too-long", f"the comment has over {COMMENT_LENGTH_MAX} characters; write less")
     return remark
+
+
+def _require_evidence(asked: ApprovalState, said: str, remark: str) -> None:
+    wanted = sorted({one for gate in asked.gates for one in gate.get("evidence", ())})
+    if said == APPROVE and wanted and not remark:
+        raise RequestError(
+            "evidence-missing", f"this approval rests on evidence; name the {' and the '.join(wanted)} in the comment"
+        )
 
 
 def _require_open(asked: ApprovalState, now: datetime) -> None:
@@ -161,6 +197,12 @@ def _require_same_payload(step: StepState, asked: ApprovalState, seen: str | Non
         return
     message = f"what {asked.id} asks about has changed since you looked; look again, then decide"
     raise ConflictError("approval-stale", message, detail={"payload_digest": asked.payload_digest})
+
+
+def _parties(state: InstanceState, step: StepState) -> Parties:
+    """Return who may not decide, by every name that was found for them when people were asked."""
+    barred = step.approval.barred if step.approval else ()
+    return with_proposer(parties_of(state), step.proposal or {}).with_names("requester, subject or proposer", *barred)
 
 
 def _seat(
@@ -188,7 +230,7 @@ def _seat(
     raise NotAllowedError("not-asked", message)
 
 
-def _require_first(asked: ApprovalState, speaker: Person, seat: Person, delegations: Sequence[Delegation]) -> None:
+def _require_first(asked: ApprovalState, speaker: Person, seat: Person) -> None:
     """One natural person has one voice, and so has one seat: delegate and delegator count as one."""
     for actor, said in asked.answers:
         if folded(actor) in names_of(speaker) | names_of(seat):
@@ -196,16 +238,11 @@ def _require_first(asked: ApprovalState, speaker: Person, seat: Person, delegati
                 f"{speaker['id']} has answered {asked.id} already: {said}; {asked.quorum} different people are needed"
             )
             raise ConflictError("answered-already", message, detail={"answer": said})
-        if folded(actor) in _stand_ins(seat, delegations) and find_person(asked.people, actor) is None:
+        if folded(asked.stood_for.get(actor, "")) in names_of(seat):
             message = (
                 f"{actor} has answered {asked.id} for {seat['id']} already: {said}; somebody else must answer next"
             )
             raise ConflictError("answered-already", message, detail={"answer": said})
-
-
-def _stand_ins(seat: Person, delegations: Sequence[Delegation]) -> frozenset[str]:
-    """Return who may have spoken for a seat: a grant that has ended since may have been in force then."""
-    return frozenset(folded(grant.delegate) for grant in delegations if folded(grant.grantor) in names_of(seat))
 
 
 def _listed(asked: ApprovalState) -> list[dict[str, str]]:

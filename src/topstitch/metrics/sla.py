@@ -149,12 +149,12 @@ def _state(
     expected: int,
     within: int,
 ) -> PromiseState:
+    if not waiting and all(_status(progress, name) in EXCUSED for name in sla.steps):
+        return PromiseState.EXCUSED
     if missed or used > within:
         return PromiseState.BREACHED
     if waiting:
         return PromiseState.AT_RISK if used + expected > within else PromiseState.ON_TRACK
-    if all(_status(progress, name) in EXCUSED for name in sla.steps):
-        return PromiseState.EXCUSED
     return PromiseState.MET
 
 

@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
     STARTED = "started"
     """{event: {id, source, type, time?, received_at, signature, trace?}, data, workflow, version, digest, title,
-    correlation, requester?, rates, environment, parent?, parent_step?}. The first record of every instance."""
+    correlation, requester?, rates, environment, policy?, parent?, parent_step?}. The first record of every instance."""
     STAGE_ENTERED = "stage.entered"
     """{stage}"""
 
@@ -38,16 +38,19 @@ class Kind(StrEnum):
     STEP_NOT_RUN = "step.not_run"
     """{because, steps}"""
     STEP_DECLINED = "step.declined"
-    """{ending: precondition | refused | unanswered, because, then, approval?}"""
+    """{ending: precondition | denied | refused | unanswered, because, then, approval?}"""
     DECISION = "decision"
-    """{outcome: auto | approve | deny, because: [{rule, digest?, read}], system, action, payload, payload_digest, key,
-    risk, gates: [{from, quorum}], items?}. What releases a step's write, or who must: actor is the policy that
-    decided."""
+    """{outcome: auto | approve | deny, because: [{rule, bundle?, digest?, read, demands?, condition?, gates?, error?}],
+    system, action, payload, payload_digest, key, risk, env, engine, gates?: [{from, quorum, evidence?}],
+    denied?: [{rule, text}], facts?: {path: value}, absent?: [path], policy?: {hard, soft: {bundle, digest}},
+    decided_by?, rates?, items?}. What releases a step's write, or who must: actor is the policy that decided.
+    Worked out again from ``facts`` and the bundles named, it gives the same answer."""
     APPROVERS_SOUGHT = "approvers.sought"
     """{attempt, who, found, problem?, again_at?}: nobody was found, or the directory did not answer."""
     APPROVAL_ASKED = "approval.asked"
-    """{approval, title, from, people: [{id, name?, email?, for}], excluded, quorum, payload_digest, because,
-    remind_every_s?, next_reminder_at?, escalations: [{at, to}], give_up_at, if_approved, if_refused, if_unanswered}"""
+    """{approval, title, from, people: [{id, name?, email?, for, also?}], excluded, barred?, quorum, gates,
+    payload_digest, because, remind_every_s?, next_reminder_at?, endings?: {refused, unanswered},
+    escalations: [{at, to}], give_up_at, if_approved, if_refused, if_unanswered}"""
     APPROVAL_REMINDED = "approval.reminded"
     """{approval, times, next_reminder_at?}"""
     APPROVAL_ESCALATED = "approval.escalated"

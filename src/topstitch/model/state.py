@@ -116,6 +116,7 @@ class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
     payload_digest: str
     people: tuple[Mapping[str, Any], ...]
     quorum: int
+    """How many distinct people have to approve in all."""
     asked_at: datetime
     give_up_at: datetime
     next_reminder_at: datetime | None = None
@@ -124,6 +125,14 @@ class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
     escalated: int = 0
     answers: tuple[tuple[str, str], ...] = ()
     """``(actor, approve | refuse)`` in order."""
+    stood_for: Mapping[str, str] = NOTHING
+    """Actor -> whom they stood in for, by a delegation."""
+    gates: tuple[Mapping[str, Any], ...] = ()
+    """``{from, quorum, evidence?}``: each has to be met."""
+    barred: tuple[str, ...] = ()
+    """Every name, in the directory's words, of those who may not decide."""
+    endings: Mapping[str, str] = NOTHING
+    """``refused`` and ``unanswered`` -> disposition, when a policy asked and the definition says nothing."""
     ending: str | None = None
 
 
@@ -156,6 +165,10 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     status: StepStatus = StepStatus.WAITING
     decided: str | None = None
     """``auto``, ``approve`` or ``deny``: what the last decision on its payload said."""
+    gates: tuple[Mapping[str, Any], ...] = ()
+    """Who has to release the payload, as that decision says."""
+    proposal: Mapping[str, Any] | None = None
+    """What an agent proposed, when its payload is an agent's: ``decided_by`` of the policy's facts, and more."""
     input: Any = None
     override: Any = None
     """The payload an operator put in its place."""
@@ -266,6 +279,8 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     trigger: Mapping[str, Any] = NOTHING
     rates: Mapping[str, str] = NOTHING
     environment: str = "prod"
+    policy: str | None = None
+    """The digest of the bundle in force when it began."""
     parent: str | None = None
     parent_step: str | None = None
     stage: Stage = Stage.TRIGGER

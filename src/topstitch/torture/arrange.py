@@ -34,7 +34,7 @@ ALWAYS: Final = runtime_expression("true")
 WORD: Final = "x"
 ROUNDS_MAX: Final = 3
 WITHIN_SECONDS_MAX: Final = 4
-"""Loops are walked with few rounds: a write is tried three times, a read-back polled three times, a reminder sent once."""
+"""Loops are walked in few rounds: three tries of a write, three polls of a read-back, one reminder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

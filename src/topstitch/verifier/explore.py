@@ -9,7 +9,7 @@ walked in one order too. ``verify`` chooses the budget and says what was cut.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
@@ -30,8 +30,6 @@ ENDS: Final = frozenset({COMPLETED, ROLLED_BACK, STOPPED})
 MODES: Final = {Disposition.CONTINUE: FORWARD, Disposition.ROLLBACK: TURNING_BACK, Disposition.STOP: STOPPING}
 END: Final = "end"
 KEPT: Final = "cannot be undone"
-LOOKS_MAX: Final = 32
-"""Ways to one pair that are compared; equally long ones tell a reader more or less."""
 STATES_MAX: Final = 2_000_000
 Place = tuple[StepStatus, Effect, bool]
 """Where a step stands: its status, what it may have left, and whether a case about it is open."""
@@ -87,7 +85,8 @@ class Explorer:
         self.order = [self.index[name] for name in plan.undo_order]
         self.in_flight = [self._in_flight(name, outcomes[name]) for name in self.ids]
         self.turns = [any(m.then is not Disposition.CONTINUE for m in moves) for moves in self.moves]
-        self._looks: Counter[tuple[str, str]] = Counter()
+        self._loose: set[tuple[str, str]] = set()
+        """Pairs whose way so far ends in a step that was only on its way: a plainer one may follow."""
         self._cost_of_turning = [
             min((m.faults for m in moves if m.then is not Disposition.CONTINUE), default=99) for moves in self.moves
         ]
@@ -95,6 +94,7 @@ class Explorer:
     def explore(self, faults: int | None, *, seconds_max: float, states_max: int = STATES_MAX) -> Explored:
         """Return what can be reached with at most ``faults`` faults; nothing for any number."""
         began = stopwatch()
+        self._loose.clear()
         found = Explored(faults=faults)
         start: State = (FORWARD, 0, (0,) * len(self.ids))
         came: dict[State, tuple[State, object] | None] = {start: None}
@@ -116,8 +116,8 @@ class Explorer:
                 if after not in came:
                     came[after] = (state, what)
                     queue.append(after)
-                    if after[0] == UNDOING and state[0] == UNDOING:
-                        self._note_kept(after, came, found)
+                if isinstance(what, tuple) and what[1] == KEPT:
+                    self._note_kept(state, what, came, found)
             if stuck:
                 found.stalls.append(self._way(state, came))
         found.states, found.seconds = len(came), stopwatch() - began
@@ -212,18 +212,20 @@ class Explorer:
         if end not in found.ends:
             found.ends[end] = self._way(state, came)
 
-    def _note_kept(self, state: State, came: Mapping[State, tuple[State, object] | None], found: Explored) -> None:
-        before, what = came[state] or (state, "")
-        if not (isinstance(what, tuple) and what[1] == KEPT):
-            return
-        turner = self._turner(before, came)
+    def _note_kept(
+        self,
+        state: State,
+        what: tuple[int, str],
+        came: Mapping[State, tuple[State, object] | None],
+        found: Explored,
+    ) -> None:
+        turner = self._turner(state, came)
         pair = (turner, self.ids[what[0]])
-        if not turner or turner == pair[1] or self._looks[pair] >= LOOKS_MAX:
+        happened = self.places[state[2][what[0]]][0] in SUCCEEDED
+        if not turner or turner == pair[1] or (pair in found.kept and not (happened and pair in self._loose)):
             return
-        self._looks[pair] += 1
-        way = self._way(state, came)
-        if pair not in found.kept or _worse(found.kept[pair]) > _worse(way):
-            found.kept[pair] = way
+        found.kept[pair] = (*self._way(state, came), self._told(what))
+        (self._loose.discard if happened else self._loose.add)(pair)
 
     def _turner(self, state: State, came: Mapping[State, tuple[State, object] | None]) -> str:
         at: State | None = state
@@ -283,11 +285,6 @@ class Explorer:
         if step.act is not None:
             left.add((StepStatus.GIVEN_UP, Effect.NONE, False))
         return [(self._number(place), 1) for place in sorted(left)]
-
-
-def _worse(way: tuple[str, ...]) -> tuple[bool, int]:
-    """Order ways for a reader: nothing left half done, then few steps."""
-    return any("was on its way" in step for step in way), len(way)
 
 
 def _end_of(mode: int, places: list[Place]) -> InstanceEnd:

@@ -152,7 +152,7 @@ def _undo(step: StepPlan, here: Path, places: Places) -> Iterator[Finding]:
         )
     elif WORD not in step.no_undo.lower() and not step.pivot:
         said = f"'{step.id}' cannot be taken back, and is declared neither informational nor a pivot"
-        remedy = f"write 'rollback: {{none: {WORD}; ...}}' if it only informs, name an undo or a corrective message, or mark it 'pivot: true'"
+        remedy = f"name an undo or a corrective message, write 'none: {WORD}; ...' if it only informs, or 'pivot: true'"
         yield places.finding("undeclared-residue", (*here, "rollback", "none"), said, remedy)
 
 

@@ -42,7 +42,9 @@ def pairs(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]]) -> tuple
         if by is None:
             continue
         before = transitive_needs(needs, turner)
-        for happened in lasting:
-            if happened != turner and turner not in transitive_needs(needs, happened):
-                found.append(Pair(turner=turner, happened=happened, by=by, certain=happened in before))
+        found += [
+            Pair(turner=turner, happened=happened, by=by, certain=happened in before)
+            for happened in lasting
+            if happened != turner and turner not in transitive_needs(needs, happened)
+        ]
     return tuple(found)

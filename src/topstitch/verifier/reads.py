@@ -55,7 +55,7 @@ def late_flags(plan: Plan, outcomes: Mapping[str, tuple[OutcomeClass, ...]], pla
         for path, paths in _reads(step):
             for flag in sorted({p.split(".")[1] for p in paths if p.startswith("flags.")}):
                 for setter in sorted(setters.get(flag, set()) - {name} - transitive_needs(waits, name)):
-                    said = f"'{name}' may read the flag '{flag}' before '{setter}' can set it, because it does not wait for it"
+                    said = f"'{name}' may read the flag '{flag}' before '{setter}' can set it: it does not wait for it"
                     yield places.finding("flag-too-late", path, said, f"add 'after: {{{setter}: 45m}}'", "warning")
                 if flag not in setters:
                     said = f"'{name}' reads the flag '{flag}', which nothing ever sets"

@@ -150,8 +150,10 @@ def _proved(declared: tuple[Finding, ...], found: Explored, faults: int | None, 
     if found.complete and found.faults == faults:
         return f"{by_hand}; explored for {up_to}, all of its {count}; {looked}"
     if found.complete:
-        return f"{by_hand}; more faults at once did not fit the budget, so combinations are proved for {up_to} ({count}); {looked}"
-    return f"{by_hand}; the exploration was cut by the budget after {count} ({up_to}), so combinations of outcomes are not proved; {looked}"
+        cut = "more faults at once did not fit the budget, so combinations are proved for"
+        return f"{by_hand}; {cut} {up_to} ({count}); {looked}"
+    cut = "so combinations of outcomes are not proved"
+    return f"{by_hand}; the exploration was cut by the budget after {count} ({up_to}), {cut}; {looked}"
 
 
 def _pairs(plan: Plan, paired: Iterable[Pair], found: Explored, places: Places) -> Iterable[Finding]:
@@ -160,7 +162,8 @@ def _pairs(plan: Plan, paired: Iterable[Pair], found: Explored, places: Places) 
             continue
         way = found.kept.get((pair.turner, pair.happened))
         done = "has happened" if pair.certain else "may already have happened"
-        said = f"'{pair.happened}' cannot be undone and {done} when '{pair.turner}' rolls the instance back ({label(pair.by)})"
+        said = f"'{pair.happened}' cannot be undone and {done} when '{pair.turner}' rolls the instance back"
+        said += f" ({label(pair.by)})"
         if way:
             said += "; shortest way: " + "; ".join(f"{number} {step}" for number, step in enumerate(way, 1))
         remedy = (

@@ -1,4 +1,4 @@
-"""Decides how an outcome is said to a process owner: one sentence each for what happened, what is done, what it ends as.
+"""Decides how an outcome is said to a process owner: what happened, what is done about it, what it ends as.
 
 Used by the outcome table, the scenarios and the traces, so that one thing has one wording.
 """

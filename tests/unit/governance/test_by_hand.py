@@ -1,58 +1,88 @@
-"""Who may hand in a task, in which form, and what a late or wrong one hears."""
+"""Work by hand: whose it is, what has to be handed in, and what a late or repeated answer hears."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
+from support.onboarding import HIRE, Company, onboarding_plan
+from support.paper import PaperEngine, refused
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
-from topstitch.governance import by_hand
+from topstitch.governance.by_hand import could_not, finished
 from topstitch.model.kinds import Kind
-from topstitch.model.state import InstanceState, TaskState
+from topstitch.model.state import TaskState
 
-NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
-LATER = NOW + timedelta(hours=1)
-PEOPLE = ({"id": "dana@x.example", "name": "Dana", "email": "Dana@x.example", "for": "group:ops"}, {"id": "W-7"})
-FORM = {"type": "object", "required": ["number"], "properties": {"number": {"type": "string"}}}
-
-
-def given(**changes: Any) -> InstanceState:
-    task = TaskState(
-        id="tsk_1", step="pay", purpose="step", index=0, title="Pay", to="group:ops", people=PEOPLE, opened_at=NOW,
-        due_at=NOW, give_up_at=LATER,
-    )  # fmt: skip
-    return InstanceState(id="ins_1", tasks={"tsk_1": replace(task, **changes)})
+FORM = {
+    "type": "object",
+    "properties": {
+        "request_id": {"type": "string", "minLength": 1},
+        "price": {"type": "string", "format": "money"},
+        "due": {"type": "string", "format": "date"},
+    },
+    "required": ["request_id"],
+}
 
 
-def test_a_task_is_handed_in_by_one_of_its_people_in_the_form_it_asks_for():
-    draft = by_hand.finished(given(), "tsk_1", "dana@x.example", {"number": "R1"}, FORM, NOW, comment="done")
-    assert (draft.kind, draft.body["output"], draft.step) == (Kind.TASK_DONE, {"number": "R1"}, "pay")
-    assert draft.personal == (("output",), ("comment",))
-    with pytest.raises(NotAllowedError):
-        by_hand.finished(given(), "tsk_1", "eve@x.example", {"number": "R1"}, FORM, NOW)
-    with pytest.raises(RequestError) as unfilled:
-        by_hand.finished(given(), "tsk_1", "W-7", {}, FORM, NOW)
-    assert unfilled.value.detail["errors"][0]["pointer"] == "/number"
+def waiting() -> tuple[PaperEngine, TaskState]:
+    world = Company().world(itsm__create_catalog_request=refused())
+    paper = PaperEngine(onboarding_plan(), world).begin(HIRE).run_for(minutes=5)
+    return paper, next(task for task in paper.state.tasks.values() if task.step == "equipment")
 
 
-def test_before_its_people_are_known_whoever_does_it_is_recorded():
-    draft = by_hand.finished(given(people=()), "tsk_1", "eve", {"number": "R1"}, FORM, NOW)
-    assert str(draft.actor) == "human:eve"
+def hand_in(person: Any = "group:it-ops", output: dict[str, Any] | None = None, **more: Any) -> Any:
+    paper, task = waiting()
+    now = paper.clock.now() + more.pop("later", timedelta())
+    output = {"request_id": "REQ1"} if output is None else output
+    return finished(paper.state, task.id, person, output, FORM, now, **more)
 
 
-def test_nothing_counts_once_its_time_is_over():
-    with pytest.raises(ConflictError):
-        by_hand.could_not(given(give_up_at=NOW), "tsk_1", "W-7", "no", NOW)
+def test_E12_what_was_done_is_recorded_with_who_did_it() -> None:
+    draft = hand_in({"id": "ivo", "groups": ["it-ops"]}, comment="By phone")
+    assert draft.kind == Kind.TASK_DONE
+    assert str(draft.actor) == "human:ivo"
+    assert draft.body["output"] == {"request_id": "REQ1"}
+    assert ("comment",) in draft.personal
 
 
-def test_a_task_is_handed_in_once():
-    with pytest.raises(ConflictError, match=r"by dana@x\.example already"):
-        by_hand.could_not(given(said="done", by="human:dana@x.example"), "tsk_1", "W-7", "no", NOW)
-    with pytest.raises(ConflictError):
-        by_hand.could_not(given(ending="expired"), "tsk_1", "W-7", "no", NOW)
-    with pytest.raises(NotFoundError):
-        by_hand.could_not(given(), "tsk_2", "W-7", "no", NOW)
-    assert by_hand.could_not(given(), "tsk_1", "W-7", "no key", NOW).body["comment"] == "no key"
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ({}, "request_id is missing"),
+        ({"request_id": 7}, "request_id must be text"),
+        ({"request_id": "R", "price": "cheap"}, "price must be written as 2499.99 USD"),
+        ({"request_id": "R", "due": "tomorrow"}, "due must be written as 2026-01-31"),
+    ],
+)
+def test_what_does_not_fit_the_form_is_refused_by_field(output: dict[str, Any], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        hand_in({"id": "ivo", "groups": ["it-ops"]}, output)
+
+
+@pytest.mark.parametrize(
+    "person", [{"id": "group:it-ops"}, {"id": "x", "groups": ["it-ops"]}, {"id": "x", "roles": ["operator"]}]
+)
+def test_a_task_is_done_by_those_it_was_given_to_or_by_an_operator(person: dict[str, Any]) -> None:
+    assert hand_in(person).kind == Kind.TASK_DONE
+
+
+def test_a_task_is_nobody_elses_and_no_agents() -> None:
+    with pytest.raises(NotAllowedError, match="is a task of group:it-ops"):
+        hand_in({"id": "sam", "groups": ["sales-ops"]})
+    with pytest.raises(NotAllowedError, match="may only propose"):
+        hand_in({"id": "agent:fixer", "groups": ["it-ops"]})
+    with pytest.raises(NotAllowedError, match="may only propose"):
+        hand_in({"id": "group:it-ops", "kind": "agent"})
+
+
+def test_a_closed_or_late_task_says_so_and_one_that_is_none_is_not_found() -> None:
+    paper, task = waiting()
+    ivo = {"id": "ivo", "groups": ["it-ops"]}
+    paper._append([could_not(paper.state, task.id, ivo, "No stock", paper.clock.now())])
+    with pytest.raises(ConflictError, match="handed in as failed by ivo already"):
+        finished(paper.state, task.id, ivo, {"request_id": "R"}, FORM, paper.clock.now())
+    with pytest.raises(ConflictError, match="was not done by then"):
+        hand_in(ivo, later=timedelta(days=4))
+    with pytest.raises(NotFoundError, match="has no task tsk_X"):
+        could_not(paper.state, "tsk_X", ivo, "No", paper.clock.now())

@@ -123,7 +123,7 @@ def _how(end: str) -> str:
 
 
 def _rested_without_effect(one: Generated, end: tuple[str, tuple[StepStatus, ...]]) -> bool:
-    """A write on its way may be given up without effect though no class says so: the explorer knows, the brute does not."""
+    """Whether a write on its way was given up without effect, which no class says: only the explorer knows."""
     return end[0] != "completed" and any(
         status is StepStatus.GIVEN_UP
         and not any(c.status is StepStatus.GIVEN_UP and c.effect is Effect.NONE for c in classes(one.plan)[name])

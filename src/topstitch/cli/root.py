@@ -20,6 +20,7 @@ COMMANDS: Final[Listed] = {
     "schema": ("topstitch.cli.definitions:schema", "Print the JSON Schema of definitions."),
     "verify": ("topstitch.cli.verify:verify", "Prove that every failure has a declared end; print what happens then."),
     "torture": ("topstitch.cli.torture:torture", "Walk every fault schedule of a definition through the real rules."),
+    "drill": ("topstitch.cli.drill:drill", "Take each system down in turn; print what becomes of every step."),
     "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),

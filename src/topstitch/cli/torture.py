@@ -52,7 +52,7 @@ def torture(  # noqa: PLR0917 -- what is walked, and how far
     from topstitch.cli.checking import compiled
 
     one = compiled(door, file)
-    data = _event(event_file)
+    data = event_data(event_file)
     if choices is not None:
         _replay(door, one, choices, data, plain=plain)
         return
@@ -152,7 +152,8 @@ def _replay(door: Door, one: Compiled, choices: str, data: Mapping[str, Any] | N
     door.screen.print(f"{door.screen.mark('ok')} ended {str(told.end).replace('_', ' ')}")
 
 
-def _event(name: str | None) -> Mapping[str, Any] | None:
+def event_data(name: str | None) -> Mapping[str, Any] | None:
+    """Return an event's data from a file; nothing when there is none."""
     if name is None:
         return None
     from topstitch.foundation.canonical import parse

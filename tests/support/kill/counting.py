@@ -106,7 +106,8 @@ class Connection(asyncio.Protocol):
                 books.drop_rate = 0.0
             self.send(200, {"effects": books.effects, "arrivals": books.arrivals})
             return
-        draw = books.rng.random()
+        # a check that cannot read looks again after half an hour, which nobody here waits for
+        draw = 0.5 if path.startswith("/checks/") else books.rng.random()
         if draw < books.drop_rate:
             self.transport.abort()
             return

@@ -47,9 +47,9 @@ OPEN_MAX: Final = 120
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, instances have stalled."""
 _ROWS: Final = "SELECT id, ended_at, status, wake_at, lease_owner, lease_until, epoch, head_seq FROM instances"
-KILLS_FIRST: Final = 10
-KILLS_EACH: Final = 0.8
-"""Kills for each instance that has ended: however slow the machine is, somebody lives long enough."""
+KILLS_FIRST: Final = 5
+RECORDS_EACH: Final = 30
+"""Records for each further kill, which is about one for each instance: on a slow machine, too, somebody lives long enough."""
 ROOTS: Final = (Path(topstitch.__file__).parents[1], Path(__file__).parents[2])
 
 
@@ -143,7 +143,7 @@ class Tormentor:
         self.clock = clock_of(setting)
         self.alive: list[int] = []
         self.acknowledged: list[str] = []
-        self.ended = 0
+        self.ended = self.records = 0
         self.over = False
         self.plan: Plan
         self.store: Store
@@ -198,15 +198,15 @@ class Tormentor:
         while self.ended < self.count and time.monotonic() - moved < STALL_SECONDS:
             await asyncio.sleep(0.2)
             with contextlib.suppress(OperatorError):
-                self.ended, records = await self.store.work(_progress)
-                if (self.ended, records) != seen:
-                    moved, seen = time.monotonic(), (self.ended, records)
+                self.ended, self.records = await self.store.work(_progress)
+                if (self.ended, self.records) != seen:
+                    moved, seen = time.monotonic(), (self.ended, self.records)
 
     async def _kill(self) -> None:
         """Kill an engine, whichever, whenever."""
         while self.kill_seconds is not None:
             await asyncio.sleep(self.rng.uniform(*self.kill_seconds))
-            if self.alive and self.report.kills < KILLS_FIRST + KILLS_EACH * self.ended:
+            if self.alive and self.report.kills < KILLS_FIRST + self.records / RECORDS_EACH:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.rng.choice(self.alive), signal.SIGKILL)
                     self.report.kills += 1

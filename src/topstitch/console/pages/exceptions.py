@@ -12,8 +12,9 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, sent, twin
+from topstitch.foundation.canonical import parse
 from topstitch.governance.approvals import find_person
-from topstitch.store import items
+from topstitch.store import definitions, items
 from topstitch.store.rows import Shown
 
 ROWS_MAX = 200
@@ -28,7 +29,7 @@ async def queue(request: Request) -> Response:
         cases = [c for c in cases if c["status"] != "open"][::-1]
     return await site.render(
         request, "exceptions.html", nav="exceptions", title="Exceptions", groups=_groups(cases), cases=cases, limit=ROWS_MAX,
-        tasks=await items.list_tasks(hands.store, limit=ROWS_MAX), closed=request.query_params.get("show") == "closed", live="/stream",
+        names=await alias_titles(hands), tasks=await items.list_tasks(hands.store, limit=ROWS_MAX), closed=request.query_params.get("show") == "closed", live="/stream",
         twin="/exceptions.json", command="topstitch tasks list",
     )  # fmt: skip
 
@@ -72,11 +73,12 @@ async def _task(site: Site, request: Request, name: str, **more: Any) -> Respons
     sight = await look(site.hands, row["instance"])
     shown = next(t for t in sight.view["tasks"] if t["id"] == name)
     person = request.state.person
-    people = [{"id": p["person"], "email": p["email"] or ""} for p in row["asked_people"]]
+    known = sight.state.tasks.get(name)
+    people = [p for p in (known.people if known else ()) if isinstance(p.get("id"), str)]
     mine = find_person(people, {"id": person.id, **({"email": person.email} if person.email else {})}) is not None
     step = next((s for s in sight.view["steps"] if s["id"] == row["step"]), None)
     return await site.render(
-        request, "task.html", nav="exceptions", title=row["title"], row=row, task=shown, sight=sight, step=step, mine=mine,
+        request, "task.html", nav="exceptions", title=row["title"], row=row, task=shown, sight=sight, step=step, mine=mine, people=people,
         fields=_fields(row["form"] or {}), **more,
     )  # fmt: skip
 
@@ -142,8 +144,8 @@ async def discrepancies(request: Request) -> Response:
     rows = await items.list_discrepancies(site.hands.store, status=None if resolved else "open", limit=ROWS_MAX)
     rows = [r for r in rows if (r["status"] != "open") is resolved][::-1]
     return await site.render(
-        request, "discrepancies.html", nav="discrepancies", title="Discrepancies", rows=[{**r, "wrong": _wrong(r)} for r in rows], resolved=resolved,
-        limit=ROWS_MAX, live="/stream", twin="/discrepancies.json", command="topstitch instances --json",
+        request, "discrepancies.html", nav="discrepancies", title="Discrepancies", rows=[{**r, "wrong": _wrong(r), "number": ticket_number(r["ticket"])} for r in rows], resolved=resolved,
+        limit=ROWS_MAX, live="/stream", names=await alias_titles(site.hands), twin="/discrepancies.json",
     )  # fmt: skip
 
 
@@ -160,9 +162,24 @@ async def discrepancy(request: Request) -> Response:
     sight = await look(site.hands, row["instance"])
     system = sight.plan.systems.get(row["system"] or "")
     return await site.render(
-        request, "discrepancy.html", nav="discrepancies", title=f"{system.title if system else row['system']} differs", row=row, sight=sight,
+        request, "discrepancy.html", nav="discrepancies", title=f"{system.title if system else row['system']} differs", row=row, number=ticket_number(row["ticket"]), sight=sight,
         system=system, fields=row["fields"] or [], checks=sight.view["checks"], twin="/discrepancies.json",
     )  # fmt: skip
+
+
+def ticket_number(ticket: Any) -> str | None:
+    """Return what people call a ticket."""
+    if isinstance(ticket, str) and ticket.startswith("{"):
+        ticket = parse(ticket)
+    if isinstance(ticket, Mapping):
+        return str(ticket.get("number") or ticket.get("exception_id") or "") or None
+    return str(ticket) if ticket else None
+
+
+async def alias_titles(hands: Hands) -> dict[str, str]:
+    """Return what the aliases of the definitions in force are called by people."""
+    plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
+    return {alias: system.title for plan in plans for alias, system in plan.systems.items()}
 
 
 def _wrong(row: Shown) -> list[Mapping[str, Any]]:

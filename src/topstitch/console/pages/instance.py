@@ -16,6 +16,7 @@ from starlette.responses import Response
 from topstitch.console import words
 from topstitch.console.hands import Hands
 from topstitch.console.lanes_svg import instance_svg
+from topstitch.console.pages.exceptions import ticket_number
 from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.reads import head_position
 from topstitch.console.site import Site, back, sent, twin
@@ -31,12 +32,12 @@ from topstitch.store import items
 
 TABS = ("steps", "time", "table", "history", "data", "versions")
 HISTORY_ROWS_MAX = 400
-COMMANDS: dict[str, tuple[str, str]] = {
-    "retry": ("Retry from step", "The step waits again, and so does what was not run because of it."),
-    "skip": ("Skip a step", "The step is left out; what needs it is not run."),
-    "pause": ("Pause", "No new call is made until it is resumed. Deadlines keep running."),
-    "resume": ("Resume", "Calls are made again."),
-    "cancel": ("Cancel", "Nothing new is started; you choose what becomes of what is done."),
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "retry": ("Retry from step", "Retry it", "The step waits again, and so does what was not run because of it."),
+    "skip": ("Skip a step", "Skip it", "The step is left out; what needs it is not run."),
+    "pause": ("Pause", "Pause it", "No new call is made until it is resumed. Deadlines keep running."),
+    "resume": ("Resume", "Resume it", "Calls are made again."),
+    "cancel": ("Cancel", "Cancel the instance", "Nothing new is started; you choose what becomes of what is done."),
 }
 
 
@@ -87,7 +88,7 @@ async def ask(request: Request) -> Response:
     choice = choice if choice in ("rollback", "stop") else "rollback" if wanted == "cancel" else None
     preview, problem = await _preview(site.hands, request, name, Command(name=wanted, reason="preview", step=step if wanted in ("retry", "skip") else None, choice=choice))
     return await site.render(
-        request, "command.html", nav="instances", title=COMMANDS[wanted][0], sight=sight, wanted=wanted, explained=COMMANDS[wanted][1],
+        request, "command.html", nav="instances", title=COMMANDS[wanted][0], sight=sight, wanted=wanted, verb=COMMANDS[wanted][1], explained=COMMANDS[wanted][2],
         steps=steps, step=step, choice=choice, preview=preview, problem=problem, why_not=request.state.person.why_not("operate"),
         inputs=_inputs(sight, step) if wanted == "retry" else {},
     )  # fmt: skip
@@ -160,6 +161,9 @@ def _handoffs(sight: Sight) -> dict[str, Any]:
     found = [h for h in handoffs(sight.records) if h["from_system"] != h["to_system"]]
     target = sight.plan.monitor.handoff_target_seconds * 1000
     slowest = max(found, key=lambda h: h["net_ms"], default=None)
+    names = {s.connector.partition("@")[0]: s.title for s in sight.plan.systems.values()}
+    if slowest is not None:
+        slowest = {**slowest, "seam": " → ".join(names.get(slowest[k], str(slowest[k])) for k in ("from_system", "to_system"))}
     return {"all": len(found), "within": sum(1 for h in found if h["net_ms"] <= target), "slowest": slowest, "tone": words.seam_tone(slowest["net_ms"]) if slowest else "ok"}
 
 
@@ -169,14 +173,8 @@ def _differing(sight: Sight) -> list[dict[str, Any]]:
         system = sight.plan.systems.get(d.system)
         fields = [f for f in d.fields if f.get("verdict") not in ("match", None)] or list(d.fields)
         found.append({"id": d.id, "system": system.title if system else d.system, "record": d.record, "check": d.check, "severity": d.severity,
-                      "fields": fields, "resolved": d.resolved, "ticket": _ticket(d.ticket)})  # fmt: skip
+                      "fields": fields, "resolved": d.resolved, "ticket": ticket_number(d.ticket)})  # fmt: skip
     return found
-
-
-def _ticket(ticket: Any) -> str | None:
-    if isinstance(ticket, Mapping):
-        return str(ticket.get("number") or ticket.get("exception_id") or "") or None
-    return str(ticket) if ticket else None
 
 
 def _drawer(sight: Sight, step: str | None) -> dict[str, Any] | None:

@@ -20,10 +20,11 @@ from topstitch.language.diff import diff
 from topstitch.language.normal import workflow_from_normal
 from topstitch.language.render import HEADERS, mapping_table
 from topstitch.language.schema import Workflow
+from topstitch.plan.plan import Plan
 from topstitch.store import definitions
 from topstitch.store.definitions import Definition
 from topstitch.verifier.classes import classes
-from topstitch.verifier.table import table
+from topstitch.verifier.table import Row, table
 
 TABS = ("lanes", "mapping", "outcomes", "text")
 
@@ -71,9 +72,15 @@ async def workflow(request: Request) -> Response:
         request, "workflow.html", nav="workflows", title=plan.title, plan=plan, shown=shown, versions=versions, in_force=in_force, tab=tab, tabs=TABS,
         lanes=Markup(definition_svg(plan)) if tab == "lanes" else "",  # noqa: S704 -- made in lanes_svg, escaped there
         headers=HEADERS, mapping=[astuple(row) for row in mapping_table(known, site.hands.contracts)] if tab == "mapping" else [],
-        outcomes=table(plan, classes(plan)) if tab == "outcomes" else [], counts=await by_version(site.hands.store),
+        outcomes=_in_step_order(plan, table(plan, classes(plan))) if tab == "outcomes" else [], counts=await by_version(site.hands.store),
         before=versions[index + 1] if index + 1 < len(versions) else None, command=f"topstitch table {name}", twin="/workflows.json",
     )  # fmt: skip
+
+
+def _in_step_order(plan: Plan, rows: Sequence[Row]) -> list[Row]:
+    """Return the outcome table as the work goes, not as the names sort."""
+    order = list(plan.undo_order)[::-1]
+    return sorted(rows, key=lambda row: order.index(row.step) if row.step in order else len(order))
 
 
 async def difference(request: Request) -> Response:

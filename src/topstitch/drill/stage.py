@@ -1,0 +1,197 @@
+"""Carries one instance through one fault, on a clock that jumps, and returns what became of its steps.
+
+``run`` opens a few stages and hands them faults one after the other. Each play gets systems in their
+first state, a database in memory and an engine of its own; what is real is the product's: connectors,
+sockets, journal, engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from topstitch import lifecycle
+from topstitch.bootstrap.installation import Installation, wire
+from topstitch.connectors.connections import Connections
+from topstitch.connectors.registry import Registry
+from topstitch.drill.judge import Cell, judge
+from topstitch.drill.people import Answering
+from topstitch.drill.ways import SLOW_SECONDS, Way, clear, take_down
+from topstitch.foundation.clock import SimulatedClock, stopwatch
+from topstitch.foundation.errors import RequestError
+from topstitch.model.state import InstanceState
+from topstitch.plan.plan import Plan
+from topstitch.settings import Settings
+from topstitch.simulators.host import Simulators
+from topstitch.store import Store, definitions, instances
+from topstitch.store.definitions import Definition
+from topstitch.trigger.accept import accept_made
+from topstitch.trigger.cloudevents import CloudEvent
+from topstitch.verifier import bounds
+
+TURNS_MAX: Final = 20_000
+PLAY_SECONDS_MAX: Final = 60.0
+"""Of real time, for one play."""
+GLANCE_SECONDS: Final = 0.03
+"""How long a slow system's caller is looked at before the clock moves on under it."""
+MARGIN_SECONDS: Final = 86_400
+"""Beyond the bound that the verifier computes for the end of an instance."""
+
+Connect = Callable[[Mapping[str, Mapping[str, Any]]], Connections]
+Event = Callable[[Simulators, Registry], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drilled:
+    """What is drilled, and with what."""
+
+    definition: Definition
+    plan: Plan
+    settings: Settings
+    connect: Connect
+    """Makes the connections to the simulated systems out of their facts."""
+    event: Event
+    """Makes the data of the event that starts the instance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play:
+    """One instance under one fault."""
+
+    system: str | None
+    way: Way | None
+    cells: tuple[Cell, ...]
+    end: str | None
+    lasted_seconds: float
+    """Of the instance's own time."""
+
+
+class Stage:
+    """One set of simulated systems, used again and again."""
+
+    def __init__(self, drilled: Drilled, sims: Simulators, clock: SimulatedClock) -> None:
+        self._drilled, self._sims, self._clock = drilled, sims, clock
+
+    async def play(self, system: str | None, way: Way | None) -> Play:
+        """Carry an instance out while ``system`` is taken down; with neither, on a good day."""
+        for name in self._sims:
+            self._sims[name].reset()
+        if system is None or way is None:
+            return await self._carry_out(None, None)
+        await self._forget_old_notices()
+        try:
+            return await self._carry_out(system, way)
+        finally:
+            await clear(self._sims, system, way)
+
+    async def _forget_old_notices(self) -> None:
+        self._clock.advance(60)
+
+    async def _carry_out(self, system: str | None, way: Way | None) -> Play:
+        drilled = self._drilled
+        registry = Registry(drilled.connect(self._sims.facts()), self._clock)
+        data = drilled.event(self._sims, registry)
+        troubles: list[str] = []
+        store = Store.open("sqlite::memory:")
+        try:
+            house = wire(drilled.settings, self._clock, store, registry, lambda _i, e: troubles.append(str(e)))
+            await definitions.publish(store, drilled.definition, parent=None)
+            if system is not None and way is not None:
+                await take_down(self._sims, system, way)
+            async with _running(house):
+                instance = await _start(house, drilled.plan, data)
+                began = self._clock.now()
+                stuck = await self._to_the_end(house, instance, way)
+            state, _ = await _state(house, drilled.plan, instance)
+        finally:
+            await registry.close()
+            store.close()
+        trouble = troubles[0] if troubles else stuck
+        return Play(
+            system=system,
+            way=way,
+            cells=judge(drilled.plan, state, trouble=trouble),
+            end=state.ended,
+            lasted_seconds=(self._clock.now() - began).total_seconds(),
+        )
+
+    async def _to_the_end(self, house: Installation, instance: str, way: Way | None) -> str | None:
+        """Move time until the instance has ended; return why it does not."""
+        plan = self._drilled.plan
+        limit = self._clock.now() + timedelta(seconds=bounds.ended_seconds(plan) + MARGIN_SECONDS)
+        people, until = Answering(house, instance), stopwatch() + PLAY_SECONDS_MAX
+        for _ in range(TURNS_MAX):
+            due = await self._rest(house, way, until)
+            state, seq = await _state(house, plan, instance)
+            if state.ended is not None:
+                return None
+            if await people.act(state, seq):
+                continue
+            when = min((time for time in (due, await people.due()) if time is not None), default=None)
+            if when is None:
+                return "nothing will wake it"
+            if when > limit:
+                return f"not over after {(limit - self._clock.now()).days} days"
+            self._clock.advance_to(when)
+            house.engine.nudge()
+        return f"not over after {TURNS_MAX} turns"
+
+    async def _rest(self, house: Installation, way: Way | None, until: float) -> datetime | None:
+        """Return once there is nothing to do now: what is due next. Under a slow system time passes meanwhile."""
+        resting = asyncio.ensure_future(house.engine.idle())
+        try:
+            while not resting.done():
+                if stopwatch() > until:
+                    raise TimeoutError(f"an instance did not come to rest within {PLAY_SECONDS_MAX:.0f} s")
+                await asyncio.wait({resting}, timeout=GLANCE_SECONDS if way is Way.SLOW else until - stopwatch())
+                if way is Way.SLOW and not resting.done():
+                    self._pass_time()
+            return resting.result()
+        finally:
+            resting.cancel()
+
+    def _pass_time(self) -> None:
+        sleeper = self._clock.next_sleeper()
+        if sleeper is not None and sleeper <= self._clock.now() + timedelta(seconds=SLOW_SECONDS):
+            self._clock.advance_to(sleeper)
+
+
+@asynccontextmanager
+async def open_stage(drilled: Drilled) -> AsyncIterator[Stage]:
+    """Open a stage: its systems listen while the block lasts."""
+    clock = SimulatedClock()
+    async with Simulators(clock=clock) as sims:
+        yield Stage(drilled, sims, clock)
+
+
+@asynccontextmanager
+async def _running(house: Installation) -> AsyncIterator[None]:
+    engine = asyncio.create_task(house.engine.run(), name="engine of a drill")
+    try:
+        yield
+    finally:
+        house.engine.stop()
+        with contextlib.suppress(asyncio.CancelledError):
+            await engine
+
+
+async def _start(house: Installation, plan: Plan, data: Mapping[str, Any]) -> str:
+    event = CloudEvent(id="drill-1", source="topstitch/drill", type=plan.trigger.event_type, data=data)
+    verdict = await accept_made(house.intake, event)
+    if not verdict.instances:
+        message = f"the event starts no instance of {plan.workflow}: its trigger's condition is false; give another --event"
+        raise RequestError("not-started", message)
+    return verdict.instances[0]
+
+
+async def _state(house: Installation, plan: Plan, instance: str) -> tuple[InstanceState, int]:
+    records = await instances.records(house.ports.store, instance)
+    state = lifecycle.initial(plan, instance)
+    for record in records:
+        state = lifecycle.fold(plan, state, record)
+    return state, records[-1].seq

@@ -12,8 +12,8 @@ from topstitch.cli.root import topstitch
 PAGE = Path(__file__).parents[1] / "docs/reference/cli.md"
 HEAD = """# The command line
 
-Data go to standard output, everything else to standard error; `--json` prints data as JSON. Colour and progress appear on
-a terminal only. This page is written by `tools/cli_reference.py`.
+Data go to standard output, everything else to standard error; `--json` prints data as JSON. Colour and progress
+appear on a terminal only. This page is written by `tools/cli_reference.py`.
 
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 findings · 4 not allowed · 5 not found · 6 conflict · 7 unreachable ·
 8 still waiting · 20 a chain is broken · 130 interrupted.
@@ -45,9 +45,15 @@ def _section(command: click.Command, path: list[str], context: click.Context) ->
     options = [record for p in command.params if (record := p.get_help_record(context)) is not None]
     if options:
         lines.append("| option | |\n| --- | --- |")
-        lines += [f"| `{name.replace('|', chr(92) + '|')}` | {text.replace('|', chr(92) + '|')} |" for name, text in options]
+        lines += [
+            f"| `{name.replace('|', chr(92) + '|')}` | {text.replace('|', chr(92) + '|')} |" for name, text in options
+        ]
         lines.append("")
     return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", chr(92) + "|")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def drill(door: Door, file: str, event_file: str | None, systems: Sequence[str],
     from topstitch.cli.checking import compiled
     from topstitch.cli.logs import start_log
 
-    start_log("critical")
+    start_log("error")
     one = compiled(door, file)
     names = _systems(one, systems)
     with tempfile.TemporaryDirectory(prefix="topstitch-drill-") as folder:
@@ -124,14 +124,12 @@ def _connections(one: Compiled, folder: Path, facts: Mapping[str, Mapping[str, A
 
     from topstitch.cli.simulated import write_connections
     from topstitch.connectors.connections import load_connections
-    from topstitch.drill.ways import TIMEOUT_SECONDS
 
     usual = load_connections(write_connections(folder, facts))
     by_connector = {c.connector: c for c in usual.connections.values()}
     named = {a: by_connector[s.connector] for a, s in one.plan.systems.items() if s.connector in by_connector}
-    every = {**usual.connections, **named}
-    quick = {alias: replace(c, alias=alias, timeout_seconds=TIMEOUT_SECONDS) for alias, c in every.items()}
-    return replace(usual, connections=quick)
+    every = {alias: replace(c, alias=alias) for alias, c in {**usual.connections, **named}.items()}
+    return replace(usual, connections=every)
 
 
 def _given(data: Mapping[str, Any]) -> Event:

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from topstitch import lifecycle
 from topstitch.bootstrap.installation import Installation, wire
 from topstitch.connectors.connections import Connections
 from topstitch.connectors.registry import Registry
 from topstitch.drill.judge import Cell, judge
 from topstitch.drill.people import Answering
-from topstitch.drill.ways import SLOW_SECONDS, Way, clear, take_down
+from topstitch.drill.ways import SLOW_SECONDS, TIMEOUT_SECONDS, Way, clear, take_down
 from topstitch.foundation.clock import SimulatedClock, stopwatch
 from topstitch.foundation.errors import RequestError
 from topstitch.model.state import InstanceState
@@ -83,18 +85,15 @@ class Stage:
             self._sims[name].reset()
         if system is None or way is None:
             return await self._carry_out(None, None)
-        await self._forget_old_notices()
         try:
             return await self._carry_out(system, way)
         finally:
             await clear(self._sims, system, way)
 
-    async def _forget_old_notices(self) -> None:
-        self._clock.advance(60)
-
     async def _carry_out(self, system: str | None, way: Way | None) -> Play:
         drilled = self._drilled
-        registry = Registry(drilled.connect(self._sims.facts()), self._clock)
+        connections = drilled.connect(self._sims.facts())
+        registry = Registry(_impatient(connections) if way is Way.TIMEOUT else connections, self._clock)
         data = drilled.event(self._sims, registry)
         troubles: list[str] = []
         store = Store.open("sqlite::memory:")
@@ -167,6 +166,11 @@ async def open_stage(drilled: Drilled) -> AsyncIterator[Stage]:
     clock = SimulatedClock()
     async with Simulators(clock=clock) as sims:
         yield Stage(drilled, sims, clock)
+
+
+def _impatient(connections: Connections) -> Connections:
+    quick = {alias: replace(c, timeout_seconds=TIMEOUT_SECONDS) for alias, c in connections.connections.items()}
+    return replace(connections, connections=quick)
 
 
 @asynccontextmanager

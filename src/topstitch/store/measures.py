@@ -221,7 +221,7 @@ async def crossings(store: Store, since_ms: int, until_ms: int, *, slot_ms: int)
             for a, b in _pairs(c)
             for workflow, version, from_step, to_step, slot, net, gross in c.execute(
                 query, {"from_system": a, "to_system": b, **given}
-            ).tuples()
+            )
         ]
 
     return await store.read(read)
@@ -237,7 +237,7 @@ async def long_crossings(
         return [
             LongCrossing._make(row)
             for a, b in _pairs(c)
-            for row in c.execute(LONG_CROSSINGS, {"from_system": a, "to_system": b, **given}).tuples()
+            for row in c.execute(LONG_CROSSINGS, {"from_system": a, "to_system": b, **given})
         ]
 
     return await store.read(read)
@@ -252,7 +252,7 @@ async def tried(store: Store, since_ms: int, until_ms: int) -> list[Tried]:
             for a, b in _pairs(c)
             for workflow, version, count in c.execute(
                 TRIED, {"from_system": a, "to_system": b, "since": since_ms, "until": until_ms}
-            ).tuples()
+            )
         ]
 
     return await store.read(read)
@@ -267,7 +267,7 @@ async def durations(store: Store, since_ms: int, until_ms: int, *, slot_ms: int)
         return [
             Durations(workflow, version, step, slot, _list(values))
             for name in _steps(c)
-            for workflow, version, step, slot, values in c.execute(query, {"step": name, **given}).tuples()
+            for workflow, version, step, slot, values in c.execute(query, {"step": name, **given})
         ]
 
     return await store.read(read)
@@ -308,7 +308,7 @@ async def recent(store: Store, wanted: Sequence[Wanted], until_ms: int) -> list[
                         "until": until_ms,
                         "limit": one.limit,
                     },
-                ).tuples()
+                )
             ]
             for one in wanted
         ]
@@ -324,7 +324,7 @@ async def exceptions(store: Store, since_ms: int, until_ms: int) -> list[Excepti
         return [
             Exceptional._make(row)
             for query in (FAILED_STEPS, OPENED_DISCREPANCIES, FAILED_UNDOS)
-            for row in c.execute(query, given).tuples()
+            for row in c.execute(query, given)
         ]
 
     return await store.read(read)
@@ -335,7 +335,7 @@ async def crossed(store: Store, instances: Sequence[str], since_ms: int, until_m
     if not instances:
         return set()
     given = {"instances": list(instances), "since": since_ms, "until": until_ms}
-    return await store.read(lambda c: {(str(i), str(a), str(b)) for i, a, b in c.execute(CROSSED, given).tuples()})
+    return await store.read(lambda c: {(str(i), str(a), str(b)) for i, a, b in c.execute(CROSSED, given)})
 
 
 def _pairs(c: Connection) -> list[tuple[str, str]]:
@@ -390,9 +390,9 @@ async def picture(store: Store) -> Picture:
 
     def read(c: Connection) -> Picture:
         return Picture(
-            [OpenRow._make(row) for row in c.execute(OPEN_INSTANCES, {"limit": OPEN_MAX}).tuples()],
-            [StepRow._make(row) for row in c.execute(OPEN_STEPS).tuples()],
-            [AskedRow._make(row) for row in c.execute(OPEN_APPROVALS).tuples()],
+            [OpenRow._make(row) for row in c.execute(OPEN_INSTANCES, {"limit": OPEN_MAX})],
+            [StepRow._make(row) for row in c.execute(OPEN_STEPS)],
+            [AskedRow._make(row) for row in c.execute(OPEN_APPROVALS)],
         )
 
     return await store.read(read)
@@ -403,7 +403,7 @@ async def facts(store: Store, instances: Sequence[str], kinds: Sequence[str]) ->
     if not instances or not kinds:
         return []
     given = {"instances": list(instances)[:FACTS_INSTANCES_MAX], "kinds": [str(kind) for kind in kinds]}
-    return await store.read(lambda c: [Fact._make(row) for row in c.execute(FACTS, given).tuples()])
+    return await store.read(lambda c: [Fact._make(row) for row in c.execute(FACTS, given)])
 
 
 # --- One workflow in a time: for promises and reports -------------------------------------------
@@ -450,9 +450,9 @@ async def begun(store: Store, workflow: str, since_ms: int, until_ms: int) -> Be
         return Begun(
             [OpenRow._make(row[:10]) for row in rows],
             {str(row[0]): int(row[10]) for row in rows if row[10] is not None},
-            [StepRow._make(row) for row in c.execute(BEGUN_STEPS, given).tuples()],
-            [AskedRow._make(row) for row in c.execute(BEGUN_APPROVALS, given).tuples()],
-            [AskedRow._make(row) for row in c.execute(BEGUN_TASKS, given).tuples()],
+            [StepRow._make(row) for row in c.execute(BEGUN_STEPS, given)],
+            [AskedRow._make(row) for row in c.execute(BEGUN_APPROVALS, given)],
+            [AskedRow._make(row) for row in c.execute(BEGUN_TASKS, given)],
         )
 
     return await store.read(read)

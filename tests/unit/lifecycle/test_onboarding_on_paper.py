@@ -373,3 +373,27 @@ def test_pending_approval_is_reported_as_pending_with_the_person() -> None:
     row = next(r for r in of_kind(paper, Kind.CHECK_READ) if r.body["record"] == "itsm")
     assert row.body["verdict"] == "pending"
     assert row.body["waiting_on"] == ["manager_of(subject)"]
+
+
+def test_I01_a_steps_duration_ends_when_it_is_confirmed_not_when_the_system_answers() -> None:
+    company = Company()
+    hidden = iter([None] * 4)
+
+    def late(call: ReadCall) -> Any:
+        return ok(next(hidden, company.users.get(call.params["upn"])))
+
+    paper = engine(company, directory__get_user=late).begin(HIRE).run_for(minutes=10)
+    answered = next(r.at for r in of_kind(paper, Kind.ACT_RESULT) if r.step == "identity")
+    done = next(r for r in of_kind(paper, Kind.STEP_DONE) if r.step == "identity")
+    assert (done.at - answered).total_seconds() >= 7
+    assert done.body["duration_ms"] >= 7000
+
+
+def test_R10_a_field_that_could_be_healed_is_ticketed_and_nothing_is_repaired() -> None:
+    company = Company()
+    paper = engine(company).begin(HIRE).run_for(hours=1)
+    company.users["priya.raman@corp.example"]["groups"] = []
+    before = len(paper.writes())
+    paper.run()
+    assert set(paper.writes()[before:]) == {"itsm.create_exception"}
+    assert company.users["priya.raman@corp.example"]["groups"] == []

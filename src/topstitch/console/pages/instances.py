@@ -31,7 +31,7 @@ async def listing(request: Request) -> Response:
     position = await head_position(site.hands.store)
     return await site.render(
         request, "instances.html", status=422 if problem else 200, nav="instances", title="Instances", query=query, problem=problem,
-        page=page, rows=[_shown(row) for row in page.rows], chips=_chips(query), fields=FIELDS, live="/stream", position=position,
+        page=page, rows=[marked(row) for row in page.rows], chips=_chips(query), fields=FIELDS, live="/stream", position=position,
         twin=request.url.path + ".json" + (f"?{request.url.query}" if request.url.query else ""),
         command=f"topstitch instances -q '{text}'" if text else "topstitch instances",
     )  # fmt: skip
@@ -48,7 +48,8 @@ async def _found(request: Request, query: Query) -> Page:
     return await search(site.hands.store, query, site.hands.clock.now(), after=request.query_params.get("after"))
 
 
-def _shown(row: Any) -> dict[str, Any]:
+def marked(row: Any) -> dict[str, Any]:
+    """Return a row with its state in words and the tone of its worst seam."""
     said = words.instance(
         row["status"], asks=bool(row["has_approval"] or row["has_task"]), cases=bool(row["has_case"] or row["has_discrepancy"]),
         settled=row["stage"] == "reconciliation",

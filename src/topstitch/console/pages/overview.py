@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from topstitch.console.hands import Hands
 from topstitch.console.lanes_svg import in_order
+from topstitch.console.pages.instances import marked
 from topstitch.console.query import Query, parse_query
 from topstitch.console.reads import crossings, open_counts, seam_failures, search
 from topstitch.console.site import Site, plural, twin
@@ -29,7 +30,7 @@ async def overview(request: Request) -> Response:
     names = await titles(hands)
     systems = _order({k for key in found for k in key}, names)
     attention = await _attention(hands, found, names)
-    page = await search(hands.store, Query(), hands.clock.now(), limit=1)
+    page = await search(hands.store, Query(), hands.clock.now(), limit=6)
     worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
     crossed = sum(s.count for s in found.values())
     sick = sum(1 for s in found.values() if s.tone == "breach")
@@ -37,7 +38,7 @@ async def overview(request: Request) -> Response:
     return await site.render(
         request, "overview.html", nav="overview", title=f"Seams, {label}", sentence=sentence if found else "No handoffs yet.", found=found, systems=systems,
         names=names, attention=attention, worst=worst, ranges=RANGES, range=request.query_params.get("range", "24h"), spark=_spark, counts=page.counts,
-        total=page.total, live="/stream", twin=f"/index.json?range={_range(request)}", command="topstitch instances", hours=hours,
+        total=page.total, newest=[marked(row) for row in page.rows], live="/stream", twin=f"/index.json?range={_range(request)}", command="topstitch instances", hours=hours,
     )  # fmt: skip
 
 

@@ -116,11 +116,13 @@
       const seconds = data.p95_ms.map((v) => (v === null ? null : v / 1000));
       const flat = (value) => data.times.map(() => value / 1000);
       const tone = resolved(box.dataset.tone), grey = resolved("idle");
+      const clock = new Intl.DateTimeFormat("en-GB", { timeZone: root.dataset.zone, hour: "2-digit", minute: "2-digit", ...(data.times.at(-1) - data.times[0] > 90000 ? { day: "numeric", month: "short" } : {}) });
       const axis = { stroke: grey, grid: { stroke: grey, width: 0.2 }, ticks: { show: false }, font: "12px Geist" };
-      const label = (value) => (value >= 120 ? Math.round(value / 60) + " m" : Math.round(value * 10) / 10 + " s");
-      new window.uPlot({ width: box.clientWidth, height: 200, legend: { show: false }, cursor: { y: false },
-        series: [{}, { label: "p95", stroke: tone, width: 2, spanGaps: true, points: { show: true, size: 5, fill: tone } }, { label: "limit", stroke: grey, dash: [4, 5], width: 1.5 }],
-        axes: [axis, { ...axis, size: 56, values: (_, splits) => splits.map(label) }] }, [data.times, seconds, flat(Math.max(...seconds.map((v) => v ?? 0)) > 60 ? data.limit_ms : data.target_ms)], box);
+      const high = Math.max(...seconds.map((v) => v ?? 0));
+      const label = (value) => (high > 60 ? Math.round(value / 6) / 10 + " m" : Math.round(value * 10) / 10 + " s");
+      new window.uPlot({ tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), root.dataset.zone), width: box.clientWidth, height: 200, legend: { show: false }, cursor: { y: false },
+        series: [{}, { label: "p95", stroke: tone, width: 2, spanGaps: true, points: { show: true, size: 5, fill: tone } }, { label: "limit", stroke: grey, dash: [4, 5], width: 1.5, points: { show: false } }],
+        axes: [{ ...axis, space: 70, values: (_, splits) => splits.map((at) => clock.format(new Date(at * 1000))) }, { ...axis, size: 56, values: (_, splits) => splits.map(label) }] }, [data.times, seconds, flat(high > 60 ? data.limit_ms : data.target_ms)], box);
     }
   };
   charts();

@@ -159,7 +159,8 @@ def _print(door: Door, one: Compiled, matrix: Matrix, names: Mapping[str, str]) 
     rows = []
     for play in matrix.plays:
         title = one.plan.systems[names[str(play.system)]].title
-        rows.append((title, str(play.way), *(_cell(door, cell) for cell in play.cells), (play.end or "not ended").replace("_", " ")))
+        when = f"{play.way}, from the start" if play.from_start else str(play.way)
+        rows.append((title, when, *(_cell(door, cell) for cell in play.cells), (play.end or "not ended").replace("_", " ")))
     screen.table(("system", "is", *one.plan.steps, "instance"), rows, "Nothing was drilled.")
     screen.print()
     counts = ", ".join(f"{count} {fate}" for fate, count in matrix.counts.items() if count or fate == "stuck")
@@ -187,6 +188,7 @@ def _document(one: Compiled, matrix: Matrix, names: Mapping[str, str]) -> dict[s
             {
                 "system": names[str(play.system)],
                 "way": str(play.way),
+                "from_start": play.from_start,
                 "end": play.end,
                 "lasted_seconds": play.lasted_seconds,
                 "steps": {c.step: {"fate": str(c.fate), "why": c.why} for c in play.cells},

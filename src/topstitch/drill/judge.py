@@ -60,8 +60,8 @@ def _cell(plan: Plan, state: InstanceState, name: str, declared: Iterable[StepSt
         return Cell(step=name, fate=Fate.WAITING, why=_whom(plan, tasks))
     if status in TAKEN_BACK:
         return Cell(step=name, fate=Fate.COMPENSATED, why=_word(status))
-    if status is StepStatus.WAITING and state.context_done_at is None:
-        return Cell(step=name, fate=Fate.WAITING, why=f"{_team(plan)}: the context could not be read, nothing was written")
+    if any(read.failed for read in state.context_reads.values()):
+        return Cell(step=name, fate=Fate.WAITING, why=f"{_team(plan)}, with nothing written")
     if status in LEFT_OUT and (status in {*declared, StepStatus.NOT_RUN} or _is_stopped(state)):
         return Cell(step=name, fate=Fate.DEGRADED, why=_word(status))
     return Cell(step=name, fate=Fate.STUCK, why=f"{_word(status)}, which the definition does not declare")

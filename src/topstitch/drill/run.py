@@ -7,17 +7,17 @@ wrong is not drilled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from topstitch.drill.judge import Cell, Fate, worst
 from topstitch.drill.stage import Drilled, Play, Stage, open_stage
 from topstitch.drill.ways import Way, ways_of
 from topstitch.foundation.clock import stopwatch
 
-STAGES: Final = 4
+STAGES: Final = 6
 """How many plays go on at once: while one waits for an answer that never comes, the others go on."""
 
 
@@ -40,37 +40,47 @@ class Matrix:
         return dict(worst(cell for play in self.plays for cell in play.cells))
 
 
+class Turn(NamedTuple):
+    """One outage to be played."""
+
+    system: str
+    way: Way
+    from_start: bool
+
+
 async def drill(
     drilled: Drilled,
     systems: Sequence[str],
     ways: Sequence[Way] = tuple(Way),
     *,
     stages: int = STAGES,
-    told: Callable[[Play], None] | None = None,
 ) -> Matrix:
-    """Play each of ``systems`` in each of ``ways``; ``told`` hears of each play as it ends."""
+    """Play each of ``systems`` in each of ``ways``."""
     began = stopwatch()
-    wanted = [(system, way) for system in systems for way in ways_of(system) if way in ways]
-    wanted.sort(key=lambda pair: pair[1] is not Way.TIMEOUT)  # those that wait longest begin first
+    turns = list(_turns(drilled, systems, ways))
+    left = sorted(turns, key=lambda turn: turn.way is not Way.TIMEOUT)  # those that wait longest begin first
+    plays: dict[Turn, Play] = {}
     async with AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(open_stage(drilled)) for _ in range(min(stages, len(wanted) or 1))]
+        opened = [await stack.enter_async_context(open_stage(drilled)) for _ in range(min(stages, len(left) or 1))]
         good_day = await opened[0].play(None, None)
-        plays: dict[tuple[str, Way], Play] = {}
         async with asyncio.TaskGroup() as group:
             for stage in opened:
-                group.create_task(_play_on(stage, wanted, plays, told))
-    order = [(system, way) for system in systems for way in ways_of(system) if way in ways]
-    return Matrix(good_day=good_day, plays=tuple(plays[pair] for pair in order), seconds=stopwatch() - began)
+                group.create_task(_play_on(stage, left, plays))
+    return Matrix(good_day=good_day, plays=tuple(plays[turn] for turn in turns), seconds=stopwatch() - began)
 
 
-async def _play_on(
-    stage: Stage,
-    wanted: list[tuple[str, Way]],
-    plays: dict[tuple[str, Way], Play],
-    told: Callable[[Play], None] | None,
-) -> None:
-    while wanted:
-        system, way = wanted.pop(0)
-        plays[system, way] = play = await stage.play(system, way)
-        if told is not None:
-            told(play)
+def _turns(drilled: Drilled, systems: Sequence[str], ways: Sequence[Way]) -> Iterator[Turn]:
+    """Go through the outages: from the start for what the context reads, then once the context is complete."""
+    read = {drilled.plan.connector_of(read.system) for read in drilled.plan.context.values()}
+    for system in systems:
+        if system in read and Way.DOWN in ways:
+            yield Turn(system, Way.DOWN, from_start=True)
+        for way in ways_of(system):
+            if way in ways:
+                yield Turn(system, way, from_start=False)
+
+
+async def _play_on(stage: Stage, left: list[Turn], plays: dict[Turn, Play]) -> None:
+    while left:
+        turn = left.pop(0)
+        plays[turn] = await stage.play(turn.system, turn.way, from_start=turn.from_start)

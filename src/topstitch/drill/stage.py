@@ -18,7 +18,11 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.bootstrap.calls import Calls
+from topstitch.bootstrap.core import Core
 from topstitch.bootstrap.installation import Installation, wire
+from topstitch.bootstrap.plans import Plans
+from topstitch.connectors import people
 from topstitch.connectors.connections import Connections
 from topstitch.connectors.registry import Registry
 from topstitch.drill.judge import Cell, judge
@@ -26,6 +30,7 @@ from topstitch.drill.people import Answering
 from topstitch.drill.ways import SLOW_SECONDS, TIMEOUT_SECONDS, Way, clear, take_down
 from topstitch.foundation.clock import SimulatedClock, stopwatch
 from topstitch.foundation.errors import RequestError
+from topstitch.model.orders import Call, Outcome, ResolveCall, Result
 from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan
 from topstitch.settings import Settings
@@ -67,10 +72,48 @@ class Play:
 
     system: str | None
     way: Way | None
+    from_start: bool
+    """Whether the system was down before anything was read; else once the context was complete."""
     cells: tuple[Cell, ...]
     end: str | None
     lasted_seconds: float
     """Of the instance's own time."""
+
+
+class Outage:
+    """One system taken down in one way; nothing at all on a good day."""
+
+    def __init__(self, sims: Simulators, system: str | None, way: Way | None) -> None:
+        self._sims, self.system, self.way = sims, system, way
+        self._lasts = False
+        self._over = False
+
+    async def begin(self) -> None:
+        """Take the system down, once."""
+        if not (self._lasts or self._over) and self.system is not None and self.way is not None:
+            self._lasts = True
+            await take_down(self._sims, self.system, self.way)
+
+    async def end(self) -> None:
+        """Bring it up again, for good."""
+        self._over = True
+        if self._lasts and self.system is not None and self.way is not None:
+            self._lasts = False
+            await clear(self._sims, self.system, self.way)
+
+
+class _Watched(Core):
+    """The rules of the product; the outage begins before the first call that is not of the context."""
+
+    def __init__(self, plans: Plans, calls: Calls, outage: Outage) -> None:
+        super().__init__(plans, calls)
+        self._outage = outage
+
+    async def perform(self, plan: Plan, instance: str, call: Call) -> Outcome:
+        """Make a call, or have it fail."""
+        if not call.key.startswith("@context/"):
+            await self._outage.begin()
+        return await super().perform(plan, instance, call)
 
 
 class Stage:
@@ -79,19 +122,18 @@ class Stage:
     def __init__(self, drilled: Drilled, sims: Simulators, clock: SimulatedClock) -> None:
         self._drilled, self._sims, self._clock = drilled, sims, clock
 
-    async def play(self, system: str | None, way: Way | None) -> Play:
+    async def play(self, system: str | None, way: Way | None, *, from_start: bool = False) -> Play:
         """Carry an instance out while ``system`` is taken down; with neither, on a good day."""
         for name in self._sims:
             self._sims[name].reset()
-        if system is None or way is None:
-            return await self._carry_out(None, None)
+        outage = Outage(self._sims, system, way)
         try:
-            return await self._carry_out(system, way)
+            return await self._carry_out(outage, from_start=from_start)
         finally:
-            await clear(self._sims, system, way)
+            await outage.end()
 
-    async def _carry_out(self, system: str | None, way: Way | None) -> Play:
-        drilled = self._drilled
+    async def _carry_out(self, outage: Outage, *, from_start: bool) -> Play:
+        drilled, way = self._drilled, outage.way
         connections = drilled.connect(self._sims.facts())
         registry = Registry(_impatient(connections) if way is Way.TIMEOUT else connections, self._clock)
         data = drilled.event(self._sims, registry)
@@ -100,20 +142,25 @@ class Stage:
         try:
             house = wire(drilled.settings, self._clock, store, registry, lambda _i, e: troubles.append(str(e)))
             await definitions.publish(store, drilled.definition, parent=None)
-            if system is not None and way is not None:
-                await take_down(self._sims, system, way)
+            calls = Calls(store, registry, house.plans, self._clock, drilled.settings.environment)
+            house.engine.core = _Watched(house.plans, calls, outage)
+            if from_start:
+                await outage.begin()
             async with _running(house):
                 instance = await _start(house, drilled.plan, data)
                 began = self._clock.now()
                 stuck = await self._to_the_end(house, instance, way)
             state, _ = await _state(house, drilled.plan, instance)
+            await outage.end()
+            state = await _named(registry, drilled.plan, state)
         finally:
             await registry.close()
             store.close()
         trouble = troubles[0] if troubles else stuck
         return Play(
-            system=system,
+            system=outage.system,
             way=way,
+            from_start=from_start,
             cells=judge(drilled.plan, state, trouble=trouble),
             end=state.ended,
             lasted_seconds=(self._clock.now() - began).total_seconds(),
@@ -123,15 +170,15 @@ class Stage:
         """Move time until the instance has ended; return why it does not."""
         plan = self._drilled.plan
         limit = self._clock.now() + timedelta(seconds=bounds.ended_seconds(plan) + MARGIN_SECONDS)
-        people, until = Answering(house, instance), stopwatch() + PLAY_SECONDS_MAX
+        answering, until = Answering(house, instance), stopwatch() + PLAY_SECONDS_MAX
         for _ in range(TURNS_MAX):
             due = await self._rest(house, way, until)
             state, seq = await _state(house, plan, instance)
             if state.ended is not None:
                 return None
-            if await people.act(state, seq):
+            if await answering.act(state, seq):
                 continue
-            when = min((time for time in (due, await people.due()) if time is not None), default=None)
+            when = min((time for time in (due, await answering.due()) if time is not None), default=None)
             if when is None:
                 return "nothing will wake it"
             if when > limit:
@@ -191,6 +238,20 @@ async def _start(house: Installation, plan: Plan, data: Mapping[str, Any]) -> st
         message = f"the event starts no instance of {plan.workflow}: its trigger's condition is false; give another --event"
         raise RequestError("not-started", message)
     return verdict.instances[0]
+
+
+async def _named(registry: Registry, plan: Plan, state: InstanceState) -> InstanceState:
+    """Return the state with its tasks' people named, those too whom no notice could reach."""
+    tasks = dict(state.tasks)
+    for task in state.tasks.values():
+        if not task.people:
+            question = ResolveCall(
+                key="drill", who=(task.to,), subject=state.correlation, requester=state.requester, owner=plan.owner
+            )
+            known = await people.resolve(registry, question)
+            found = known.value["people"] if known.result is Result.OK else []
+            tasks[task.id] = replace(task, people=tuple(found))
+    return replace(state, tasks=tasks)
 
 
 async def _state(house: Installation, plan: Plan, instance: str) -> tuple[InstanceState, int]:

@@ -103,10 +103,11 @@ def torment(
     *,
     seed: int,
     count: int,
-    kill_seconds: tuple[float, float] | None = (0.05, 0.5),
+    kill_seconds: tuple[float, float] | None = (0.02, 0.3),
     restart_seconds: tuple[float, float] | None = None,
     mutant: bool = False,
     drop_rate: float = 0.03,
+    stall_seconds: float = STALL_SECONDS,
 ) -> Report:
     """Carry ``count`` instances out while engines are killed every ``kill_seconds``; return what came of it.
 
@@ -121,6 +122,7 @@ def torment(
         )
         server = database if isinstance(database, PostgresServer) else None
         tormentor = Tormentor(setting, seed, count, kill_seconds, restart_seconds, server)
+        tormentor.stall_seconds = stall_seconds
         return asyncio.run(tormentor.run())
 
 
@@ -138,6 +140,7 @@ class Tormentor:
     ) -> None:
         self.setting, self.count, self.server = setting, count, server
         self.kill_seconds, self.restart_seconds = kill_seconds, restart_seconds
+        self.stall_seconds = STALL_SECONDS
         self.rng = random.Random(f"kill {seed}")
         self.report = Report(seed=seed, instances=count)
         self.clock = clock_of(setting)
@@ -195,7 +198,7 @@ class Tormentor:
     async def _wait_for_all(self) -> None:
         """Return when every instance has ended, or when nothing has moved for too long."""
         moved, seen = time.monotonic(), (-1, -1)
-        while self.ended < self.count and time.monotonic() - moved < STALL_SECONDS:
+        while self.ended < self.count and time.monotonic() - moved < self.stall_seconds:
             await asyncio.sleep(0.2)
             with contextlib.suppress(OperatorError):
                 self.ended, self.records = await self.store.work(_progress)

@@ -316,7 +316,10 @@ def test_what_was_found_and_does_not_agree_is_never_undone() -> None:
         "    do: itsm.create_catalog_request\n"
         "    with: {employee_id: e, location: l, department: d, tier: t, items: [x]}\n"
         "    expect:\n"
-        "      - {read: itsm.get_request, with: {request_id: = step.output.request_id}, that: found.state == 'x', within: 1m}",
+        "      - read: itsm.get_request\n"
+        "        with: {request_id: = step.output.request_id}\n"
+        "        that: found.state == 'x'\n"
+        "        within: 1m",
     ).replace(
         "      do: chat.remove\n      with: {upn: = step.input.upn, channel: = step.input.channel}\n",
         "      do: itsm.cancel_request\n      with: {request_id: = step.output.request_id}\n",

@@ -1,0 +1,68 @@
+"""A browser and a seeded console for the tests of this folder: Debian's chromium, kept from reaching out.
+
+Every page fails its test when it says anything on the console, throws, or asks another host.
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser.site import Served, served
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "the browser tests need chromium; give: make parts"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("console")) as one:
+        yield one
+
+
+@pytest.fixture
+def page_of(chromium: Browser, site: Served) -> Iterator[Open]:
+    """Open pages that may say nothing on the console; ``expected`` names what they may."""
+    contexts: list[Any] = []
+    said: list[str] = []
+
+    def make(path: str = "/", *, theme: str = "light", width: int = 1280, person: str = "dana", scripts: bool = True, expected: str | None = None) -> Page:
+        context = chromium.new_context(viewport={"width": width, "height": 860}, timezone_id="America/Chicago", java_script_enabled=scripts)
+        contexts.append(context)
+        cookies = {"topstitch_theme": theme, "topstitch_person": person, "topstitch_tz": "America/Chicago"}
+        context.add_cookies([{"name": name, "value": value, "url": site.origin} for name, value in cookies.items()])
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text) if expected is None or expected not in message.text else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(f"asked {request.url}") if not request.url.startswith(site.origin) else None)
+        page.goto(site.origin + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not said, said
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    return gzip.decompress(AXE.read_bytes()).decode()

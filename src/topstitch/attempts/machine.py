@@ -36,8 +36,10 @@ HELD_SECONDS = 60
 RESTARTS_MAX = 3
 """How many attempts that an engine did not survive are given back; each was proved absent first."""
 TERMINAL = frozenset({ActStatus.DONE, ActStatus.FAILED, ActStatus.CALLED_OFF})
-FactsOf = Callable[[ActState, Any], Facts]
-"""Gives the facts in scope of an act: its ``step`` is the act's input and output, ``found`` the second argument."""
+FactsOf = Callable[[ActState, Any, frozenset[str]], Facts]
+"""Gives the facts in scope of an act: its ``step`` is the act's input and output, ``found`` the second argument.
+
+The third names what will be read of them, so that no more is gathered than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +227,7 @@ def _look_up(plan: ActPlan, act: ActState) -> LookUpCall:
 def _read_back(plan: ActPlan, act: ActState, desk: Desk, turn: Turn) -> None:
     expect = plan.expects[act.expect]
     try:
-        params = expect.params.render(desk.facts(act, None))
+        params = expect.params.render(desk.facts(act, None, expect.params.roots))
     except ExpressionError as error:
         body: dict[str, Any] = {"next": ActStatus.FAILED, "failure": Failure.DISAGREES, "problem": _said(error)}
         body |= {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "duration_ms": 0}
@@ -406,7 +408,8 @@ def _agrees(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> tuple
     if outcome.result is not Result.OK or outcome.value is None:
         return False, None
     try:
-        return plan.expects[act.expect].that.evaluate(desk.facts(act, outcome.value)) is True, None
+        that = plan.expects[act.expect].that
+        return that.evaluate(desk.facts(act, outcome.value, that.roots)) is True, None
     except ExpressionError as error:
         return False, _said(error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from topstitch.attempts.machine import Desk
 from topstitch.governance.policy import NO_LAW, Law
@@ -16,15 +16,21 @@ from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
 
+OWN: Final = frozenset({"step", "found"})
+"""What a read-back mostly speaks of: nothing else of the instance need be gathered for it."""
+
+
 def desk_of(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Desk:
     """Return the desk at which this stage's acts are carried out."""
 
-    def facts_of(act: ActState, found: Any) -> Facts:
+    def facts_of(act: ActState, found: Any, roots: frozenset[str]) -> Facts:
         step = {"input": act.payload, "status": "running"}
         if act.output is not None:
             step["output"] = act.output
         if act.step and act.purpose == "undo":
             step = step_values(state.steps[act.step]) | item_values(state, act)
+        if roots <= OWN:
+            return Facts({"step": step, "found": found}, rates=state.rates)
         return facts(plan, state, step=step, found=found)
 
     return Desk(instance=state.id, stage=Stage.EXECUTION, now=now, facts=facts_of, law=law)

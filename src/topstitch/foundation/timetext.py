@@ -16,7 +16,7 @@ _DURATION = re.compile(r"([0-9]+)(s|m|h|d)")
 
 def rfc3339(moment: datetime) -> str:
     """Write an aware UTC time as ``2026-11-23T09:14:03.250Z``."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime:

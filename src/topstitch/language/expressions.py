@@ -60,11 +60,13 @@ class Facts:
 class Expression:
     """A compiled expression. Immutable; safe to share between threads."""
 
-    __slots__ = ("_asks_money", "_program", "_unwraps", "paths", "source", "syntax", "type")
+    __slots__ = ("_asks_money", "_program", "_unwraps", "paths", "roots", "source", "syntax", "type")
 
     source: str
     type: str
     paths: frozenset[str]
+    roots: frozenset[str]
+    """The scope names it reads: facts need hold no others."""
     syntax: Syntax
 
     def __init__(self, source: str) -> None:
@@ -72,6 +74,7 @@ class Expression:
         self._program, self.syntax = compile_source(_RUNTIME, source)
         self.type = self._program.return_type().name()
         self.paths = self.syntax.paths
+        self.roots = _roots(self.paths)
         self._unwraps = self.type.startswith("optional")
         if self._unwraps:  # the runtime cannot hand an optional out: carry it in a list of none or one
             self._program = _RUNTIME.compile(f"[?({source}\n)]")
@@ -234,11 +237,12 @@ Render = Callable[[Facts], Any]
 class Template:
     """A payload compiled: literals, typed expressions and texts with expressions in them."""
 
-    __slots__ = ("_render", "expressions", "paths", "value")
+    __slots__ = ("_render", "expressions", "paths", "roots", "value")
 
     value: Any
     expressions: tuple[Expression, ...]
     paths: frozenset[str]
+    roots: frozenset[str]
 
     def __init__(self, value: Any) -> None:
         found: list[Expression] = []
@@ -246,11 +250,16 @@ class Template:
         self._render = _renderer(value, found)
         self.expressions = tuple(found)
         self.paths = frozenset().union(*(expression.paths for expression in found))
+        self.roots = _roots(self.paths)
 
     def render(self, facts: Facts) -> Any:
         """Return the payload; a field whose value is an absent optional is left out."""
         value = self._render(facts)
         return None if value is ABSENT else value
+
+
+def _roots(paths: frozenset[str]) -> frozenset[str]:
+    return frozenset(path.partition(".")[0] for path in paths)
 
 
 def compile_template(value: Any) -> Template:

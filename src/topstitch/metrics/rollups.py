@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from topstitch.metrics.limits import DAY_MS, DEFAULT, HOUR_MS, Limits
-from topstitch.metrics.seams import Seam, Window, counts
+from topstitch.metrics.seams import Seam, Window, counts, is_shared
 from topstitch.metrics.sketch import Sketch
 from topstitch.plan.plan import Plan
 from topstitch.store import Store, measures, rollups
-from topstitch.store.measures import Crossings, Durations
+from topstitch.store.measures import Crossings, Durations, Exceptional
 from topstitch.store.rollups import Rollup
 
 HOURS_MAX: Final = 24 * 14
@@ -55,17 +55,26 @@ async def _hours(store: Store, plans: Mapping[tuple[str, str], Plan], since: int
     durations = await measures.durations(store, since, until, slot_ms=HOUR_MS)
     exceptions = await measures.exceptions(store, since, until)
     found = of_rows(crossings, durations, since, HOUR_MS)
-    windows = (
-        Window(
-            since_ms=begin,
-            until_ms=begin + HOUR_MS,
-            slot_ms=HOUR_MS,
-            crossings=[one for one in crossings if since + one.slot * HOUR_MS == begin],
-            exceptions=[one for one in exceptions if begin <= one.at_ms < begin + HOUR_MS],
-        )
-        for begin in range(since, until, HOUR_MS)
+    for begin in range(since, until, HOUR_MS):
+        these = [one for one in crossings if since + one.slot * HOUR_MS == begin]
+        wrong = [one for one in exceptions if begin <= one.at_ms < begin + HOUR_MS]
+        if these or wrong:
+            found += of_seams(await _hour(store, begin, these, wrong), plans)
+    return found
+
+
+async def _hour(store: Store, begin: int, crossings: Sequence[Crossings], exceptions: Sequence[Exceptional]) -> Window:
+    end = begin + HOUR_MS
+    names = sorted({one.instance for one in exceptions})
+    return Window(
+        since_ms=begin,
+        until_ms=end,
+        slot_ms=HOUR_MS,
+        crossings=crossings,
+        tried=await measures.tried(store, begin, end) if is_shared(crossings) else (),
+        exceptions=exceptions,
+        crossed=frozenset(await measures.crossed(store, names, begin, end)),
     )
-    return found + [row for window in windows for row in of_seams(window, plans)]
 
 
 def of_rows(

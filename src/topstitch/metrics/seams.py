@@ -187,6 +187,15 @@ def board(
     return sorted(figures, key=_rank)
 
 
+def is_shared(crossings: Iterable[Crossings]) -> bool:
+    """Tell whether several edges of one version cross the same seam, so that executions must be told apart."""
+    edges: dict[tuple[str, str, str, str], set[tuple[str, str]]] = {}
+    for one in crossings:
+        key = (one.workflow, one.version, one.from_system, one.to_system)
+        edges.setdefault(key, set()).add((one.from_step, one.to_step))
+    return any(len(found) > 1 for found in edges.values())
+
+
 def band_of(longest_ms: float, target_ms: int, limit_ms: int) -> Band:
     """Return the band of a latency or an age: exactly the target is still green, exactly the limit amber."""
     if longest_ms > limit_ms:

@@ -293,7 +293,7 @@ async def _window(
         watcher.store, sorted({one.instance for one in exceptions})[:5000], since, now_ms + 1
     )
     tried: Sequence[measures.Tried] = ()
-    if not crossings or _shared(crossings):
+    if not crossings or seams.is_shared(crossings):
         tried = await measures.tried(watcher.store, since, now_ms + 1)
     return Window(
         since_ms=since,
@@ -304,15 +304,6 @@ async def _window(
         exceptions=exceptions,
         crossed=frozenset(crossed),
     )
-
-
-def _shared(crossings: Iterable[measures.Crossings]) -> bool:
-    """Whether several edges of one version cross the same seam, so that executions must be told apart."""
-    edges: dict[tuple[str, str, str, str], set[tuple[str, str]]] = {}
-    for one in crossings:
-        key = (one.workflow, one.version, one.from_system, one.to_system)
-        edges.setdefault(key, set()).add((one.from_step, one.to_step))
-    return any(len(found) > 1 for found in edges.values())
 
 
 async def _exceptions(

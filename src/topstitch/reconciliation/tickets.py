@@ -125,7 +125,7 @@ def _plan_of(plan: Plan, act: ActState) -> ActPlan:
 
 
 def _desk(plan: Plan, state: InstanceState, now: datetime) -> Desk:
-    def facts_of(act: ActState, found: Any) -> Facts:
+    def facts_of(act: ActState, found: Any, _roots: frozenset[str]) -> Facts:
         return facts(plan, state, step={"input": act.payload, "output": act.output}, found=found)
 
     return Desk(instance=state.id, stage=STAGE, now=now, facts=facts_of)

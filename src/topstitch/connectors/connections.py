@@ -25,7 +25,7 @@ from topstitch.foundation.timetext import parse_duration
 
 TIMEOUT_SECONDS_DEFAULT: Final = 15.0
 CONCURRENCY_DEFAULT: Final = 100
-SCHEMES: Final = ("standard-webhooks", "basic", "token")
+SCHEMES: Final = ("standard-webhooks", "basic", "token", "hmac-sha256")
 _SECTIONS: Final = ("connections", "hooks", "people", "notify", "rates")
 _ALIAS: Final = re.compile(r"[a-z][a-z0-9_]*")
 _PAIR: Final = re.compile(r"[A-Z]{3}/[A-Z]{3}")

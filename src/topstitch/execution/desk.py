@@ -15,7 +15,6 @@ from topstitch.model.state import ActState, InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
-
 OWN: Final = frozenset({"step", "found"})
 """What a read-back mostly speaks of: nothing else of the instance need be gathered for it."""
 

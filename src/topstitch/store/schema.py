@@ -13,8 +13,8 @@ from typing import Final
 from topstitch.foundation.errors import OperatorError
 from topstitch.store.database import Backend, Postgres, Sqlite
 
-NEWEST: Final = "0002"
-KNOWN: Final = ("0001", "0002")
+NEWEST: Final = "0003"
+KNOWN: Final = ("0001", "0002", "0003")
 """Every migration, oldest first; ``tests`` hold them equal to the folder ``migrations/versions``."""
 MARK_TABLE: Final = (
     "CREATE TABLE alembic_version"
@@ -63,7 +63,7 @@ def empty(backend: Backend) -> None:
 
 @cache
 def _row_tables() -> tuple[str, ...]:
-    from topstitch.store.tables import metadata  # noqa: PLC0415
+    from topstitch.store.policy_tables import metadata  # noqa: PLC0415 -- all tables: it adds to those of ``tables``
 
     return tuple(name for name in metadata.tables if name != "meta")
 
@@ -101,7 +101,7 @@ def ddl(dialect: str) -> tuple[str, ...]:
     from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 -- only a first start needs it
     from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415
 
-    from topstitch.store.tables import metadata  # noqa: PLC0415
+    from topstitch.store.policy_tables import metadata  # noqa: PLC0415 -- all tables: it adds to those of ``tables``
 
     kind: Dialect = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
     statements = [MARK_TABLE]

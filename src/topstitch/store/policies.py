@@ -1,0 +1,182 @@
+"""Published policy bundles: immutable texts under their digests, and which one is in force in each environment.
+
+``publish`` is the only way in; ``bootstrap.law`` calls it once a bundle has been read and its
+tests have passed, and reads back what the engine, ``explain`` and ``replay`` need. A bundle is
+written once; putting one in force is a row of its own, so that who did it and when stays known.
+Nothing is ever changed or removed: decisions are explained by these texts years later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Select, func, select
+
+from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.store.database import Backend
+from topstitch.store.policy_tables import bundles, moves
+from topstitch.store.sealing import milliseconds, moment
+from topstitch.store.tables import journal
+
+if TYPE_CHECKING:
+    from topstitch.store.store import Store
+
+DECISION: Final = "decision"
+"""The kind of record that a decision is."""
+_REVISION: Final = select(func.max(moves.c.revision))
+
+
+class StoredBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """One published bundle: its normal form, which the digest is of."""
+
+    digest: str
+    name: str
+    version: str
+    normal: str
+    published_at: datetime
+    published_by: str
+
+    @property
+    def ref(self) -> str:
+        """How records name it: ``standard@1.0.0``."""
+        return f"{self.name}@{self.version}"
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle put in force: in which environment, when and by whom."""
+
+    environment: str
+    revision: int
+    digest: str
+    moved_at: datetime
+    moved_by: str
+
+
+async def publish(store: Store, new: StoredBundle, *, environment: str, parent: str | None) -> bool:
+    """Keep a bundle and put it in force in ``environment``; return whether anything changed.
+
+    ``parent`` is the digest the publisher saw in force there (nothing, for the first). Publishing
+    what is in force already changes nothing; another text under a published version, or a parent
+    that is stale, is a ``ConflictError``. An earlier bundle may be put back in force.
+    """
+    return await store.work(lambda backend: _publish(backend, new, environment, parent), tells=True)
+
+
+def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str | None) -> bool:
+    if backend.dialect == "postgresql":
+        backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", ("policy",))
+    top = backend.execute(
+        "SELECT revision, digest FROM policy_moves WHERE environment = ? ORDER BY revision DESC LIMIT 1",
+        (environment,),
+    )
+    revision, current = top[0] if top else (0, None)
+    if current == new.digest:
+        return False
+    if current != parent:
+        raise ConflictError(
+            "stale-parent",
+            f"somebody else has published a policy for {environment} since you looked; look at it with "
+            "topstitch policy show, then publish again",
+            detail={"in_force": current, "parent": parent},
+        )
+    at = milliseconds(new.published_at)
+    _keep(backend, new, at)
+    backend.execute(
+        "INSERT INTO policy_moves (environment, revision, digest, moved_at, moved_by) VALUES (?, ?, ?, ?, ?)",
+        (environment, revision + 1, new.digest, at, new.published_by),
+    )
+    return True
+
+
+def _keep(backend: Backend, new: StoredBundle, at: int) -> None:
+    """Write a bundle down, unless it is there."""
+    known = backend.execute(
+        "SELECT digest FROM policy_bundles WHERE name = ? AND version = ?", (new.name, new.version)
+    )
+    if known and known[0][0] != new.digest:
+        raise ConflictError(
+            "version-published",
+            f"{new.ref} is published already with other rules, and a published version never changes; raise the "
+            "version and publish again",
+            detail={"digest": known[0][0]},
+        )
+    if not known:
+        backend.execute(
+            "INSERT INTO policy_bundles (digest, name, version, normal, published_at, published_by)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (new.digest, new.name, new.version, new.normal, at, new.published_by),
+        )
+
+
+async def revision(store: Store, environment: str) -> int:
+    """Return how often a bundle was put in force in ``environment``: it grows with each, and is cheap to ask."""
+    query = _REVISION.where(moves.c.environment == environment)
+    return await store.read(lambda c: int(c.execute(query).scalar() or 0))
+
+
+async def in_force(store: Store, environment: str) -> Move | None:
+    """Return which bundle is in force in ``environment``, since when, and by whom; nothing where none ever was."""
+    found = await history(store, environment, limit=1)
+    return found[0] if found else None
+
+
+async def history(store: Store, environment: str, *, limit: int = 100) -> Sequence[Move]:
+    """Return what was put in force in ``environment``, newest first."""
+    query = select(moves).where(moves.c.environment == environment).order_by(moves.c.revision.desc()).limit(limit)
+
+    def read(connection: Connection) -> list[Move]:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [Move(**{**row, "moved_at": moment(row["moved_at"])}) for row in rows]
+
+    return await store.read(read)
+
+
+async def get(store: Store, digest: str) -> StoredBundle:
+    """Return a bundle by its digest; raise ``NotFoundError`` when it was never published."""
+    found = await _select(store, select(bundles).where(bundles.c.digest == digest))
+    if not found:
+        raise NotFoundError(
+            "no-bundle", f"no policy bundle {digest} was published here; `topstitch policy publish` publishes one"
+        )
+    return found[0]
+
+
+async def find(store: Store, name: str) -> Sequence[StoredBundle]:
+    """Return the bundles whose digest begins so, or that are named ``name`` or ``name@version``; newest first."""
+    whole, at, version = name.partition("@")
+    named = bundles.c.name == whole
+    if at:
+        named = named & (bundles.c.version == version)
+    begins = (bundles.c.digest >= name) & (bundles.c.digest < name + "\uffff")
+    query = select(bundles).where(named | begins).order_by(bundles.c.published_at.desc(), bundles.c.version.desc())
+    return await _select(store, query)
+
+
+async def others(store: Store, known: Collection[str]) -> Sequence[StoredBundle]:
+    """Return every published bundle whose digest is not in ``known``."""
+    found = await store.read(lambda c: [str(digest) for (digest,) in c.execute(select(bundles.c.digest))])
+    lacking = [digest for digest in found if digest not in known]
+    return [await get(store, digest) for digest in lacking]
+
+
+async def last_decisions(store: Store, limit: int) -> Sequence[tuple[str, int]]:
+    """Return where the last recorded decisions stand, oldest first: instance and number of the record."""
+    query = (
+        select(journal.c.instance, journal.c.seq)
+        .where(journal.c.kind == DECISION)
+        .order_by(journal.c.position.desc())
+        .limit(limit)
+    )
+    found = await store.read(lambda c: [(str(name), int(seq)) for name, seq in c.execute(query)])
+    return found[::-1]
+
+
+async def _select(store: Store, query: Select[Any]) -> list[StoredBundle]:
+    def read(connection: Connection) -> list[StoredBundle]:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [StoredBundle(**{**row, "published_at": moment(row["published_at"])}) for row in rows]
+
+    return await store.read(read)

@@ -5,7 +5,7 @@ So an outage is seen to its end: a task that nobody takes up must have an end to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,13 +29,13 @@ class Answering:
         """Return when somebody answers next."""
         return min((row["asked_at"] + ANSWERS_AFTER for row in await self._open()), default=None)
 
-    async def act(self, state: InstanceState, seq: int) -> bool:
+    async def act(self, look: Callable[[], Awaitable[tuple[InstanceState, int]]]) -> bool:
         """Answer what is due; return whether that was anything."""
         now = self._house.clock.now()
         for row in await self._open():
             if row["asked_at"] + ANSWERS_AFTER <= now:
                 self._answered.add(row["id"])
-                return await self._approve(state, seq, row["id"], now)
+                return await self._approve(*await look(), row["id"], now)
         return False
 
     async def _open(self) -> list[Mapping[str, Any]]:

@@ -173,10 +173,9 @@ class Stage:
         answering, until = Answering(house, instance), stopwatch() + PLAY_SECONDS_MAX
         for _ in range(TURNS_MAX):
             due = await self._rest(house, way, until)
-            state, seq = await _state(house, plan, instance)
-            if state.ended is not None:
+            if (await instances.get(house.ports.store, instance))["ended_at"] is not None:
                 return None
-            if await answering.act(state, seq):
+            if await answering.act(lambda: _state(house, plan, instance)):
                 continue
             when = min((time for time in (due, await answering.due()) if time is not None), default=None)
             if when is None:

@@ -15,7 +15,7 @@ from topstitch.simulators.host import Simulators
 MAIL: Final = "email"
 SLOW_SECONDS: Final = 20
 RETRY_AFTER_SECONDS: Final = 60
-TIMEOUT_SECONDS: Final = 1.5
+TIMEOUT_SECONDS: Final = 1.0
 """How long a caller waits for an answer that never comes, in that way alone: real time, so it is short."""
 
 

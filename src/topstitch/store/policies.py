@@ -16,6 +16,7 @@ import msgspec
 from sqlalchemy import Connection, Select, func, select
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.model.kinds import Kind
 from topstitch.store.database import Backend
 from topstitch.store.policy_tables import bundles, moves
 from topstitch.store.sealing import milliseconds, moment
@@ -24,8 +25,6 @@ from topstitch.store.tables import journal
 if TYPE_CHECKING:
     from topstitch.store.store import Store
 
-DECISION: Final = "decision"
-"""The kind of record that a decision is."""
 _REVISION: Final = select(func.max(moves.c.revision))
 
 
@@ -166,7 +165,7 @@ async def last_decisions(store: Store, limit: int) -> Sequence[tuple[str, int]]:
     """Return where the last recorded decisions stand, oldest first: instance and number of the record."""
     query = (
         select(journal.c.instance, journal.c.seq)
-        .where(journal.c.kind == DECISION)
+        .where(journal.c.kind == Kind.DECISION)
         .order_by(journal.c.position.desc())
         .limit(limit)
     )

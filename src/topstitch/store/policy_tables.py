@@ -36,3 +36,5 @@ moves: Final = Table(
     PrimaryKeyConstraint("environment", "revision"),
     sqlite_with_rowid=False,
 )
+
+__all__ = ["bundles", "metadata", "moves"]

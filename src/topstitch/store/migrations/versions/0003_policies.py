@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("published_at", sa.BigInteger(), nullable=False),
         sa.Column("published_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_policy_bundles")),
-        sa.UniqueConstraint("name", "version", name=op.f("uq_policy_bundles_name")),
+        sa.UniqueConstraint("name", "version", name=op.f("uq_policy_bundles_name_version")),
     )
     op.create_table(
         "policy_moves",

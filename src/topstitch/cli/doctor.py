@@ -77,6 +77,9 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
                 else ("ok", "chains", f"{chains.records} records intact")
             )
     except TopstitchError as error:
+        if error.code == "no-data" and settings.data.is_dir():
+            yield "warn", "database", "none yet; the first topstitch publish makes it"
+            return
         yield "bad", "database", error.message
 
 

@@ -22,6 +22,7 @@ FILE: Final = "topstitch.toml"
 DATABASE_FILE: Final = "topstitch.db"
 PREFIX: Final = "TOPSTITCH_"
 DATA_DEFAULT: Final = "topstitch-data"
+ANCHOR_KINDS: Final = ("folder", "git")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -64,6 +65,7 @@ class Settings:
     body_kb_max: int
     log_level: str
     person: str
+    anchors: tuple[str, ...]
 
     @property
     def is_sqlite(self) -> bool:
@@ -112,7 +114,7 @@ def _one(
 
 def _read(setting: Setting, value: object, place: str) -> Any:
     try:
-        return setting.read(str(value))
+        return setting.read("\n".join(map(str, value)) + "\n" if isinstance(value, list) else str(value))
     except ValueError as error:
         raise OperatorError("setting-invalid", f"{place} cannot be {value!r}: write {error}") from None
 
@@ -167,6 +169,14 @@ def _level(value: str) -> str:
     if value not in LOG_LEVELS:
         raise ValueError(f"one of {', '.join(LOG_LEVELS)}")
     return value
+
+
+def _anchors(value: str) -> tuple[str, ...]:
+    """Read a list, one a line as it comes from the file, or with commas between as in a variable."""
+    found = tuple(p.strip() for p in (value.split("\n") if "\n" in value else value.split(",")) if p.strip())
+    if not all(kind in ANCHOR_KINDS and place for kind, _, place in (one.partition(":") for one in found)):
+        raise ValueError("a list of folder:PATH or git:PATH")
+    return found
 
 
 def _name(value: str) -> str:
@@ -247,6 +257,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default="",
         doc="Who you are when you approve, refuse or finish a task: an address or id. Without it: your user name here.",
         read=_text,
+    ),
+    Setting(
+        name="anchors",
+        kind="list of folder:PATH or git:PATH",
+        default="",
+        doc="Where signed checkpoints are kept so that nobody here can take them back; production needs at least one.",
+        read=_anchors,
     ),
 )
 """Every setting there is."""

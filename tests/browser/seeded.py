@@ -62,7 +62,7 @@ class Hired(PaperEngine):
     def __init__(self, plan: Plan, company: Company, start: datetime, name: str, **world: Any) -> None:
         super().__init__(plan, company.world(**world), start)
         first, _, last = name.partition(" ")
-        number = f"W-{104000 + sum(map(ord, name)):d}"
+        number = f"W-{104000 + sum(k * ord(letter) for k, letter in enumerate(name)) % 5000:d}"
         self.data = {**HIRE, "first_name": first, "last_name": last, "employee_id": number}
         self.slow: dict[str, float] = {}
         self.event = TriggerEvent(

@@ -23,7 +23,7 @@ def test_axe_finds_nothing_on_any_page(page_of: Open, site: Served, axe: str, th
         wrong = [(v["id"], [n["html"][:160] for n in v["nodes"][:3]]) for v in answer["violations"]]
         if wrong:
             found[name] = wrong
-    assert not found
+    assert not found, "\n".join(f"{k}: {v}" for k, v in found.items())
 
 
 @pytest.mark.parametrize("width", [320, 390, 1440])

@@ -13,12 +13,14 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
 from topstitch.connectors import notices, people
 from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, ConnectorError, NotAllowedError, NotFoundError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.policy import NO_LAW
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import (
@@ -47,9 +49,18 @@ OURSELVES = "topstitch"
 class Calls:
     """The hands of the engine's core."""
 
-    def __init__(self, store: Store, connectors: Registry, plans: Plans, clock: Clock, environment: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        connectors: Registry,
+        plans: Plans,
+        clock: Clock,
+        environment: str,
+        laws: Laws | None = None,
+    ) -> None:
         self._store, self._connectors, self._plans, self._clock = store, connectors, plans, clock
         self._environment = environment
+        self._laws = laws
 
     async def perform(self, plan: Plan, instance: str, call: Call) -> Outcome:
         """Make one call; whatever comes of it is an outcome."""
@@ -136,6 +147,7 @@ class Calls:
     async def _start(self, call: StartCall) -> Outcome:
         """Start another workflow; the same key, called again, gives the same instance."""
         plan = await self._plans.of(call.workflow)
+        law = await self._laws.refresh() if self._laws is not None else NO_LAW
         now = self._clock.now()
         event = TriggerEvent(
             id=call.idempotency_key,
@@ -154,6 +166,7 @@ class Calls:
             now,
             rates=self._connectors.connections.rates,
             environment=self._environment,
+            policy=law.in_force.digest if law.in_force else None,
             parent=(call.parent, call.parent_step),
         )
         if first is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from topstitch import lifecycle
 from topstitch.bootstrap.calls import Calls
+from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
 from topstitch.bootstrap.summary import summarise
 from topstitch.governance.policy import NO_LAW, Law
@@ -20,13 +21,18 @@ from topstitch.store import Summary
 class Core:
     """What the engine is handed. It knows no stage; ``lifecycle`` does."""
 
-    def __init__(self, plans: Plans, calls: Calls, law: Callable[[], Law] = lambda: NO_LAW) -> None:
-        """``law`` returns what policy holds now; a bundle may be published while the engine works."""
-        self._plans, self._calls, self._law = plans, calls, law
+    def __init__(self, plans: Plans, calls: Calls, laws: Laws | None = None) -> None:
+        """``laws`` says what policy holds now; a bundle may be published while the engine works."""
+        self._plans, self._calls, self._laws = plans, calls, laws
 
     async def load(self, digest: str) -> Plan:
-        """Return the plan of a published definition."""
+        """Return the plan of a published definition. Every activation begins here: the law is looked at anew."""
+        if self._laws is not None:
+            await self._laws.refresh()
         return await self._plans.load(digest)
+
+    def _law(self) -> Law:
+        return self._laws.current() if self._laws is not None else NO_LAW
 
     def initial(self, plan: Plan, instance: str) -> InstanceState:
         """Return the state before the first record."""

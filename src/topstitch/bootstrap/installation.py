@@ -6,7 +6,7 @@ else makes a store, a registry or an engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from topstitch import lifecycle
 from topstitch.bootstrap.calls import Calls
 from topstitch.bootstrap.core import Core
 from topstitch.bootstrap.database import open_store
+from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
 from topstitch.connectors.connections import Connections, load_connections
 from topstitch.connectors.registry import Registry
@@ -41,6 +42,7 @@ class Installation:
     clock: Clock
     ports: Ports
     plans: Plans
+    laws: Laws
     core: Core
     intake: Intake
     engine: Embedded
@@ -87,7 +89,8 @@ def wire(
 ) -> Installation:
     """Put the parts together."""
     plans = Plans(store, registry.contracts())
-    core = Core(plans, Calls(store, registry, plans, clock, settings.environment))
+    laws = Laws(store, settings.environment)
+    core = Core(plans, Calls(store, registry, plans, clock, settings.environment, laws), laws)
     engine = Embedded(
         store,
         core,
@@ -99,10 +102,23 @@ def wire(
     rates = registry.connections.rates
 
     def begin(plan: Plan, event: TriggerEvent, instance: str, now: datetime) -> Draft | None:
-        return lifecycle.begin(plan, event, instance, now, rates=rates, environment=settings.environment)
+        return lifecycle.begin(
+            plan, event, instance, now, rates=rates, environment=settings.environment, policy=laws.digest
+        )
 
-    intake = Intake(store=store, connectors=registry, clock=clock, plans=plans.in_force, begin=begin)
+    async def in_force() -> Sequence[Plan]:
+        await laws.refresh()
+        return await plans.in_force()
+
+    intake = Intake(store=store, connectors=registry, clock=clock, plans=in_force, begin=begin)
     ports = Ports(store=store, connectors=registry, engine=engine)
     return Installation(
-        settings=settings, clock=clock, ports=ports, plans=plans, core=core, intake=intake, engine=engine
+        settings=settings,
+        clock=clock,
+        ports=ports,
+        plans=plans,
+        laws=laws,
+        core=core,
+        intake=intake,
+        engine=engine,
     )

@@ -1,19 +1,20 @@
-"""Verifies the chains of a database: every record's hash, every sequence, every end.
+"""Verifies the trail of a database in a few words: for the demo, ``doctor`` and ``audit verify``.
 
-``audit verify``, the demo and ``doctor`` call it. It reads records as they are stored and computes what
-they must hash to; it opens no personal value and needs no key.
+What is compared with what stands in ``audit.verify``. Where nothing was ever signed the chains alone speak. Without
+settings there is no key and no anchor, so only a trail that was never signed can be verified.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING
 
-from topstitch.foundation.canonical import GENESIS, chain_hash
-from topstitch.store import Store, instances
-from topstitch.store.instances import Head, StoredRecord
+from topstitch.audit.verify import Trust, Verdict, verify
+from topstitch.store import Store
+from topstitch.store.ledger_reader import open_ledger
 
-PAGE: Final = 10_000
+if TYPE_CHECKING:
+    from topstitch.settings import Settings
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,44 +24,27 @@ class Chains:
     instances: int = 0
     records: int = 0
     broken: list[str] = field(default_factory=list)
-    """Each names the instance and the first record that does not hold."""
+    """Each names the instance and the first record that does not hold, and what fits."""
+    trust: Trust = Trust.UNSIGNED
 
 
-async def verify_chains(store: Store, instance: str | None = None) -> Chains:
-    """Verify one chain, or all."""
-    done = Chains()
-    ends: dict[str, tuple[int, bytes]] = {}
-    bad: dict[str, str] = {}
-    position = 0
-    while page := await instances.stored_records(store, after_position=position, instance=instance, limit=PAGE):
-        position = page[-1].position
-        for record in page:
-            done.records += 1
-            _follow(record, ends, bad)
-    for head in await _heads(store, instance):
-        done.instances += 1
-        seq, last = ends.get(head.instance, (0, GENESIS))
-        if head.instance not in bad and (seq, last) != (head.seq, head.hash):
-            bad[head.instance] = f"{head.instance} ends at record {seq}, its row says {head.seq}: records are missing"
-    done.broken = [bad[name] for name in sorted(bad)]
-    return done
+async def verify_chains(store: Store, settings: Settings | None = None) -> Chains:
+    """Verify everything; with settings also signatures, and what the anchors hold."""
+    if settings is None:
+        with open_ledger(store) as reader:
+            return chains_of(verify(reader, keys=()))
+    from topstitch.bootstrap.auditing import verdict_of
+
+    verdict, _ = await verdict_of(settings, store)
+    return chains_of(verdict)
 
 
-def _follow(record: StoredRecord, ends: dict[str, tuple[int, bytes]], bad: dict[str, str]) -> None:
-    if record.instance in bad:
-        return
-    seq, prev = ends.get(record.instance, (0, GENESIS))
-    if record.seq != seq + 1:
-        bad[record.instance] = f"{record.instance} record {record.seq}: record {seq + 1} should stand there"
-    elif chain_hash(prev, record.body) != record.hash:
-        bad[record.instance] = f"{record.instance} record {record.seq} ({record.kind}) is not what was written"
-    ends[record.instance] = (record.seq, record.hash)
-
-
-async def _heads(store: Store, instance: str | None) -> list[Head]:
-    found: list[Head] = []
-    after = ""
-    while page := await instances.heads(store, after=after, limit=PAGE):
-        found += page
-        after = page[-1].instance
-    return [head for head in found if instance in (None, head.instance)]
+def chains_of(verdict: Verdict) -> Chains:
+    """Return a verdict in a few words."""
+    ranked = sorted(verdict.findings, key=lambda finding: finding is not verdict.first)
+    return Chains(
+        instances=verdict.instances,
+        records=verdict.records,
+        broken=[f"{finding.fits}: {finding.message}" for finding in ranked],
+        trust=verdict.trust,
+    )

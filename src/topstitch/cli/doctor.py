@@ -42,6 +42,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
+    from topstitch.bootstrap.auditing import self_attested
     from topstitch.cli.chains import verify_chains
     from topstitch.cli.desk import desk
     from topstitch.store import definitions, instances
@@ -70,12 +71,14 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
                     "orphans",
                     f"{len(orphans)} instances that nothing will wake, such as {listed}; report this",
                 )
-            chains = await verify_chains(here.store)
+            chains = await verify_chains(here.store, settings)
             yield (
                 ("bad", "chains", "; ".join(chains.broken[:3]))
                 if chains.broken
-                else ("ok", "chains", f"{chains.records} records intact")
+                else ("ok", "chains", f"{chains.records} records intact, {chains.trust}")
             )
+            warning = self_attested(settings)
+            yield ("warn", "anchors", warning) if warning else ("ok", "anchors", ", ".join(settings.anchors) or "none")
     except TopstitchError as error:
         if error.code == "no-data" and settings.data.is_dir():
             yield "warn", "database", "none yet; the first topstitch publish makes it"

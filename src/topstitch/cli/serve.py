@@ -37,6 +37,7 @@ def serve(door: Door, host: str | None, port: str | None, log_level: str | None)
 
 async def _serve(door: Door, settings: Settings) -> None:
     from topstitch.api.app import make_app
+    from topstitch.bootstrap.auditing import sealing
     from topstitch.bootstrap.installation import open_installation
     from topstitch.cli.hosting import serving, take_port
 
@@ -53,7 +54,8 @@ async def _serve(door: Door, settings: Settings) -> None:
                 door.screen.data({"address": address, "data": str(settings.data)})
                 door.screen.print(f"Events: POST {address}/api/v1/events   webhooks: POST {address}/hooks/<name>")
                 door.screen.note("Stop with Ctrl-C.")
-                await run_engine(house, stopping)
+                async with sealing(settings, house.ports.store, house.clock):
+                    await run_engine(house, stopping)
     finally:
         listening.close()
     LOG.info("stopped; everything is where it was left")

@@ -99,5 +99,5 @@ def _info(name: str) -> tzinfo | None:
         return UTC
     try:
         return ZoneInfo(name) if name and len(name) < 64 else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None

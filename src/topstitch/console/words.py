@@ -77,7 +77,9 @@ LATE: Final = {"ok": "within 60 s", "warn": "60 s to 5 min", "breach": "over 5 m
 def instance(status: str, *, asks: bool = False, cases: bool = False, settled: bool = False) -> Said:
     """Say where an instance stands: what waits for a person, then what is wrong, then its status."""
     if status in ("running", "waiting", "paused"):
-        if asks and status != "paused":
+        if status == "paused":
+            return INSTANCE["paused"]
+        if asks:
             return PERSON
         if cases:
             return ATTENTION

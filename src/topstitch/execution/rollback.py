@@ -81,7 +81,7 @@ def _undo(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState
         turn.drafts.append(_kept(desk, step, "it was there before us"))
     elif step_plan.undo is None:
         turn.drafts.append(_kept(desk, step, step_plan.no_undo or "nothing was declared to undo it"))
-    elif step.by_hand and any(act.found for act in _own_acts(state, step)):
+    elif (step.by_hand or step.hand_tried) and any(act.found for act in _own_acts(state, step)):
         whose = replace(_by_hand(step, step_plan.undo), status=ActStatus.FAILED, failure=Failure.UNKNOWN)
         turn.drafts += _undo_failed(plan, step_plan, state, step, whose, desk)
     else:

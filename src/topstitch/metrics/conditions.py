@@ -20,7 +20,7 @@ from topstitch.metrics.pending import Pending, Running
 from topstitch.metrics.seams import Seam, counts, seam_of
 from topstitch.metrics.sla import PromiseState, Standing
 from topstitch.plan.plan import Plan
-from topstitch.store.measures import LongCrossing
+from topstitch.store.measures import LongCrossing, Overdue
 
 SpeedKey = tuple[str, str]
 """Workflow and step."""
@@ -310,6 +310,33 @@ def sla_conditions(plans: Iterable[Plan], standings: Iterable[Standing], limits:
             )
         )
     return found
+
+
+def overdue_conditions(
+    plans: Iterable[Plan], overdue: Iterable[Overdue], now_ms: int, limits: Limits = DEFAULT
+) -> list[Condition]:
+    """Return the workflows whose reconciliation checks are due and have not begun."""
+    by_workflow = {plan.workflow: plan for plan in plans}
+    grouped: dict[str, list[Overdue]] = {}
+    for one in overdue:
+        grouped.setdefault(one.workflow, []).append(one)
+    return [
+        Condition(
+            cause=f"check|{workflow}",
+            kind=Kind.CHECK,
+            level=Level.RED,
+            workflow=workflow,
+            version=late[0].version,
+            since_ms=late[0].due_ms,
+            title=f"{plan.title}: reconciliation is overdue",
+            text=f"{len(late)} checks were due and have not begun; the oldest for {_s(now_ms - late[0].due_ms)}",
+            diagnosis="orchestrator: nobody has taken the checks up; see that an engine is up and keeps pace",
+            owner=plan.owner,
+            worst=[{"instance": o.instance, "text": _s(now_ms - o.due_ms)} for o in late[: limits.worst]],
+        )
+        for workflow, late in grouped.items()
+        if (plan := by_workflow.get(workflow)) is not None
+    ]
 
 
 def _nearly(one: Standing) -> bool:

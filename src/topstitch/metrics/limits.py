@@ -60,6 +60,8 @@ class Limits:
     """Cleared alerts and their messages are kept so long."""
     grace_ms: int = 5 * MINUTE_MS
     """An hour is rolled up so long after it is over."""
+    overdue_ms: int = 5 * MINUTE_MS
+    """A reconciliation check that has not begun so long after its time is overdue."""
     worst: int = 3
     """How many instances an alert names."""
 

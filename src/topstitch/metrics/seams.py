@@ -196,6 +196,12 @@ def is_shared(crossings: Iterable[Crossings]) -> bool:
     return any(len(found) > 1 for found in edges.values())
 
 
+def between(figures: Iterable[SeamFigures], from_system: str, to_system: str) -> list[SeamFigures]:
+    """Return the edges that cross one seam: what ``seam show A B`` is about."""
+    seam = Seam(from_system=from_system, to_system=to_system)
+    return [one for one in figures if one.edge.seam == seam]
+
+
 def band_of(longest_ms: float, target_ms: int, limit_ms: int) -> Band:
     """Return the band of a latency or an age: exactly the target is still green, exactly the limit amber."""
     if longest_ms > limit_ms:

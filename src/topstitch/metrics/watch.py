@@ -93,7 +93,7 @@ class Evaluation:
 async def evaluate(watcher: Watcher, now: datetime, extra: Iterable[Condition] = ()) -> Evaluation:
     """Look at everything once; open, raise and clear alerts; word what is to be told.
 
-    ``extra`` are conditions that others have found, such as overdue reconciliation checks.
+    ``extra`` are conditions that others have found, such as a population check that differs.
     """
     now_ms = milliseconds(now)
     number, standing, mutes = await alarms.standing(watcher.store)
@@ -148,6 +148,8 @@ async def _conditions(
     found += conditions.running_conditions(plans, pending.running(opened, now_ms), paces, limits)
     found += conditions.exception_conditions(plans, failed, longer, outcomes, worst, now_ms, limits)
     found += conditions.sla_conditions(plans, standings, limits)
+    overdue = await measures.overdue(store, now_ms - limits.overdue_ms, now_ms)
+    found += conditions.overdue_conditions(plans, overdue, now_ms, limits)
     return found, pinned
 
 

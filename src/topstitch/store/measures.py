@@ -385,6 +385,29 @@ FACTS: Final = text(
 ).bindparams(bindparam("instances", expanding=True), bindparam("kinds", expanding=True))
 
 
+OVERDUE: Final = text(
+    "SELECT id, workflow, version, digest, wake_at FROM instances WHERE wake_at IS NOT NULL AND wake_at < :before"
+    " AND stage = 'reconciliation' AND ended_at IS NULL AND (lease_until IS NULL OR lease_until < :now)"
+    " ORDER BY wake_at LIMIT :limit"
+)
+
+
+class Overdue(NamedTuple):
+    """An instance whose reconciliation check is due and that nobody carries on."""
+
+    instance: str
+    workflow: str
+    version: str
+    digest: str
+    due_ms: int
+
+
+async def overdue(store: Store, before_ms: int, now_ms: int, *, limit: int = 500) -> list[Overdue]:
+    """Return the checks that were due before a time and have not begun, the oldest first."""
+    given = {"before": before_ms, "now": now_ms, "limit": limit}
+    return await store.read(lambda c: [Overdue._make(row) for row in c.execute(OVERDUE, given)])
+
+
 async def picture(store: Store) -> Picture:
     """Return the instances that are not executed yet, and how far each has come."""
 

@@ -92,9 +92,7 @@ def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str 
 
 def _keep(backend: Backend, new: StoredBundle, at: int) -> None:
     """Write a bundle down, unless it is there."""
-    known = backend.execute(
-        "SELECT digest FROM policy_bundles WHERE name = ? AND version = ?", (new.name, new.version)
-    )
+    known = backend.execute("SELECT digest FROM policy_bundles WHERE name = ? AND version = ?", (new.name, new.version))
     if known and known[0][0] != new.digest:
         raise ConflictError(
             "version-published",

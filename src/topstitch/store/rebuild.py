@@ -39,7 +39,7 @@ async def rebuild(store: Store, summarise: Summarise | None = None, *, instances
     names = list(instances) if instances is not None else await store.work(_all_instances)
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
-        await store.work(lambda backend, batch=batch: _rebuild(store, backend, batch, summarise))  # type: ignore[misc]
+        await store.work(lambda backend, batch=batch: rebuild_with(store, backend, batch, summarise))  # type: ignore[misc]
     return len(names)
 
 
@@ -47,7 +47,7 @@ def _all_instances(backend: Backend) -> list[str]:
     return [str(name) for (name,) in backend.execute("SELECT id FROM instances ORDER BY id")]
 
 
-def _rebuild(store: Store, backend: Backend, names: Sequence[str], summarise: Summarise | None) -> None:
+def rebuild_with(store: Store, backend: Backend, names: Sequence[str], summarise: Summarise | None) -> None:
     heads = backend.fetch(sql.HEADS, [(name,) for name in names])  # locked: nobody appends meanwhile
     keys = {
         name: (subject, wrapped)

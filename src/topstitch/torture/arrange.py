@@ -16,8 +16,6 @@ from typing import Any, Final
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.language.expressions import (
     Expression,
-    ExpressionError,
-    Facts,
     Template,
     compile_template,
     runtime_expression,
@@ -203,10 +201,25 @@ def _actions(plan: Plan) -> Iterable[tuple[str, ActionContract]]:
         yield f"{act.system}.{act.action.name}", act.action
 
 
-def renders(template: Template, facts: Facts) -> bool:
-    """Whether a payload can be worked out from these facts."""
-    try:
-        template.render(facts)
-    except ExpressionError:
-        return False
-    return True
+def kinds_of(plan: Plan, count: int) -> Plan:
+    """Return the first ``count`` steps of ``plan`` as bare kinds: what is left is how each is written and undone.
+
+    ``bench`` measures on it how many schedules a second are walked, whatever the payloads are.
+    """
+    kept = {name: _bare(step) for name, step in list(plan.steps.items())[:count]}
+    records = tuple(record for record in plan.reconcile.records if record.covers in kept)
+    order = tuple(name for name in plan.undo_order if name in kept)
+    return replace(plan, context={}, steps=kept, undo_order=order, reconcile=replace(plan.reconcile, records=records))
+
+
+def _bare(step: StepPlan) -> StepPlan:
+    nothing = compile_template({"step": step.id})
+    act = replace(step.act, params=nothing, expects=tuple(_plain(e) for e in step.act.expects)) if step.act else None
+    undo = (
+        replace(step.undo, params=nothing, expects=tuple(_plain(e) for e in step.undo.expects)) if step.undo else None
+    )
+    return replace(step, act=act, undo=undo, when=None, require=(), approval=None, tell=())
+
+
+def _plain(expect: ExpectPlan) -> ExpectPlan:
+    return replace(expect, params=compile_template({}))

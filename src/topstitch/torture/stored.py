@@ -121,7 +121,7 @@ class _Carried:
         dead = self.lease
         found = await self._claim(node)
         await self.compare(node.state, found)
-        assert dead is not None  # noqa: S101 -- a restart follows a start
+        assert dead is not None
         try:
             await self.store.append(dead, [_late(node)])
         except ConflictError:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from integration.metrics.kit import Paper, routes
 from support.onboarding import onboarding_plan
-
 from topstitch.metrics.watch import Watcher
 from topstitch.store import Store
 

@@ -1,4 +1,4 @@
-"""Instances whose journals are written by hand, at any time, into a real database; routes and a sender that remembers."""
+"""Instances whose journals are written by hand, at any time, into a real database; and a sender that remembers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.paper import PaperEngine
-
 from topstitch.foundation.errors import NotFoundError, OperatorError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.metrics.routes import Payload, Route, RouteKind
@@ -71,10 +70,14 @@ class Case:
 
     def __init__(self, store: Store, name: str, at: datetime, plan: Plan) -> None:
         self.store, self.name, self.at, self.plan = store, name, at, plan
+        self.held: list[Draft] | None = None
+        """Records that are kept back, to be written in one go."""
 
     async def begin(self) -> Case:
         """Accept it: nobody has taken it up yet."""
-        event = TriggerEvent(id=f"evt_{self.name}", source="workday", type="workday.hire_completed", data={}, received_at=self.at)
+        event = TriggerEvent(
+            id=f"evt_{self.name}", source="workday", type="workday.hire_completed", data={}, received_at=self.at
+        )
         first = self.draft(Kind.STARTED, None, self.at, event={"id": event.id}, data={}, title=self.name)
         new = NewInstance(
             id=self.name, workflow=self.plan.workflow, version=self.plan.version, digest=self.plan.digest, first=first,
@@ -87,7 +90,17 @@ class Case:
         return Draft(kind=kind, at=at, actor=ENGINE, stage=Stage.EXECUTION, step=step, body=body)
 
     async def add(self, kind: str, step: str | None, at: datetime, **body: Any) -> Case:
-        await self.store.append_outside(self.name, [self.draft(kind, step, at, **body)], at)
+        draft = self.draft(kind, step, at, **body)
+        if self.held is None:
+            await self.store.append_outside(self.name, [draft], at)
+        else:
+            self.held.append(draft)
+        return self
+
+    async def flush(self) -> Case:
+        """Write what was kept back."""
+        held, self.held = self.held or [], None
+        await self.store.append_outside(self.name, held, held[-1].at)
         return self
 
     async def enter(self, stage: str, at: datetime, status: str = "running") -> Case:
@@ -144,8 +157,9 @@ async def finished(
 ) -> Case:
     """Write an instance from beginning to end: identity, then equipment."""
     took = {"identity": 4.0, "equipment": 5.0, **(seconds or {})}
-    one = await case(store, name, at, plan)
+    one = await Case(store, name, at, plan).begin()
     ready = at + timedelta(milliseconds=400)
+    one.held = [one.draft(Kind.STAGE_ENTERED, None, ready, stage="execution")]
     for step, source in (("identity", "context"), ("equipment", "identity")):
         start = ready + timedelta(milliseconds=40)
         end = start + timedelta(seconds=took[step])
@@ -156,15 +170,23 @@ async def finished(
         else:
             await one.done(step, start, end)
         ready = end
+    await one.flush()
     return await one.stand("audit", "completed", ready)
 
 
 async def keep(store: Store, name: str, engine: PaperEngine) -> None:
     """Write what an instance on paper has recorded into a database."""
     first, *rest = engine.records
-    event = TriggerEvent(id=f"evt_{name}", source="workday", type="workday.hire_completed", data={}, received_at=first.at)
+    event = TriggerEvent(
+        id=f"evt_{name}", source="workday", type="workday.hire_completed", data={}, received_at=first.at
+    )
     new = NewInstance(
-        id=name, workflow=engine.plan.workflow, version=engine.plan.version, digest=engine.plan.digest, first=first, title="x"
+        id=name,
+        workflow=engine.plan.workflow,
+        version=engine.plan.version,
+        digest=engine.plan.digest,
+        first=first,
+        title="x",
     )
     await store.accept(event, [new])
     await store.append_outside(name, rest, rest[-1].at)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.metrics.kit import Paper
 from sqlalchemy import text
-from support.onboarding import onboarding_plan
 
+from integration.metrics.kit import Paper
+from support.onboarding import onboarding_plan
 from topstitch.metrics import export, watch
 from topstitch.metrics.seams import Band, edges_of
 from topstitch.metrics.watch import Watcher
@@ -99,6 +99,7 @@ PLANS = [
     (measures.BEGUN_STEPS, ["ix_instances_workflow", "PRIMARY KEY (instance=?)"]),
     (measures.BEGUN_APPROVALS, ["ix_instances_workflow", "ix_approvals_instance"]),
     (measures.BEGUN_TASKS, ["ix_instances_workflow", "ix_tasks_instance"]),
+    (measures.OVERDUE, ["ix_instances_due"]),
     (measures.FACTS, ["(instance=?)"]),
     (measures._NEXT_FROM, ["COVERING INDEX ix_handoffs_seam"]),
     (measures._NEXT_TO, ["COVERING INDEX ix_handoffs_seam"]),
@@ -106,7 +107,8 @@ PLANS = [
 ]
 GIVEN = {
     "from_system": "entra-id", "to_system": "servicenow", "since": 1, "until": 2, "slot_ms": 3_600_000, "over_ms": 5,
-    "limit": 20, "step": "identity", "digests": ["d"], "instances": ["i"], "kinds": ["k"], "workflow": "w",
+    "limit": 20, "before": 1, "now": 2,
+    "step": "identity", "digests": ["d"], "instances": ["i"], "kinds": ["k"], "workflow": "w",
 }  # fmt: skip
 
 

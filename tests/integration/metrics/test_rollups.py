@@ -7,7 +7,6 @@ from pathlib import Path
 
 from integration.metrics.kit import NOW, Paper, after, case, finished
 from support.onboarding import onboarding_plan
-
 from topstitch.metrics import watch
 from topstitch.metrics.limits import DAY_MS, HOUR_MS, Limits
 from topstitch.metrics.rollups import sketch_of, together
@@ -32,7 +31,9 @@ async def counted(store: Store, table: str) -> int:
 async def test_an_hour_is_rolled_up_once_it_is_over_and_again_without_harm(store: Store) -> None:
     watcher = Watcher(store=store, plans=Paper(PLAN))
     for n in range(6):
-        await finished(store, f"ins_{n}", after(1200 * n), PLAN, seconds={"equipment": 5 + n}, fails="equipment" if n == 5 else "")
+        await finished(
+            store, f"ins_{n}", after(1200 * n), PLAN, seconds={"equipment": 5 + n}, fails="equipment" if n == 5 else ""
+        )
     assert await watch.keep(watcher, after(3600)) == (0, 0)  # its last rows may still be on their way
     assert (await watch.keep(watcher, after(3600 + 301)))[0] == 1
     assert (await watch.keep(watcher, after(2 * 3600 + 301)))[0] == 1
@@ -100,7 +101,10 @@ async def test_hours_become_days_and_quantiles_stay(store: Store) -> None:
 
 
 async def test_the_file_does_not_grow_without_bound(tmp_path: Path) -> None:
-    edges = [SeededEdge("context", "identity", "workday", "entra-id"), SeededEdge("identity", "equipment", "entra-id", "servicenow")]
+    edges = [
+        SeededEdge("context", "identity", "workday", "entra-id"),
+        SeededEdge("identity", "equipment", "entra-id", "servicenow"),
+    ]
 
     def month(store: Store, number: int) -> Seed:
         return Seed(

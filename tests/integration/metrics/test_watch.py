@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+
 from integration.metrics.kit import NOW, Case, Paper, Told, after, case, finished, routes
 from support.onboarding import onboarding_plan
-
 from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
 from topstitch.metrics import render, watch
 from topstitch.metrics.baselines import Pace
@@ -50,7 +50,9 @@ async def test_I05_a_handoff_outside_the_window_is_not_counted(watcher: Watcher)
     assert board["equipment"].count == 1
 
 
-async def test_I07_I11_a_stalled_worker_is_alarmed_while_the_gap_is_open_and_over_when_it_closes(watcher: Watcher) -> None:
+async def test_I07_I11_a_stalled_worker_is_alarmed_while_the_gap_is_open_and_over_when_it_closes(
+    watcher: Watcher,
+) -> None:
     store = watcher.store
     one = await case(store, "ins_1", NOW, PLAN)
     await one.intent("identity", after(0.4), after(0.5), "context")
@@ -93,11 +95,20 @@ async def test_I05_an_approval_is_no_gap(watcher: Watcher) -> None:
     for step in ("crm_assignment", "welcome_chat", "welcome_email"):
         await one.add(Kind.STEP_SKIPPED, step, after(4), because="x")
     await one.add(
-        Kind.APPROVAL_ASKED, "equipment", after(4), approval="apr_1", people=[], quorum=1, give_up_at=None, escalations=[]
+        Kind.APPROVAL_ASKED,
+        "equipment",
+        after(4),
+        approval="apr_1",
+        people=[],
+        quorum=1,
+        give_up_at=None,
+        escalations=[],
     )
     await watch.evaluate(watcher, after(3600))
     assert [row for row in await levels(store) if row.startswith("handoff")] == []
-    await one.add(Kind.APPROVAL_CLOSED, "equipment", after(7200), approval="apr_1", ending="approved", by=[], waited_ms=1)
+    await one.add(
+        Kind.APPROVAL_CLOSED, "equipment", after(7200), approval="apr_1", ending="approved", by=[], waited_ms=1
+    )
     await watch.evaluate(watcher, after(7200 + 299))
     assert [row for row in await levels(store) if row.startswith("handoff")] == []
     await watch.evaluate(watcher, after(7200 + 301))
@@ -216,7 +227,10 @@ async def test_versions_share_a_baseline_as_long_as_the_action_is_the_same(store
     await watch.evaluate(watcher, after(600))
     assert {one.step: one.samples for one in await rollups.baselines_of(store)} == {"identity": 8, "equipment": 8}
     board = await watch.board(watcher, after(600))
-    assert {(row.version, row.count) for row in board if row.edge.to_step == "equipment"} == {("1.0.0", 4), ("1.1.0", 4)}
+    assert {(row.version, row.count) for row in board if row.edge.to_step == "equipment"} == {
+        ("1.0.0", 4),
+        ("1.1.0", 4),
+    }
 
 
 async def test_O06_a_promise_is_at_risk_before_it_is_broken_and_the_owner_is_told(watcher: Watcher) -> None:
@@ -268,7 +282,9 @@ async def test_a_message_is_given_up_after_its_tries_and_says_why(watcher: Watch
         await watch.deliver(watcher, broken, after(400 + 7200 * n))
     (alert,) = await alarms.listing(store)
     messages = await alarms.messages_of(store, alert.id)
-    assert [(message.tries, message.next_ms, message.sent_ms) for message in messages] == [(watch.MESSAGE_TRIES, None, None)] * 2
+    assert [(message.tries, message.next_ms, message.sent_ms) for message in messages] == [
+        (watch.MESSAGE_TRIES, None, None)
+    ] * 2
     assert all(message.problem and "mail server" in message.problem for message in messages)
     gone = replace(watcher, routes={})
     await watch.evaluate(gone, after(302))
@@ -286,8 +302,13 @@ async def test_an_alert_is_acknowledged_and_muted_with_reason_and_end(watcher: W
     with pytest.raises(RequestError, match="still to come"):
         await watch.mute(watcher, alert.id, DANA, after(311), until=after(311), because="upgrade")
     await watch.mute(watcher, alert.id, DANA, after(311), until=after(3600), because="upgrade")
-    row = render.alert_rows(await alarms.listing(store), await alarms.mutes(store), round(after(320).timestamp() * 1000))
-    assert row[0][-1] == "taken by human:dana@acme.example: restarting the engine; muted until 2026-01-05T10:00:00.000Z: upgrade"
+    row = render.alert_rows(
+        await alarms.listing(store), await alarms.mutes(store), round(after(320).timestamp() * 1000)
+    )
+    assert (
+        row[0][-1]
+        == "taken by human:dana@acme.example: restarting the engine; muted until 2026-01-05T10:00:00.000Z: upgrade"
+    )
     noted = await instances.stored_records(store, instance=ledger.INSTALLATION)
     assert [record.kind for record in noted] == ["alert.acknowledged", "alert.muted"]
     with pytest.raises(NotFoundError):
@@ -321,3 +342,19 @@ async def test_H02_the_alert_comes_within_one_evaluation_of_the_mark(watcher: Wa
         await watch.evaluate(watcher, NOW + timedelta(seconds=seconds))
         opened += [seconds] if await alarms.listing(watcher.store) else []
     assert opened[0] - 300 <= watch.EVALUATE_SECONDS
+
+
+async def test_R06_a_check_that_is_due_and_does_not_begin_is_an_alert(watcher: Watcher) -> None:
+    store = watcher.store
+    one = await finished(store, "ins_1", NOW, PLAN)
+    await one.stand("reconciliation", "waiting")
+    await store.wake(["ins_1"], after(7200))
+    await watch.evaluate(watcher, after(7200 + 299))
+    assert await levels(store) == []
+    await watch.evaluate(watcher, after(7200 + 301))
+    (alert,) = await alarms.listing(store)
+    assert (alert.kind, alert.body["worst"]) == ("check", [{"instance": "ins_1", "text": "5 m 1 s"}])
+    assert alert.body["diagnosis"].startswith("orchestrator")
+    await store.wake(["ins_1"], after(2 * 86_400))
+    await watch.evaluate(watcher, after(7200 + 330))
+    assert await levels(store) == []

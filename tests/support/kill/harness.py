@@ -148,6 +148,7 @@ class Tormentor:
         self.acknowledged: list[str] = []
         self.ended = self.records = 0
         self.over = False
+        self.restarting: asyncio.Task[None] | None = None
         self.plan: Plan
         self.store: Store
         self.mother: asyncio.subprocess.Process
@@ -169,8 +170,8 @@ class Tormentor:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             await self._end_all()
-        if self.server is not None:
-            self.server.start()
+            if self.restarting is not None:
+                await self.restarting
         self.report.seconds = time.monotonic() - began
         await self._audit()
         self.store.close()
@@ -218,7 +219,8 @@ class Tormentor:
         """Stop the server the hard way and start it again."""
         while self.restart_seconds is not None and self.server is not None:
             await asyncio.sleep(self.rng.uniform(*self.restart_seconds))
-            await asyncio.shield(asyncio.to_thread(self.server.restart, "immediate"))
+            self.restarting = asyncio.create_task(asyncio.to_thread(self.server.restart, "immediate"))
+            await asyncio.shield(self.restarting)
             self.report.restarts += 1
 
     async def _keep_alive(self) -> None:

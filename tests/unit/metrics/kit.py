@@ -17,7 +17,9 @@ def row(name: str = "ins_1", **changes: object) -> OpenRow:
     return base._replace(**changes)
 
 
-def step(name: str, status: str, started: int | None = None, done: int | None = None, failed: int | None = None) -> StepRow:
+def step(
+    name: str, status: str, started: int | None = None, done: int | None = None, failed: int | None = None
+) -> StepRow:
     return StepRow("ins_1", name, status, started, done, failed)
 
 

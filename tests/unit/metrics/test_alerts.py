@@ -8,7 +8,9 @@ from topstitch.store.alarms import AlertRow, Mute, Verdict
 TELL = {"mail": Tell(word=lambda row, event, _message, _now: f"{event} {row.level}")}
 
 
-def condition(level: Level = Level.RED, *, holds: bool = False, evaluations: int = 1, cause: str = "handoff|w|a > b") -> Condition:
+def condition(
+    level: Level = Level.RED, *, holds: bool = False, evaluations: int = 1, cause: str = "handoff|w|a > b"
+) -> Condition:
     return Condition(
         cause=cause, kind=Kind.HANDOFF, level=level, workflow="w", since_ms=5, title="t", text="x", diagnosis="d",
         holds=holds, evaluations=evaluations,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.onboarding import onboarding_plan
 
+from support.onboarding import onboarding_plan
 from topstitch.metrics import baselines
 from topstitch.metrics.baselines import Pace
 from topstitch.metrics.limits import Limits
@@ -55,7 +55,8 @@ def test_a_pinned_baseline_does_not_follow_a_slow_decay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "pace"), [(1400, Pace.USUAL), (1500, Pace.RAISED), (1900, Pace.RAISED), (2000, Pace.RAISED), (2100, Pace.SLOW)]
+    ("current", "pace"),
+    [(1400, Pace.USUAL), (1500, Pace.RAISED), (1900, Pace.RAISED), (2000, Pace.RAISED), (2100, Pace.SLOW)],
 )
 def test_I04_1_9_times_no_2_1_times_yes(current: int, pace: Pace) -> None:
     assert baselines.speed(2.0, [], [current] * 20, [pinned()]).pace is pace

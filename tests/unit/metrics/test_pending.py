@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.onboarding import onboarding_plan
-from unit.metrics.kit import MINUTE, START, opened, step
 
+from support.onboarding import onboarding_plan
 from topstitch.metrics.pending import Pending, candidates, pending, running
 from topstitch.model.kinds import Kind
 from topstitch.store.measures import AskedRow, Fact
+from unit.metrics.kit import MINUTE, START, opened, step
 
 PLANS = {"sha256:test": onboarding_plan()}
 DONE = START + MINUTE
@@ -28,7 +28,10 @@ def test_I07_a_handoff_has_an_age_while_it_is_open() -> None:
 
 def test_I05_a_declared_wait_does_not_count_until_its_deadline() -> None:
     asking = opened(
-        IDENTITY, step("equipment", "asking"), step("crm_assignment", "skipped"), step("welcome_chat", "done", DONE, DONE)
+        IDENTITY,
+        step("equipment", "asking"),
+        step("crm_assignment", "skipped"),
+        step("welcome_chat", "done", DONE, DONE),
     )
     assert "identity>welcome_email" not in ages(asking, now=DONE + 44 * MINUTE)
     assert ages(asking, now=DONE + 46 * MINUTE)["identity>welcome_email"] == MINUTE
@@ -64,7 +67,10 @@ def test_a_step_that_has_begun_is_handed_over() -> None:
 
 
 def test_the_first_steps_are_ready_with_the_context() -> None:
-    facts = (Fact("ins_1", Kind.STAGE_ENTERED, None, START + 5), Fact("ins_1", Kind.STAGE_ENTERED, None, START + MINUTE))
+    facts = (
+        Fact("ins_1", Kind.STAGE_ENTERED, None, START + 5),
+        Fact("ins_1", Kind.STAGE_ENTERED, None, START + MINUTE),
+    )
     assert ages(opened(), now=START + 3 * MINUTE, facts=facts) == {"context>identity": 2 * MINUTE}
 
 

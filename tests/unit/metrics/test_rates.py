@@ -72,10 +72,10 @@ def test_a_median_withstands_outliers() -> None:
     random = Random(SEED)
     errors = []
     for _ in range(500):
-        values = [round(1000 * random.lognormvariate(0, 0.5) * (20 if random.random() < 0.05 else 1)) for _ in range(200)]
-        found = baselines.to_pin(
-            workflow="w", step="s", family="f", clean_ms=values, known=(), now_ms=0, by="x"
-        )
+        values = [
+            round(1000 * random.lognormvariate(0, 0.5) * (20 if random.random() < 0.05 else 1)) for _ in range(200)
+        ]
+        found = baselines.to_pin(workflow="w", step="s", family="f", clean_ms=values, known=(), now_ms=0, by="x")
         assert found is not None
         errors.append(abs(found.median_ms - 1000) / 1000)
     assert sum(errors) / len(errors) < 0.08

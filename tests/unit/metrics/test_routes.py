@@ -62,7 +62,11 @@ def test_a_webhook_is_signed_as_standard_webhooks_ask() -> None:
     with pytest.raises(NotAllowedError):
         verify("standard-webhooks", headers, payload.raw + b" ", NOW, SECRET)
     sent = parse(payload.raw)
-    assert (sent["type"], sent["timestamp"], sent["data"]["id"]) == ("alert.opened", "2026-01-05T08:05:00.000Z", "alr_1")
+    assert (sent["type"], sent["timestamp"], sent["data"]["id"]) == (
+        "alert.opened",
+        "2026-01-05T08:05:00.000Z",
+        "alr_1",
+    )
     assert sent["data"]["seam"] == {"from_system": "entra-id", "to_system": "servicenow"}
 
 

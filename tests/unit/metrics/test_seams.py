@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.onboarding import onboarding_plan
 
+from support.onboarding import onboarding_plan
 from topstitch.metrics import render
 from topstitch.metrics.baselines import Pace, Speed
 from topstitch.metrics.conditions import (
@@ -17,7 +17,7 @@ from topstitch.metrics.conditions import (
 )
 from topstitch.metrics.exceptions import Count, Share
 from topstitch.metrics.pending import Pending, Running
-from topstitch.metrics.seams import Band, Seam, Window, band_of, board, edges_of, seam_of_step, spark_line
+from topstitch.metrics.seams import Band, Seam, Window, band_of, between, board, edges_of, seam_of_step, spark_line
 from topstitch.store.measures import Crossings, Exceptional, LongCrossing, Tried
 from topstitch.store.rollups import Baseline
 
@@ -36,7 +36,9 @@ def waiting(age_ms: int, name: str = "ins_1") -> Pending:
 
 
 def crossed(*net: int, slot: int = 0) -> Crossings:
-    return Crossings(PLAN.workflow, "1.0.0", "entra-id", "servicenow", "identity", "equipment", slot, list(net), list(net))
+    return Crossings(
+        PLAN.workflow, "1.0.0", "entra-id", "servicenow", "identity", "equipment", slot, list(net), list(net)
+    )
 
 
 def failed(name: str, step: str = "equipment", what: str = "unreachable", record: str = "") -> Exceptional:
@@ -53,7 +55,13 @@ def speed(pace: Pace) -> Speed:
         pinned_ms=0, pinned_by="x",
     )  # fmt: skip
     return Speed(
-        pace=pace, samples=50, current_ms=3100, baseline=baseline, first=baseline, shown_ms=1000, text="3 s, 3.1x the baseline of 1 s"
+        pace=pace,
+        samples=50,
+        current_ms=3100,
+        baseline=baseline,
+        first=baseline,
+        shown_ms=1000,
+        text="3 s, 3.1x the baseline of 1 s",
     )
 
 
@@ -68,7 +76,8 @@ def test_H02_every_seam_of_a_definition_is_listed_without_a_single_crossing() ->
 
 def test_edges_are_the_definition_s() -> None:
     assert [str(edge) for edge in edges_of(PLAN)] == [
-        "context>identity", "identity>equipment", "identity>crm_assignment", "identity>welcome_email", "identity>welcome_chat"
+        "context>identity", "identity>equipment", "identity>crm_assignment", "identity>welcome_email",
+        "identity>welcome_chat",
     ]  # fmt: skip
     assert seam_of_step(PLAN, "equipment") == TO_ITSM
     assert seam_of_step(PLAN, "nothing") is None
@@ -97,7 +106,9 @@ def test_I07_4_59_no_alert_5_01_alert_while_the_gap_is_open(seconds: int, fires:
 
 
 def test_a_gap_that_has_just_closed_is_still_told() -> None:
-    closed = LongCrossing("ins_2", PLAN.workflow, "1.0.0", "entra-id", "servicenow", "identity", "equipment", NOW - 5, 400_000)
+    closed = LongCrossing(
+        "ins_2", PLAN.workflow, "1.0.0", "entra-id", "servicenow", "identity", "equipment", NOW - 5, 400_000
+    )
     (found,) = handoff_conditions([PLAN], [], [closed], {}, {}, NOW)
     assert (found.holds, found.since_ms, found.worst[0]["instance"]) == (False, NOW - 400_005, "ins_2")
     assert "none open any more" in found.text
@@ -172,10 +183,14 @@ def test_I04_a_slow_step_alarms_and_a_single_old_execution_too() -> None:
     pace = {(PLAN.workflow, "equipment"): speed(Pace.SLOW)}
     (slow,) = duration_conditions([PLAN], pace, {}, NOW)
     assert (slow.step, slow.evaluations, slow.holds, slow.from_system) == ("equipment", 2, False, "entra-id")
-    old = Running(instance="ins_1", workflow=PLAN.workflow, version="1.0.0", step="equipment", started_ms=0, age_ms=7_200_001)
+    old = Running(
+        instance="ins_1", workflow=PLAN.workflow, version="1.0.0", step="equipment", started_ms=0, age_ms=7_200_001
+    )
     (found,) = running_conditions([PLAN], [old], pace)
     assert found.diagnosis.startswith("servicenow")
-    young = Running(instance="ins_1", workflow=PLAN.workflow, version="1.0.0", step="equipment", started_ms=0, age_ms=7_199_999)
+    young = Running(
+        instance="ins_1", workflow=PLAN.workflow, version="1.0.0", step="equipment", started_ms=0, age_ms=7_199_999
+    )
     assert running_conditions([PLAN], [young], pace) == []
 
 
@@ -192,7 +207,9 @@ def test_versions_are_kept_apart_and_old_ones_shown_only_with_work() -> None:
 
 
 def test_the_board_as_rows_page_and_data() -> None:
-    figures = board(window(crossings=[crossed(40, slot=0), crossed(90_000, slot=23)]), {KEY: PLAN}, [PLAN], [waiting(400_000)])
+    figures = board(
+        window(crossings=[crossed(40, slot=0), crossed(90_000, slot=23)]), {KEY: PLAN}, [PLAN], [waiting(400_000)]
+    )
     first = render.seam_rows(figures)[0]
     assert len(first) == len(render.SEAM_COLUMNS)
     assert first[2:7] == ("entra-id > servicenow", "equipment", "2", "45 s", "1 m 30 s")
@@ -200,6 +217,7 @@ def test_the_board_as_rows_page_and_data() -> None:
     assert len(first[7]) == 24
     assert "  open: ins_1 for 6 m 40 s" in render.seam_page(PLAN, figures[:1], {})
     assert render.seam_data(figures)[0]["open"] == [{"instance": "ins_1", "age_ms": 400_000}]
+    assert [one.edge.to_step for one in between(figures, "entra-id", "slack")] == ["welcome_chat"]
     assert "1 is over the limit" in render.seam_finding(figures)
 
 

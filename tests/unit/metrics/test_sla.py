@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from datetime import date, time
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from support.onboarding import onboarding_plan
-from unit.metrics.kit import MINUTE, START, row, step
 
+from support.onboarding import onboarding_plan
 from topstitch.governance.calendar import Calendar
 from topstitch.metrics.sla import Progress, PromiseState, Standing, passed_ms, standings, summary, without
 from topstitch.store.measures import AskedRow, StepRow
+from unit.metrics.kit import MINUTE, START, row, step
 
 PLAN = onboarding_plan()
-USUAL = {"identity": 4000.0, "equipment": 5000.0, "crm_assignment": 5000.0, "welcome_email": 2000.0, "welcome_chat": 2000.0}
+USUAL = {
+    "identity": 4000.0,
+    "equipment": 5000.0,
+    "crm_assignment": 5000.0,
+    "welcome_email": 2000.0,
+    "welcome_chat": 2000.0,
+}
 HOUR = 60 * MINUTE
 
 
@@ -37,9 +44,7 @@ def test_O02_the_account_within_ten_minutes() -> None:
 
 def test_O06_it_turns_at_risk_before_it_is_broken() -> None:
     usual = {**USUAL, "identity": 3.0 * MINUTE}
-    states = [
-        stand("account", now=START + minutes * MINUTE, usual=usual).state for minutes in (1, 6, 8, 10, 11)
-    ]
+    states = [stand("account", now=START + minutes * MINUTE, usual=usual).state for minutes in (1, 6, 8, 10, 11)]
     assert states == [
         PromiseState.ON_TRACK, PromiseState.ON_TRACK, PromiseState.AT_RISK, PromiseState.AT_RISK, PromiseState.BREACHED
     ]  # fmt: skip
@@ -78,14 +83,21 @@ def test_overlapping_approvals_are_left_out_once() -> None:
 
 
 def test_nothing_is_promised_of_what_was_not_wanted() -> None:
-    steps = [step("identity", "done", START, START + MINUTE), step("equipment", "declined"), step("crm_assignment", "skipped")]
+    steps = [
+        step("identity", "done", START, START + MINUTE),
+        step("equipment", "declined"),
+        step("crm_assignment", "skipped"),
+    ]
     assert stand("provisioned", *steps, now=START + 9 * HOUR).state is PromiseState.MET
     none = stand("account", step("identity", "declined"), now=START + 9 * HOUR)
     assert none.state is PromiseState.EXCUSED
 
 
 def test_what_was_given_up_is_broken_at_once() -> None:
-    assert stand("account", step("identity", "given_up", START, None, START), now=START + MINUTE).state is PromiseState.BREACHED
+    assert (
+        stand("account", step("identity", "given_up", START, None, START), now=START + MINUTE).state
+        is PromiseState.BREACHED
+    )
 
 
 def test_O06_business_hours() -> None:
@@ -99,7 +111,9 @@ def test_O06_business_hours() -> None:
 
 
 def test_V11_a_sum_for_each_promise() -> None:
-    found = [stand("account", step("identity", "done", START, START + m * MINUTE), now=START + HOUR) for m in (1, 2, 11)]
+    found = [
+        stand("account", step("identity", "done", START, START + m * MINUTE), now=START + HOUR) for m in (1, 2, 11)
+    ]
     states = summary(found)["employee-onboarding", "account"]
     assert (states[PromiseState.MET], states[PromiseState.BREACHED]) == (2, 1)
 
@@ -108,12 +122,14 @@ SPANS = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted)
 
 
 @given(span=SPANS.filter(bool).map(lambda s: s[0]), excluded=SPANS)
-def test_what_is_left_and_what_is_excluded_make_the_whole(span: tuple[int, int], excluded: list[tuple[int, int]]) -> None:
+def test_what_is_left_and_what_is_excluded_make_the_whole(
+    span: tuple[int, int], excluded: list[tuple[int, int]]
+) -> None:
     cut = {t for a, b in excluded for t in range(a, b)}
     assert passed_ms(span, excluded) == sum(t not in cut for t in range(*span))
     left = without(span, excluded)
     assert all(a < b for a, b in left)
-    assert all(one[1] <= other[0] for one, other in zip(left, left[1:], strict=False))
+    assert all(one[1] <= other[0] for one, other in pairwise(left))
 
 
 @pytest.mark.parametrize("promise", ["provisioned", "account", "welcomed"])

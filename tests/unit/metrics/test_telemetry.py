@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import structlog
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
-from unit.metrics.test_time_split import records_of
-
 from topstitch.metrics import logs
 from topstitch.metrics.spans import Span, spans_of
 from topstitch.metrics.w3c import outgoing, parse_traceparent, span_id_of, trace_id_of
+from unit.metrics.test_time_split import records_of
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -63,7 +63,11 @@ def test_I13_one_trace_with_a_span_for_each_step_attempt_and_seam() -> None:
     names = [span.name for span in spans]
     assert {"seam workday > entra-id", "seam entra-id > servicenow", "step identity", "step equipment"} <= set(names)
     tries = [span for span in spans if span.attributes.get("topstitch.act") == "equipment"]
-    assert [(span.attributes["topstitch.attempt"], span.failed) for span in tries] == [(1, "http-503"), (2, "http-503"), (3, "")]
+    assert [(span.attributes["topstitch.attempt"], span.failed) for span in tries] == [
+        (1, "http-503"),
+        (2, "http-503"),
+        (3, ""),
+    ]
     step = next(span for span in spans if span.name == "step equipment")
     assert {span.parent_id for span in tries} == {step.span_id}
     assert all(span.begins <= span.ends for span in spans)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from hypothesis import given, strategies as st
+
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine
-
 from topstitch.metrics.time_split import Split, StepTimes, Times, Where, of_records, split
 from topstitch.model.record import Draft, Record
 
@@ -64,7 +64,8 @@ def test_the_split_follows_the_branch_that_ended_last() -> None:
         )
     )
     assert pieces(found) == [
-        ("seams", "context", 2), ("systems", "context", 6), ("seams", "context", 2), ("seams", "a", 2), ("systems", "a", 18),
+        ("seams", "context", 2), ("systems", "context", 6), ("seams", "context", 2),
+        ("seams", "a", 2), ("systems", "a", 18),
         ("seams", "slow", 5), ("people", "slow", 20), ("seams", "slow", 5), ("systems", "slow", 38), ("seams", "", 2),
     ]  # fmt: skip
 

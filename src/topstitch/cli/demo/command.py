@@ -79,6 +79,7 @@ class _Cast:
 
 async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: bool) -> bool:
     from topstitch.api.app import make_app
+    from topstitch.bootstrap.auditing import seal_now
     from topstitch.bootstrap.installation import open_installation
     from topstitch.cli.demo.people import People
     from topstitch.cli.demo.story import Story
@@ -95,6 +96,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
         async with serving(app, cast.listening) as port:
             _greet(door, settings, port, told)
             await _play(door, house, cast, story, people, hurried=hurried)
+        await seal_now(house.settings, house.ports.store, house.clock)
         if not hurried:
             return True
         return await _prove(door, house, cast.sims)
@@ -226,7 +228,7 @@ async def _prove(door: Door, house: Installation, sims: Simulators) -> bool:
     from topstitch.store import instances
 
     await _final_table(door, house)
-    chains = await verify_chains(house.ports.store)
+    chains = await verify_chains(house.ports.store, house.settings)
     statuses = {r["correlation"]: await _steps(house, r["id"]) for r in await instances.listing(house.ports.store)}
     wrong = [*chains.broken, *differences(sims, statuses)]
     door.screen.data({"chains": chains.records, "broken": chains.broken, "differences": wrong, "ok": not wrong})

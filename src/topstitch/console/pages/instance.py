@@ -220,6 +220,12 @@ def _actions(sight: Sight, request: Request) -> list[dict[str, Any]]:
     return [{"name": n, "label": COMMANDS[n][0] + ("…" if n != "resume" else ""), "why_not": forbidden or why} for n, why in listed]
 
 
+def _amounts_to(row: Mapping[str, Any]) -> bool:
+    """Whether the answers so far decide, though the instance may not have been carried on yet."""
+    said = [answer["answer"] for answer in row["answers"]]
+    return "refuse" in said or len(said) >= (row["quorum"] or 1)
+
+
 async def approval_card(hands: Hands, name: str, sight: Sight | None = None) -> dict[str, Any]:
     """Return what a person must know to decide: the question, the facts, why it is asked, what each answer does."""
     row = await items.get_approval(hands.store, name)
@@ -230,7 +236,7 @@ async def approval_card(hands: Hands, name: str, sight: Sight | None = None) -> 
     facts = list(payload.items()) if isinstance(payload, Mapping) else []
     tell = hands.teller(sight.plan)
     return {
-        "row": row, "sight": sight, "step": plan, "facts": facts, "because": decision.get("because", []), "risk": decision.get("risk"),
+        "row": row, "decided": _amounts_to(row), "sight": sight, "step": plan, "facts": facts, "because": decision.get("because", []), "risk": decision.get("risk"),
         "system": sight.plan.systems.get(plan.system) if plan else None, "payload": payload,
         "history": [{"record": r, "text": tell(r)} for r in sight.records if r.step == row["step"] and tell(r)],
     }  # fmt: skip

@@ -1,0 +1,101 @@
+"""Live updates: who looks on hears what changed, where it left off, and nothing of other instances."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from browser.site import ask
+
+from topstitch.console.reads import head_position
+from topstitch.console.stream import Watcher
+from topstitch.store import items
+
+
+async def heard(house: Any, count: int, query: str = "", **headers: str) -> tuple[asyncio.Task[str], asyncio.Event]:
+    """Open a stream; the task ends with what it said once it has said ``count`` things."""
+    box, opened = [""], asyncio.Event()
+    done = asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            box[0] += message.get("body", b"").decode()
+            opened.set()
+            if box[0].count("event: changed") >= count and not done.done():
+                done.set_result(None)
+
+    async def receive() -> Any:
+        await done
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/stream", "raw_path": b"/stream", "root_path": "",
+             "query_string": query.encode(), "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()], "scheme": "http",
+             "client": ("127.0.0.1", 1), "server": ("console.test", 80)}  # fmt: skip
+
+    async def listen() -> str:
+        await house.app(scope, receive, send)
+        return box[0]
+
+    task = asyncio.create_task(listen())
+    await asyncio.wait_for(opened.wait(), 5)
+    await asyncio.wait_for(_watching(house), 5)
+    return task, opened
+
+
+async def _watching(house: Any) -> None:
+    while not house.app.state.watcher.listeners:
+        await asyncio.sleep(0)
+
+
+async def approve(house: Any) -> str:
+    row = (await items.list_approvals(house.store))[0]
+    await house.post(f"/approvals/{row['id']}/decision", said="approve")
+    return str(row["instance"])
+
+
+async def test_a_change_is_told_with_its_position_as_id(house: Any) -> None:
+    task, _ = await heard(house, 1, query=f"instance={house.id('Priya Raman')}")
+    await asyncio.sleep(0.02)
+    instance = await approve(house)
+    text = await asyncio.wait_for(task, 5)
+    assert f"id: {await head_position(house.store)}\nevent: changed\ndata: {instance}\n\n" in text
+    assert text.startswith(": looking on\nretry: 1000")
+
+
+async def test_a_stream_goes_on_where_it_was_cut_off(house: Any) -> None:
+    before = await head_position(house.store)
+    await approve(house)
+    task, _ = await heard(house, 1, last_event_id=str(before))
+    assert f"id: {before + 1}\n" in await asyncio.wait_for(task, 5)
+
+
+async def test_other_instances_are_not_heard_of(house: Any) -> None:
+    before = await head_position(house.store)
+    await approve(house)
+    watcher: Watcher = house.app.state.watcher
+    found = [change async for change in _some(watcher, before, 1)]
+    assert found == [(before + 1, house.id("Priya Raman"))]
+    quiet = await house_silent(house, before)
+    assert "event: changed" not in quiet
+
+
+async def house_silent(house: Any, before: int) -> str:
+    """Listen to another instance until the server closes the stream."""
+    task, _ = await heard(house, 99, query=f"instance={house.id('Ana Costa')}", last_event_id=str(before))
+    house.app.state.watcher.close()
+    return await asyncio.wait_for(task, 5)
+
+
+async def _some(watcher: Watcher, since: int, count: int) -> Any:
+    async for change in watcher.listen(since):
+        yield change
+        count -= 1
+        if not count:
+            return
+
+
+async def test_the_watcher_rests_when_nobody_looks(house: Any) -> None:
+    assert house.app.state.watcher.listeners == 0
+    answer = await ask(house.app, "/instances")
+    assert answer.status == 200
+    assert house.app.state.watcher.listeners == 0

@@ -40,7 +40,10 @@ class Part:
     folders: str
 
 
-TEST_PARTS: Final = (Part(program="initdb", package="postgresql", folders=POSTGRES_FOLDERS),)
+TEST_PARTS: Final = (
+    Part(program="initdb", package="postgresql", folders=POSTGRES_FOLDERS),
+    Part(program="chromium", package="chromium", folders=""),
+)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser.site import Served, served
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from browser.site import Served, served
+
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 Open = Callable[..., Page]
 
@@ -45,15 +52,31 @@ def page_of(chromium: Browser, site: Served) -> Iterator[Open]:
     contexts: list[Any] = []
     said: list[str] = []
 
-    def make(path: str = "/", *, theme: str = "light", width: int = 1280, person: str = "dana", scripts: bool = True, expected: str | None = None) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": 860}, timezone_id="America/Chicago", java_script_enabled=scripts)
+    def make(
+        path: str = "/",
+        *,
+        theme: str = "light",
+        width: int = 1280,
+        person: str = "dana",
+        scripts: bool = True,
+        expected: str | None = None,
+    ) -> Page:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 860}, timezone_id="America/Chicago", java_script_enabled=scripts
+        )
         contexts.append(context)
         cookies = {"topstitch_theme": theme, "topstitch_person": person, "topstitch_tz": "America/Chicago"}
         context.add_cookies([{"name": name, "value": value, "url": site.origin} for name, value in cookies.items()])
         page = context.new_page()
-        page.on("console", lambda message: said.append(message.text) if expected is None or expected not in message.text else None)
+        page.on(
+            "console",
+            lambda message: said.append(message.text) if expected is None or expected not in message.text else None,
+        )
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(f"asked {request.url}") if not request.url.startswith(site.origin) else None)
+        page.on(
+            "request",
+            lambda request: said.append(f"asked {request.url}") if not request.url.startswith(site.origin) else None,
+        )
         page.goto(site.origin + path)
         return page
 

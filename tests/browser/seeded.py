@@ -13,7 +13,6 @@ from typing import Any
 from support.contracts import CONTRACTS
 from support.onboarding import FILE, HIRE, Company
 from support.paper import PaperEngine, ok, refused, transient, unknown
-
 from topstitch import lifecycle
 from topstitch.bootstrap.summary import summarise
 from topstitch.execution.operate import Command
@@ -40,9 +39,14 @@ PEOPLE: Mapping[str, Sequence[Mapping[str, str]]] = {
     "group:it-ops": [{"id": "ivo", "name": "Ivo Marsh", "email": "ivo@acme.example"}],
 }
 SALES: dict[str, Any] = {
-    "profile_id": "SAL-AE", "territory": "US-South Enterprise", "crm_role": "AE-2", "quota_carrying": True,
-    "quota": "1200000 USD", "team_channel": "us-south", "groups": ["all-staff", "sales"],
-}  # fmt: skip
+    "profile_id": "SAL-AE",
+    "territory": "US-South Enterprise",
+    "crm_role": "AE-2",
+    "quota_carrying": True,
+    "quota": "1200000 USD",
+    "team_channel": "us-south",
+    "groups": ["all-staff", "sales"],
+}
 
 
 def workflow(**changes: Any) -> Workflow:
@@ -66,18 +70,28 @@ class Hired(PaperEngine):
         self.data = {**HIRE, "first_name": first, "last_name": last, "employee_id": number}
         self.slow: dict[str, float] = {}
         self.event = TriggerEvent(
-            id=f"evt_{number}", source="workday/acme", type=plan.trigger.event_type, data=self.data, received_at=start,
-            time=start - timedelta(seconds=2), signature="standard-webhooks",
-        )  # fmt: skip
+            id=f"evt_{number}",
+            source="workday/acme",
+            type=plan.trigger.event_type,
+            data=self.data,
+            received_at=start,
+            time=start - timedelta(seconds=2),
+            signature="standard-webhooks",
+        )
         self.id = instance_id(self.event, plan.workflow)
         self.state: InstanceState = lifecycle.initial(plan, self.id)
 
     def hire(self, **data: Any) -> Hired:
         """Start it; ``data`` changes the event."""
         self.event = TriggerEvent(
-            id=self.event.id, source=self.event.source, type=self.event.type, data={**self.data, **data},
-            received_at=self.event.received_at, time=self.event.time, signature=self.event.signature,
-        )  # fmt: skip
+            id=self.event.id,
+            source=self.event.source,
+            type=self.event.type,
+            data={**self.data, **data},
+            received_at=self.event.received_at,
+            time=self.event.time,
+            signature=self.event.signature,
+        )
         first = lifecycle.begin(self.plan, self.event, self.id, self.clock.now())
         assert first is not None
         self._append([first])
@@ -194,8 +208,16 @@ def _late(one: Hired, now: datetime) -> Hired:
 
 def _ready(call: Any) -> Outcome:
     params = call.params
-    return ok({"user_id": "u1", "upn": params["upn"], "enabled": True, "department": "Engineering",
-               "groups": ["all-staff", "engineering"], "licenses": []})  # fmt: skip
+    return ok(
+        {
+            "user_id": "u1",
+            "upn": params["upn"],
+            "enabled": True,
+            "department": "Engineering",
+            "groups": ["all-staff", "engineering"],
+            "licenses": [],
+        }
+    )
 
 
 def _run_quietly(self: Hired, now: datetime) -> Hired:
@@ -214,11 +236,16 @@ async def publish(store: Store, definition: Workflow, at: datetime, *, parent: s
     await definitions.publish(
         store,
         Definition(
-            digest=digest, workflow=definition.workflow, version=definition.version, text=text,
-            normal=canonical_bytes(normal_form(definition)).decode(), published_at=at, published_by="human:ana",
+            digest=digest,
+            workflow=definition.workflow,
+            version=definition.version,
+            text=text,
+            normal=canonical_bytes(normal_form(definition)).decode(),
+            published_at=at,
+            published_by="human:ana",
         ),
         parent=parent,
-    )  # fmt: skip
+    )
 
 
 async def write(store: Store, one: Hired) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import unquote, urlencode
 
 import uvicorn
-from browser.seeded import NOW, seed
 from starlette.applications import Starlette
-from support.contracts import CONTRACTS
 
+from browser.seeded import NOW, seed
+from support.contracts import CONTRACTS
 from topstitch.bootstrap.plans import Plans
 from topstitch.cli.instance_view import view
 from topstitch.cli.tale import Teller
@@ -33,10 +33,16 @@ def hands_for(store: Store, clock: Clock | None = None, **more: Any) -> Hands:
     clock = clock or SimulatedClock(NOW)
     plans = Plans(store, CONTRACTS)
     given: dict[str, Any] = {
-        "store": store, "clock": clock, "load": plans.load, "contracts": CONTRACTS, "view": view, "teller": lambda plan: Teller(plan).sentence,
-        "commands": StoreCommands(store, plans.load, clock), "identify": LocalPeople("dana"),
+        "store": store,
+        "clock": clock,
+        "load": plans.load,
+        "contracts": CONTRACTS,
+        "view": view,
+        "teller": lambda plan: Teller(plan).sentence,
+        "commands": StoreCommands(store, plans.load, clock),
+        "identify": LocalPeople("dana"),
         "settings": (("data", "topstitch-data", "The folder of one installation."),),
-    }  # fmt: skip
+    }
     return Hands(**{**given, **more})
 
 
@@ -55,17 +61,33 @@ class Answer:
         return json.loads(self.body)
 
 
-async def ask(app: Any, path: str, *, method: str = "GET", form: Mapping[str, str] | None = None, **headers: str) -> Answer:
+async def ask(
+    app: Any, path: str, *, method: str = "GET", form: Mapping[str, str] | None = None, **headers: str
+) -> Answer:
     """Send one request to an application in this process."""
     body = urlencode(form or {}).encode()
     path, _, query = path.partition("?")
-    given = {"host": "console.test", "content-type": "application/x-www-form-urlencoded", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    given = {
+        "host": "console.test",
+        "content-type": "application/x-www-form-urlencoded",
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
     if method == "POST" and "sec-fetch-site" not in given and "origin" not in given:
         given["sec-fetch-site"] = "same-origin"
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": unquote(path), "raw_path": path.encode(), "root_path": "",
-        "query_string": query.encode(), "headers": [(k.encode(), v.encode()) for k, v in given.items()], "scheme": "http", "client": ("127.0.0.1", 1), "server": ("console.test", 80),
-    }  # fmt: skip
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in given.items()],
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("console.test", 80),
+    }
     start: dict[str, Any] = {}
     chunks: list[bytes] = []
     received = iter([{"type": "http.request", "body": body, "more_body": False}])
@@ -86,7 +108,9 @@ async def ask(app: Any, path: str, *, method: str = "GET", form: Mapping[str, st
 class Served:
     """A console that listens on a port of this machine."""
 
-    def __init__(self, app: Starlette, loop: asyncio.AbstractEventLoop, server: uvicorn.Server, hands: Hands, hires: Any) -> None:
+    def __init__(
+        self, app: Starlette, loop: asyncio.AbstractEventLoop, server: uvicorn.Server, hands: Hands, hires: Any
+    ) -> None:
         self.app, self.loop, self.server, self.hands, self.hires = app, loop, server, hands, hires
         self.origin = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
@@ -105,7 +129,9 @@ def served(folder: Path, **more: Any) -> Iterator[Served]:
             hires = await seed(store)
             hands = hands_for(store, **more)
             app = console_app(hands)
-            config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2)
+            config = uvicorn.Config(
+                app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2
+            )
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
             task = asyncio.create_task(server.serve())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from browser.conftest import Open
 from browser.pages import addresses
 from browser.site import Served

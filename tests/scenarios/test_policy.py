@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support.commands import Ran, called
 from support.world import ONBOARDING, World
 from topstitch.bootstrap.law import check_bundle, opened, publish
+from topstitch.foundation.errors import TamperError
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind
@@ -199,7 +202,8 @@ async def test_A10_explain_ends_with_20_when_the_bundle_is_not_what_it_was(world
     await world.open()
     assert gone.code == 20
     assert f"the bundle {digest} is not here" in gone.out
-    world.house.engine.stop()
+    with pytest.raises(TamperError, match="restore it from a backup"):
+        await world.house.laws.refresh()
 
 
 async def test_H07_replay_lists_which_recorded_decisions_a_lower_limit_would_change(world: World, tmp_path: Path):

@@ -13,6 +13,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.bootstrap.holding import Holding
 from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
 from topstitch.connectors import notices, people
@@ -61,10 +62,16 @@ class Calls:
         self._store, self._connectors, self._plans, self._clock = store, connectors, plans, clock
         self._environment = environment
         self._laws = laws
+        self._holding = Holding(store, clock)
 
     async def perform(self, plan: Plan, instance: str, call: Call) -> Outcome:
-        """Make one call; whatever comes of it is an outcome."""
-        del plan
+        """Make one call, unless its connection or seam is paused; whatever comes of it is an outcome."""
+        held = await self._holding.held(plan, call)
+        if held is not None:
+            return held
+        return await self._holding.judged(instance, call, await self._made(instance, call))
+
+    async def _made(self, instance: str, call: Call) -> Outcome:
         try:
             return await self._dispatch(instance, call)
         except NotAllowedError as error:

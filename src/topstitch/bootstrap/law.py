@@ -65,6 +65,13 @@ class Laws:
             return
         for one in await policies.others(self._store, self._bundles):
             self._bundles[one.digest] = opened(one)
+        if move.digest not in self._bundles:
+            raise TamperError(
+                "bundle-missing",
+                f"the policy bundle in force in {self._environment} ({move.digest[:19]}) is not in the database any "
+                "more; restore it from a backup",
+                detail={"digest": move.digest},
+            )
         if move.revision > self._revision:  # a look that began later may have been quicker
             self._law = Law(in_force=self._bundles[move.digest], bundles=dict(self._bundles))
             self._revision = move.revision

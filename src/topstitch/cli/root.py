@@ -30,7 +30,7 @@ COMMANDS: Final[Listed] = {
     "instance": ("topstitch.cli.instances:instance", "Show one instance, watch it, or act on it."),
     "approvals": ("topstitch.cli.approvals:approvals", "List, show, approve or refuse what waits for a decision."),
     "tasks": ("topstitch.cli.tasks:tasks", "List, show, finish or fail work that is done by hand."),
-    "audit": ("topstitch.cli.audit:audit", "Show an instance's records; verify the chains."),
+    "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
     "bench": ("topstitch.cli.bench:bench", "Measure the engine beside a bare script."),
     "doctor": ("topstitch.cli.doctor:doctor", "Look whether everything that is needed is there."),

@@ -21,7 +21,18 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from topstitch.console.hands import Hands
-from topstitch.console.pages import approvals, audit, connectors, exceptions, instance, instances, overview, preferences, rules, workflows
+from topstitch.console.pages import (
+    approvals,
+    audit,
+    connectors,
+    exceptions,
+    instance,
+    instances,
+    overview,
+    preferences,
+    rules,
+    workflows,
+)
 from topstitch.console.security import Shield
 from topstitch.console.site import Site
 from topstitch.console.stream import Watcher, stream
@@ -65,32 +76,52 @@ def console_app(hands: Hands) -> Starlette:
 
 def _routes() -> list[Route]:
     get: list[tuple[str, Page]] = [
-        ("/", overview.overview), ("/index.json", overview.overview_json),
-        ("/seams/{source}/{target}.json", overview.seam_json), ("/seams/{source}/{target}", overview.seam),
-        ("/instances", instances.listing), ("/instances.json", instances.listing_json),
-        ("/instances/{name}.json", instance.instance_json), ("/instances/{name}", instance.instance),
+        ("/", overview.overview),
+        ("/index.json", overview.overview_json),
+        ("/seams/{source}/{target}.json", overview.seam_json),
+        ("/seams/{source}/{target}", overview.seam),
+        ("/instances", instances.listing),
+        ("/instances.json", instances.listing_json),
+        ("/instances/{name}.json", instance.instance_json),
+        ("/instances/{name}", instance.instance),
         ("/instances/{name}/{command}", instance.ask),
-        ("/approvals", approvals.inbox), ("/approvals.json", approvals.inbox_json),
-        ("/approvals/{name}.json", approvals.approval_json), ("/approvals/{name}", approvals.approval),
-        ("/exceptions", exceptions.queue), ("/exceptions.json", exceptions.queue_json), ("/exceptions/{name}", exceptions.case),
+        ("/approvals", approvals.inbox),
+        ("/approvals.json", approvals.inbox_json),
+        ("/approvals/{name}.json", approvals.approval_json),
+        ("/approvals/{name}", approvals.approval),
+        ("/exceptions", exceptions.queue),
+        ("/exceptions.json", exceptions.queue_json),
+        ("/exceptions/{name}", exceptions.case),
         ("/tasks/{name}", exceptions.task),
-        ("/discrepancies", exceptions.discrepancies), ("/discrepancies.json", exceptions.discrepancies_json),
+        ("/discrepancies", exceptions.discrepancies),
+        ("/discrepancies.json", exceptions.discrepancies_json),
         ("/discrepancies/{name}", exceptions.discrepancy),
-        ("/workflows", workflows.listing), ("/workflows.json", workflows.listing_json),
-        ("/workflows/{name}", workflows.workflow), ("/workflows/{name}/versions/{version}", workflows.workflow),
+        ("/workflows", workflows.listing),
+        ("/workflows.json", workflows.listing_json),
+        ("/workflows/{name}", workflows.workflow),
+        ("/workflows/{name}/versions/{version}", workflows.workflow),
         ("/workflows/{name}/diff/{old}..{new}", workflows.difference),
-        ("/connectors", connectors.listing), ("/connectors.json", connectors.listing_json), ("/connectors/{alias}", connectors.connector),
-        ("/policies", rules.policies), ("/policies/{name}", rules.policy),
-        ("/audit", audit.explorer), ("/audit.json", audit.explorer_json),
-        ("/settings", rules.settings), ("/help", preferences.help_page), ("/stream", stream),
-    ]  # fmt: skip
+        ("/connectors", connectors.listing),
+        ("/connectors.json", connectors.listing_json),
+        ("/connectors/{alias}", connectors.connector),
+        ("/policies", rules.policies),
+        ("/policies/{name}", rules.policy),
+        ("/audit", audit.explorer),
+        ("/audit.json", audit.explorer_json),
+        ("/settings", rules.settings),
+        ("/help", preferences.help_page),
+        ("/stream", stream),
+    ]
     post: list[tuple[str, Page]] = [
         ("/approvals/{name}/decision", approvals.decide),
-        ("/tasks/{name}/done", exceptions.finish), ("/tasks/{name}/fail", exceptions.fail),
+        ("/tasks/{name}/done", exceptions.finish),
+        ("/tasks/{name}/fail", exceptions.fail),
         ("/instances/{name}/{command}", instance.command),
-        ("/connectors/{alias}/test", connectors.prove), ("/audit/verify", audit.verify_now),
-        ("/preferences", preferences.keep), ("/act-as", preferences.act_as),
-    ]  # fmt: skip
+        ("/connectors/{alias}/test", connectors.prove),
+        ("/audit/verify", audit.verify_now),
+        ("/preferences", preferences.keep),
+        ("/act-as", preferences.act_as),
+    ]
     open_to_all = {"/stream"}
     routes = [Route(path, _signed_in(page), methods=["GET"]) for path, page in get if path not in open_to_all]
     routes += [Route(path, _signed_in(page), methods=["POST"]) for path, page in post]
@@ -126,7 +157,9 @@ async def _not_there(request: Request, error: Exception) -> Response:
     site: Site = request.app.state.site
     _whoever(request)
     message = "there is no such page; use the rail on the left, or search"
-    return await site.render(request, "error.html", status=error.status_code, title="Nothing here", message=message, code="not-found")
+    return await site.render(
+        request, "error.html", status=error.status_code, title="Nothing here", message=message, code="not-found"
+    )
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
@@ -135,7 +168,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     site: Site = request.app.state.site
     _whoever(request)
     message = f"something unexpected happened; try again, and report it with {name}, which the log has too"
-    return await site.render(request, "error.html", status=500, title="This did not work", message=message, code="unexpected", bare=True)
+    return await site.render(
+        request, "error.html", status=500, title="This did not work", message=message, code="unexpected", bare=True
+    )
 
 
 def _whoever(request: Request) -> None:

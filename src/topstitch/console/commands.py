@@ -59,9 +59,7 @@ class StoreCommands:
     async def fail_task(self, task: str, person: Person, because: str) -> None:
         """Say that a task cannot be done."""
         row, who = await items.get_task(self._store, task), _spoken(person)
-        await self._say(
-            row["instance"], lambda _plan, state, now: [by_hand.could_not(state, task, who, because, now)]
-        )
+        await self._say(row["instance"], lambda _plan, state, now: [by_hand.could_not(state, task, who, because, now)])
 
     async def operate(self, instance: str, person: Person, command: Command) -> None:
         """Carry out an operator's command."""
@@ -113,7 +111,11 @@ def sentences(plan: Plan, before: InstanceState, after: InstanceState, command: 
     if command.name == "cancel" and command.choice == "rollback":
         said += _undos(plan, after)
     elif command.name == "cancel":
-        done = [plan.steps[n].title for n, s in after.steps.items() if s.status in (StepStatus.DONE, StepStatus.DONE_BY_HAND)]
+        done = [
+            plan.steps[n].title
+            for n, s in after.steps.items()
+            if s.status in (StepStatus.DONE, StepStatus.DONE_BY_HAND)
+        ]
         said.append(f"Nothing new is started. What is done stays: {', '.join(done) or 'nothing yet'}.")
     if before.paused is not after.paused:
         said.append("No new call is made until it is resumed." if after.paused else "Calls are made again from now on.")

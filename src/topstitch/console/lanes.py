@@ -80,7 +80,11 @@ def lay_out(nodes: Iterable[Node], lanes: int, pill_width: Mapping[tuple[str, st
     for node in by_id.values():
         if node.lane is not None:
             node.y = tops[node.lane] + node.slot * LANE + (LANE - BOX_H) / 2
-    edges = [Edge(source=by_id[other], target=node) for node in by_id.values() for other in (*_shortest(by_id, node), *_behind(by_id, node))]
+    edges = [
+        Edge(source=by_id[other], target=node)
+        for node in by_id.values()
+        for other in (*_shortest(by_id, node), *_behind(by_id, node))
+    ]
     _ports(edges)
     _turns(edges, by_id, gaps)
     _pills(edges, tops, pill_width or {})
@@ -145,6 +149,7 @@ def _across(nodes: Mapping[str, Node]) -> dict[int, tuple[float, float]]:
 
 def _shortest(nodes: Mapping[str, Node], node: Node) -> list[str]:
     """Return what a node needs without what it needs through another."""
+
     def reaches(source: str, target: str) -> bool:
         return source == target or any(reaches(source, need) for need in nodes[target].needs)
 
@@ -220,13 +225,20 @@ def _pills(edges: Sequence[Edge], tops: Sequence[float], widths: Mapping[tuple[s
         placed.append((*edge.pill, width))
 
 
-def _cost(  # noqa: PLR0917 -- all that a place is judged by
-    place: tuple[float, float], width: float, edge: Edge, edges: Sequence[Edge],
-    placed: Sequence[tuple[float, float, float]], middle: float, tops: Sequence[float],
-) -> float:  # fmt: skip
+def _cost(
+    place: tuple[float, float],
+    width: float,
+    edge: Edge,
+    edges: Sequence[Edge],
+    placed: Sequence[tuple[float, float, float]],
+    middle: float,
+    tops: Sequence[float],
+) -> float:
     x, y = place
     runs = sum(
-        1 for o in edges if o is not edge and abs(o.xm - x) < width / 2 + 2 and min(o.y1, o.y2) - 2 < y < max(o.y1, o.y2) + 2
+        1
+        for o in edges
+        if o is not edge and abs(o.xm - x) < width / 2 + 2 and min(o.y1, o.y2) - 2 < y < max(o.y1, o.y2) + 2
     )
     touching = sum(1 for px, py, w in placed if abs(px - x) < (w + width) / 2 + 4 and abs(py - y) < PILL_H + 3)
     off = 0 if any(abs(y - top) < 1 for top in tops) else 3

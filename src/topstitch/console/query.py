@@ -20,7 +20,14 @@ from topstitch.foundation.timetext import parse_duration
 LENGTH_MAX: Final = 500
 STATES: Final[dict[str, tuple[str, ...]]] = {
     "open": ("running", "waiting", "paused"),
-    "ended": ("completed", "completed_with_exceptions", "rolled_back", "rolled_back_with_exceptions", "stopped", "cancelled"),
+    "ended": (
+        "completed",
+        "completed_with_exceptions",
+        "rolled_back",
+        "rolled_back_with_exceptions",
+        "stopped",
+        "cancelled",
+    ),
     "running": ("running",),
     "waiting": ("waiting",),
     "paused": ("paused",),
@@ -87,7 +94,9 @@ def _checked(name: str, value: str) -> str:
     if name not in FIELDS:
         near = get_close_matches(name, FIELDS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise RequestError("query-field", f"a search knows no field {name!r}{hint}; use {', '.join(FIELDS)}, or quote the word")
+        raise RequestError(
+            "query-field", f"a search knows no field {name!r}{hint}; use {', '.join(FIELDS)}, or quote the word"
+        )
     allowed = {"state": tuple(STATES), "has": HAS}.get(name)
     if not value or (allowed is not None and value not in allowed):
         raise RequestError("query-value", f"{name}:{value} cannot be; write {FIELDS[name]}")

@@ -33,7 +33,19 @@ from topstitch.store.tables import (
 PAGE_ROWS: Final = 50
 HANDOFFS_MAX: Final = 50_000
 _ITEMS: Final = {"approval": approvals, "task": tasks, "case": cases, "discrepancy": discrepancies}
-_COLUMNS: Final = ("id", "workflow", "version", "title", "correlation", "stage", "status", "waiting_on", "started_at", "changed_at", "ended_at")
+_COLUMNS: Final = (
+    "id",
+    "workflow",
+    "version",
+    "title",
+    "correlation",
+    "stage",
+    "status",
+    "waiting_on",
+    "started_at",
+    "changed_at",
+    "ended_at",
+)
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +62,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.counts.values())
 
 
-async def search(store: Store, query: Query, now: datetime, *, after: str | None = None, limit: int = PAGE_ROWS) -> Page:
+async def search(
+    store: Store, query: Query, now: datetime, *, after: str | None = None, limit: int = PAGE_ROWS
+) -> Page:
     """Return instances that match, newest first, with counts of the same moment."""
     matching = select(*(instances.c[name] for name in _COLUMNS)).where(*conditions(query, now)).cte("matching")
     page = select(matching).order_by(matching.c.started_at.desc(), matching.c.id.desc()).limit(limit + 1)
@@ -58,7 +72,9 @@ async def search(store: Store, query: Query, now: datetime, *, after: str | None
         page = page.where(_behind(matching, after))
     shown = page.subquery("page")
     marks = [_mark(shown, name).label(f"has_{name}") for name in _ITEMS]
-    worst = select(func.max(handoffs.c.net_ms)).where(handoffs.c.instance == shown.c.id).scalar_subquery().label("worst_ms")
+    worst = (
+        select(func.max(handoffs.c.net_ms)).where(handoffs.c.instance == shown.c.id).scalar_subquery().label("worst_ms")
+    )
     rows = select(literal("row").label("what"), *shown.c, *marks, worst)
     empty = [literal("") if name not in _NUMBERS else literal(0) for name in _COLUMNS[1:]]
     totals = [literal("count"), matching.c.status, *empty, *(literal(0) for _ in _ITEMS), func.count()]
@@ -102,7 +118,9 @@ def conditions(query: Query, now: datetime) -> list[ColumnElement[bool]]:
             case "has":
                 found.append(_mark(instances, value) > 0)
             case "system":
-                found.append(select(steps.c.step).where(steps.c.instance == instances.c.id, steps.c.system == value).exists())
+                found.append(
+                    select(steps.c.step).where(steps.c.instance == instances.c.id, steps.c.system == value).exists()
+                )
             case "seam":
                 found.append(_crossed(*value.split(">", 1)))
             case "older":
@@ -149,8 +167,11 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 async def open_counts(store: Store) -> Open:
     """Count what is open, in one statement."""
     counted = {
-        "approvals": approvals, "tasks": tasks, "cases": cases, "discrepancies": discrepancies,
-    }  # fmt: skip
+        "approvals": approvals,
+        "tasks": tasks,
+        "cases": cases,
+        "discrepancies": discrepancies,
+    }
     statement = select(
         *(select(func.count()).where(t.c.status == "open").scalar_subquery().label(name) for name, t in counted.items())
     )
@@ -236,7 +257,18 @@ async def newest_records(
     """Return the newest records over all instances, without their bodies."""
     j = journal.c
     query = (
-        select(j.position, j.instance, j.seq, j.kind, j.at, j.stage, j.step, j.hash, instances.c.title, instances.c.workflow)
+        select(
+            j.position,
+            j.instance,
+            j.seq,
+            j.kind,
+            j.at,
+            j.stage,
+            j.step,
+            j.hash,
+            instances.c.title,
+            instances.c.workflow,
+        )
         .select_from(journal.outerjoin(instances, instances.c.id == j.instance))
         .order_by(j.position.desc())
         .limit(limit)

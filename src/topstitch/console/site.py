@@ -27,20 +27,37 @@ from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFound
 from topstitch.foundation.timetext import rfc3339
 
 PAYLOAD_SHOWN_MAX: Final = 64 * 1024
+NOTHING: Final = "\u2013"
 THEME_COOKIE: Final = "topstitch_theme"
 KEYS_COOKIE: Final = "topstitch_keys"
 THEMES: Final = ("auto", "light", "dark")
 RAIL: Final = (
-    ("", (("overview", "/", "Overview", "layout-grid"), ("instances", "/instances", "Instances", "list-checks"),
-          ("approvals", "/approvals", "Approvals", "circle-check"), ("exceptions", "/exceptions", "Exceptions", "triangle-alert"),
-          ("discrepancies", "/discrepancies", "Discrepancies", "git-compare-arrows"))),
-    ("Design", (("workflows", "/workflows", "Workflows", "workflow"), ("connectors", "/connectors", "Connectors", "plug"),
-                ("policies", "/policies", "Policies", "scroll-text"))),
+    (
+        "",
+        (
+            ("overview", "/", "Overview", "layout-grid"),
+            ("instances", "/instances", "Instances", "list-checks"),
+            ("approvals", "/approvals", "Approvals", "circle-check"),
+            ("exceptions", "/exceptions", "Exceptions", "triangle-alert"),
+            ("discrepancies", "/discrepancies", "Discrepancies", "git-compare-arrows"),
+        ),
+    ),
+    (
+        "Design",
+        (
+            ("workflows", "/workflows", "Workflows", "workflow"),
+            ("connectors", "/connectors", "Connectors", "plug"),
+            ("policies", "/policies", "Policies", "scroll-text"),
+        ),
+    ),
     ("Govern", (("audit", "/audit", "Audit", "shield-check"), ("settings", "/settings", "Settings", "settings"))),
-)  # fmt: skip
+)
 STATUS_BY_KIND: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
-    (NotFoundError, 404), (NotAllowedError, 403), (ConflictError, 409), (RequestError, 422),
-)  # fmt: skip
+    (NotFoundError, 404),
+    (NotAllowedError, 403),
+    (ConflictError, 409),
+    (RequestError, 422),
+)
 
 
 class Site:
@@ -50,15 +67,34 @@ class Site:
         self.hands = hands
         self.assets = _asset_tags()
         self.env = Environment(
-            loader=PackageLoader("topstitch.console"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=PackageLoader("topstitch.console"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
         )
-        self.env.globals |= {"icon": lambda name, size=16: Markup(icons.icon(name, size)), "asset": self._asset, "words": words, "version": __version__}  # noqa: S704 -- made of vendored outlines only
-        self.env.filters |= {"pretty": pretty, "human": human, "span": _span, "digest": short_digest, "plural": plural, "who": who, "sentence": sentence}
+        self.env.globals |= {
+            "icon": lambda name, size=16: Markup(icons.icon(name, size)),
+            "asset": self._asset,
+            "words": words,
+            "version": __version__,
+        }
+        self.env.filters |= {
+            "pretty": pretty,
+            "human": human,
+            "span": _span,
+            "digest": short_digest,
+            "plural": plural,
+            "who": who,
+            "sentence": sentence,
+        }
 
     def _asset(self, name: str) -> str:
         return f"/static/{name}?v={self.assets.get(name, '')}"
 
-    async def render(self, request: Request, template: str, *, status: int = 200, bare: bool = False, **values: Any) -> Response:
+    async def render(
+        self, request: Request, template: str, *, status: int = 200, bare: bool = False, **values: Any
+    ) -> Response:
         """Return a page."""
         person = request.state.person
         zone = self.zone(request)
@@ -93,7 +129,14 @@ class Site:
     async def error(self, request: Request, error: TopstitchError) -> Response:
         """Return what went wrong as a page, with the remedy; the form that was sent can be tried again."""
         status = next((code for kind, code in STATUS_BY_KIND if isinstance(error, kind)), 500)
-        return await self.render(request, "error.html", status=status, title=_TITLES.get(status, "This did not work"), message=error.message, code=error.code)
+        return await self.render(
+            request,
+            "error.html",
+            status=status,
+            title=_TITLES.get(status, "This did not work"),
+            message=error.message,
+            code=error.code,
+        )
 
 
 _TITLES: Final = {403: "Not yours to do", 404: "Nothing here", 409: "Somebody was quicker", 422: "This cannot be read"}
@@ -149,11 +192,11 @@ def human(value: Any) -> str:
     """Return a value of a payload in one line."""
     match value:
         case None | "":
-            return "–"
+            return NOTHING
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
-            return ", ".join(human(v) for v in value) or "–"
+            return ", ".join(human(v) for v in value) or NOTHING
         case Mapping():
             return "erased" if value.keys() == {"erased"} else ", ".join(f"{k} {human(v)}" for k, v in value.items())
         case _:
@@ -203,7 +246,7 @@ def _time(moment: Any, form: str, zone: times.Zone) -> Markup:
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     if moment is None:
-        return Markup("–")  # noqa: S704 -- a constant
+        return Markup("–")
     text = {"short": zone.short, "long": zone.long, "clock": zone.clock, "relative": zone.relative}[form](moment)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(rfc3339(moment), zone.title(moment), text)
 

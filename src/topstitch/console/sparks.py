@@ -97,9 +97,14 @@ def _seam(key: tuple[str, str], ones: Sequence[Crossing], failed: int, since: da
         buckets[min(BUCKETS - 1, max(0, int((one.at - since) / width)))].append(one.net_ms)
     series = tuple(percentile(sorted(b), 0.95) if b else None for b in buckets)
     return Seam(
-        source=key[0], target=key[1], count=len(values), p50_ms=percentile(values, 0.5), p95_ms=percentile(values, 0.95),
-        failed=failed, series=series,
-    )  # fmt: skip
+        source=key[0],
+        target=key[1],
+        count=len(values),
+        p50_ms=percentile(values, 0.5),
+        p95_ms=percentile(values, 0.95),
+        failed=failed,
+        series=series,
+    )
 
 
 def percentile(values: Sequence[float], share: float) -> float:

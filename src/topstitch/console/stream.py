@@ -25,14 +25,23 @@ TURNS_MAX: Final = 10**9
 Change = tuple[int, str]
 
 
+class Closed:
+    """What ends a stream."""
+
+
+CLOSED: Final = Closed()
+
+
 class Watcher:
     """Looks for new records and tells everybody who listens."""
 
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
-        self._listeners: set[asyncio.Queue[Change | None]] = set()
+        self._listeners: set[asyncio.Queue[Change | Closed]] = set()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self.ready = asyncio.Event()
+        """Set while the watcher knows where the journal ends."""
 
     @property
     def listeners(self) -> int:
@@ -43,13 +52,13 @@ class Watcher:
         """End every stream, so that a stopping server does not wait for open pages."""
         self._closed = True
         for queue in self._listeners:
-            _put(queue, None)
+            _put(queue, CLOSED)
         if self._task is not None:
             self._task.cancel()
 
     async def listen(self, since: int | None) -> AsyncIterator[Change | None]:
         """Yield changes; nothing now and then, so that a connection is known to live."""
-        queue: asyncio.Queue[Change | None] = asyncio.Queue(QUEUE_MAX)
+        queue: asyncio.Queue[Change | Closed] = asyncio.Queue(QUEUE_MAX)
         if since is not None:
             for change in await changed_since(self._hands.store, since, QUEUE_MAX - 1):
                 _put(queue, change)
@@ -58,19 +67,16 @@ class Watcher:
             self._task = asyncio.create_task(self._watch(), name="console-watch")
         try:
             while not self._closed:
-                try:
-                    change = await asyncio.wait_for(queue.get(), COMMENT_SECONDS)
-                except TimeoutError:
-                    yield None
-                    continue
-                if change is None:
+                heard = await _next(queue)
+                if isinstance(heard, Closed):
                     return
-                yield change
+                yield heard
         finally:
             self._listeners.discard(queue)
 
     async def _watch(self) -> None:
         position = await head_position(self._hands.store)
+        self.ready.set()
         while self._listeners and not self._closed:
             await asyncio.sleep(self._hands.poll_seconds)
             try:
@@ -84,9 +90,19 @@ class Watcher:
             for instance, at in newest.items():
                 for queue in list(self._listeners):
                     _put(queue, (at, instance))
+        self.ready.clear()
 
 
-def _put(queue: asyncio.Queue[Change | None], change: Change | None) -> None:
+async def _next(queue: asyncio.Queue[Change | Closed]) -> Change | Closed | None:
+    """Return what comes next; nothing when it is time to show that the connection lives."""
+    try:
+        async with asyncio.timeout(COMMENT_SECONDS):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+def _put(queue: asyncio.Queue[Change | Closed], change: Change | Closed) -> None:
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(change)

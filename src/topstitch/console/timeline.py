@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html import escape
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -38,7 +39,7 @@ def axis(rows: Sequence[Row], width: float = WIDTH - LABEL - TAIL) -> list[Piece
     edges = sorted({t for row in rows for s in row.spans for t in (s.start, s.end)})
     busy = [s for row in rows for s in row.spans if s.kind not in WAITS]
     stretches: list[tuple[datetime, datetime, bool]] = []
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         idle = not any(s.start <= left and s.end >= right for s in busy)
         if idle and stretches and stretches[-1][2]:
             stretches[-1] = (stretches[-1][0], right, True)
@@ -94,13 +95,18 @@ def _fold(piece: Piece, height: float) -> str:
 
 
 def _row(row: Row, y: float, pieces: Sequence[Piece], zone: Zone) -> list[str]:
-    parts = [f'<path class="rule" d="M0 {y:g}H{WIDTH}"/>', f'<text class="row" x="2" y="{y + 17:g}">{escape(_cut(row.title))}</text>']
+    parts = [
+        f'<path class="rule" d="M0 {y:g}H{WIDTH}"/>',
+        f'<text class="row" x="2" y="{y + 17:g}">{escape(_cut(row.title))}</text>',
+    ]
     for s in row.spans:
         left, right = place(pieces, s.start), place(pieces, s.end)
         wide = max(right - left, LEAST)
         title = f"{row.title}: {_KINDS[s.kind]}{f' {s.attempt}' if s.attempt > 1 else ''}, {zone.clock(s.start)}, {span(s.seconds)}"
         tone = _tone(row, s.kind, s.result)
-        parts.append(f'<rect class="bar {s.kind} {tone}" x="{left:.1f}" y="{y + 8:g}" width="{wide:.1f}" height="10" rx="2"><title>{escape(title)}</title></rect>')
+        parts.append(
+            f'<rect class="bar {s.kind} {tone}" x="{left:.1f}" y="{y + 8:g}" width="{wide:.1f}" height="10" rx="2"><title>{escape(title)}</title></rect>'
+        )
     first, last = row.spans[0].start, max(s.end for s in row.spans)
     parts.append(f'<text class="took" x="{WIDTH - 2}" y="{y + 17:g}">{span((last - first).total_seconds())}</text>')
     return parts
@@ -117,15 +123,21 @@ def _tone(row: Row, kind: str, result: str) -> str:
 
 
 _KINDS: Final = {
-    "system": "try", "read_back": "read back", "between": "wait between tries", "person": "waiting on a person", "hand": "work by hand",
-}  # fmt: skip
+    "system": "try",
+    "read_back": "read back",
+    "between": "wait between tries",
+    "person": "waiting on a person",
+    "hand": "work by hand",
+}
 
 
 def _sentence(rows: Sequence[Row], pieces: Sequence[Piece]) -> str:
     folded = [p for p in pieces if p.folded]
     idle = sum((p.end - p.start).total_seconds() for p in folded)
     rest = f" {len(folded)} idle stretches, {span(idle)} together, are folded." if folded else ""
-    return f"{len(rows)} rows over {span((pieces[-1].end - pieces[0].start).total_seconds()) if pieces else '0 s'}.{rest}"
+    return (
+        f"{len(rows)} rows over {span((pieces[-1].end - pieces[0].start).total_seconds()) if pieces else '0 s'}.{rest}"
+    )
 
 
 def _cut(text: str) -> str:

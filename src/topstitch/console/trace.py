@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +63,14 @@ def trace(plan: Plan, state: InstanceState, records: Sequence[Record], now: date
     if not records or state.started_at is None:
         return []
     first, started = records[0].at, state.started_at
-    rows = [Row(id="@trigger", title="Trigger", tone="ok", spans=(Span(kind=SYSTEM, start=started, end=max(first, started)),))]
+    rows = [
+        Row(
+            id="@trigger",
+            title="Trigger",
+            tone="ok",
+            spans=(Span(kind=SYSTEM, start=started, end=max(first, started)),),
+        )
+    ]
     reads = [r for r in records if r.kind in (Kind.CONTEXT_READ, Kind.CONTEXT_FAILED, Kind.CONTEXT_SKIPPED)]
     if reads:
         failed = any(r.kind == Kind.CONTEXT_FAILED and "again_at" not in r.body for r in reads)
@@ -83,13 +91,23 @@ def _step_row(plan: Plan, state: InstanceState, name: str, records: Sequence[Rec
     status = state.steps[name].status
     tone = "human" if any(s.going and s.kind in (PERSON, HAND) for s in spans) else _TONES.get(str(status), "ok")
     end = max((s.end for s in spans), default=None)
-    return Row(id=name, title=plan.steps[name].title, tone=tone, spans=tuple(spans), end=end, ready=_ready(plan, state, name))
+    return Row(
+        id=name, title=plan.steps[name].title, tone=tone, spans=tuple(spans), end=end, ready=_ready(plan, state, name)
+    )
 
 
 _TONES: Final = {
-    "compensating": "breach", "given_up": "breach", "undo_open": "breach", "unknown": "warn", "running": "accent",
-    "declined": "warn", "undone": "warn", "undone_by_hand": "warn", "undoing": "warn", "kept": "warn",
-}  # fmt: skip
+    "compensating": "breach",
+    "given_up": "breach",
+    "undo_open": "breach",
+    "unknown": "warn",
+    "running": "accent",
+    "declined": "warn",
+    "undone": "warn",
+    "undone_by_hand": "warn",
+    "undoing": "warn",
+    "kept": "warn",
+}
 
 
 def _ready(plan: Plan, state: InstanceState, name: str) -> datetime | None:
@@ -159,7 +177,9 @@ def _check_rows(records: Sequence[Record], now: datetime) -> list[Row]:
     for name, r in began.items():
         end = done[name].at if name in done else now
         tone = "breach" if name in done and done[name].body.get("differing") else "ok"
-        rows.append(Row(id=f"@{name}", title=f"Reconcile {name}", tone=tone, spans=tuple(_looks(records, name, r.at, end))))
+        rows.append(
+            Row(id=f"@{name}", title=f"Reconcile {name}", tone=tone, spans=tuple(_looks(records, name, r.at, end)))
+        )
     return rows
 
 
@@ -208,7 +228,7 @@ def _divide(parts: dict[str, timedelta], row: Row | None, start: datetime, end: 
     """Give every stretch between two times to who was busy in it: a person, else the system, else the seam."""
     spans = [s for s in row.spans if s.end > start and s.start < end] if row else []
     edges = sorted({start, end, *(t for s in spans for t in (s.start, s.end) if start < t < end)})
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         busy = {s.kind for s in spans if s.start <= left and s.end >= right}
         whose = "people" if busy & {PERSON, HAND} else "systems" if busy else "seams"
         parts[whose] += right - left
@@ -242,5 +262,7 @@ def handoffs(records: Sequence[Record]) -> list[dict[str, Any]]:
     found = []
     for r in records:
         for crossing in r.body.get("handoffs") or () if r.kind == Kind.ACT_INTENT else ():
-            found.append({**crossing, "to": r.step or r.body["act"], "at": r.at, "ready": parse_time(crossing["ready_at"])})
+            found.append(
+                {**crossing, "to": r.step or r.body["act"], "at": r.at, "ready": parse_time(crossing["ready_at"])}
+            )
     return found

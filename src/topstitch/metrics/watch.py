@@ -22,7 +22,7 @@ from topstitch.metrics import alerts, baselines, conditions, pending, rollups, r
 from topstitch.metrics.alerts import Condition
 from topstitch.metrics.baselines import Speed
 from topstitch.metrics.exceptions import Count, Outcome
-from topstitch.metrics.limits import DEFAULT, HOUR_MS, Limits
+from topstitch.metrics.limits import DAY_MS, DEFAULT, HOUR_MS, Limits
 from topstitch.metrics.pending import Open, Pending
 from topstitch.metrics.routes import Route, Sender
 from topstitch.metrics.seams import Seam, SeamFigures, Window
@@ -250,7 +250,7 @@ async def _paces(
         Wanted(
             key[1],
             digests[key],
-            0 if key not in pinned else now_ms - limits.current_ms,
+            now_ms - (limits.current_ms if key in pinned else limits.raw_days * DAY_MS),
             limits.baseline_window if key not in pinned else limits.current_window,
         )
         for key in families

@@ -101,6 +101,7 @@ class Sqlite:
                 check_same_thread=False,
                 cached_statements=512,
             )
+            self.connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only given up
             if path:
                 self._settle()
         self._seen = self._data_version() if path else 0

@@ -113,8 +113,6 @@ def _erase(store: Store, backend: Backend, subject: str, word: Word, now: dateti
     names = _instances(backend, subject)
     heads = {row[0]: row for row in backend.fetch(sql.HEADS, [(name,) for name in names])} if names else {}
     _refuse(backend, subject, names)
-    if backend.dialect == "sqlite":
-        backend.execute("PRAGMA secure_delete = ON")  # deleted values are overwritten, not only given up
     salt = random_bytes(SALT_BYTES)
     mark = {"c": base64.b64encode(commitment(salt, subject)).decode()}
     values = events = 0
@@ -126,7 +124,7 @@ def _erase(store: Store, backend: Backend, subject: str, word: Word, now: dateti
         _append(backend, heads[name], word(name, mark, count), now)
         values += count
     backend.execute(_HOLD_FORGET, (ERASED_TEXT, subject))
-    rebuild._rebuild(store, backend, names, None)  # noqa: SLF001 -- the same room; here it belongs to a larger transaction
+    rebuild.rebuild_with(store, backend, names, None)
     for name in names:
         backend.execute("UPDATE instances SET waiting_on = NULL WHERE id = ?", (name,))
     return Erasure(instances=tuple(names), values=values, events=events, salt=base64.b64encode(salt).decode())

@@ -48,6 +48,7 @@ def _all_instances(backend: Backend) -> list[str]:
 
 
 def rebuild_with(store: Store, backend: Backend, names: Sequence[str], summarise: Summarise | None) -> None:
+    """Derive the projections of instances again inside the present transaction."""
     heads = backend.fetch(sql.HEADS, [(name,) for name in names])  # locked: nobody appends meanwhile
     keys = {
         name: (subject, wrapped)

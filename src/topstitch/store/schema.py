@@ -13,8 +13,8 @@ from typing import Final
 from topstitch.foundation.errors import OperatorError
 from topstitch.store.database import Backend, Postgres, Sqlite
 
-NEWEST: Final = "0003"
-KNOWN: Final = ("0001", "0002", "0003")
+NEWEST: Final = "0004"
+KNOWN: Final = ("0001", "0002", "0003", "0004")
 """Every migration, oldest first; ``tests`` hold them equal to the folder ``migrations/versions``."""
 MARK_TABLE: Final = (
     "CREATE TABLE alembic_version"

@@ -699,3 +699,24 @@ Index(
     sqlite_where=alert_messages.c.next_at.isnot(None),
 )
 Index("ix_alert_messages_alert", alert_messages.c.alert)
+
+# --- Pauses: connections and seams over which nothing is sent, each open one a case ---------------
+
+pauses = Table(
+    "pauses",
+    metadata,
+    _text("id", primary_key=True),
+    _must("subject"),  # connection:itsm, or seam:entra-id>servicenow
+    _must("cause"),  # operator or credential
+    _must("reason"),
+    _text("problem"),
+    _text("instance"),  # the first that met it
+    _number("opened_at", must=True),
+    _must("opened_by"),
+    _text("owner"),
+    _number("closed_at"),
+    _text("closed_by"),
+    _text("because"),
+)
+_PAUSED = pauses.c.closed_at.is_(None)
+Index("ix_pauses_open", pauses.c.subject, unique=True, postgresql_where=_PAUSED, sqlite_where=_PAUSED)

@@ -72,7 +72,7 @@ def test_U08_audit_verify_ends_with_20_and_names_the_record(copied: Path):
         )
     broken = called("audit", "verify", "--data", str(copied), "--json")
     assert broken.code == 20
-    assert "record 1 (started) is not what was written" in broken.json()["broken"][0]
+    assert "edit: record 1 of " in broken.json()["broken"][0]
 
 
 def test_nothing_waits_any_more(topstitch: Run):

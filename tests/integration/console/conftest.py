@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from browser.seeded import Hired, seed
 from browser.site import Answer, ask, hands_for
-
 from topstitch.console import Hands, console_app
 from topstitch.store import Store, at_once
 

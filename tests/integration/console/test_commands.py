@@ -7,7 +7,6 @@ from html import unescape
 from typing import Any
 
 from browser.site import ask
-
 from topstitch.console.pages.sight import look
 from topstitch.store import instances, items
 
@@ -28,14 +27,24 @@ async def test_X05_retry_from_a_step_is_previewed_then_done_with_its_reason(hous
     sight = await look(house.hands, name)
     assert sight.state.steps["equipment"].status == "waiting"
     record = sight.records[-1]
-    assert (record.seq, record.kind, str(record.actor), record.body["reason"]) == (before + 1, "operator.commanded", "human:dana", "ServiceNow is back")
+    assert (record.seq, record.kind, str(record.actor), record.body["reason"]) == (
+        before + 1,
+        "operator.commanded",
+        "human:dana",
+        "ServiceNow is back",
+    )
 
 
 async def test_H11_a_step_is_retried_with_changed_data_and_only_what_changed_is_kept(house: Any) -> None:
     name = house.id("Lukas Vogel")
     page = (await house.get(f"/instances/{name}/retry?step=equipment")).text
     assert 'name="input.location" value="Austin"' in page
-    await house.post(f"/instances/{name}/retry", step="equipment", reason="wrong office", **{"input.location": "Dallas", "input.tier": "standard"})
+    await house.post(
+        f"/instances/{name}/retry",
+        step="equipment",
+        reason="wrong office",
+        **{"input.location": "Dallas", "input.tier": "standard"},
+    )
     body = (await look(house.hands, name)).records[-1].body
     assert body["before"] == {"location": "Austin"}
     assert body["input"]["location"] == "Dallas"
@@ -46,7 +55,9 @@ async def test_H11_a_step_is_skipped_with_a_reason_and_not_without(house: Any) -
     refused = await house.post(f"/instances/{name}/skip", step="crm_assignment", reason=" ")
     assert refused.status == 422
     assert "say why" in said(refused.text)
-    assert (await house.post(f"/instances/{name}/skip", step="crm_assignment", reason="no territory this year")).status == 303
+    assert (
+        await house.post(f"/instances/{name}/skip", step="crm_assignment", reason="no territory this year")
+    ).status == 303
     assert (await look(house.hands, name)).state.steps["crm_assignment"].status == "skipped"
 
 
@@ -65,7 +76,11 @@ async def test_X06_an_instance_is_paused_and_resumed(house: Any) -> None:
 async def test_cancelling_names_every_consequence_in_its_system(told: Any) -> None:
     name = told.id("Priya Raman")
     undo = said((await told.get(f"/instances/{name}/cancel?choice=rollback")).text)
-    for line in ("Entra ID: disable user (Identity provisioning).", "ServiceNow: cancel request (Equipment request).", "Welcome e-mail stays, because informational"):
+    for line in (
+        "Entra ID: disable user (Identity provisioning).",
+        "ServiceNow: cancel request (Equipment request).",
+        "Welcome e-mail stays, because informational",
+    ):
         assert line in undo
     assert undo.index("cancel request") < undo.index("disable user")
     keep = said((await told.get(f"/instances/{name}/cancel?choice=stop")).text)
@@ -124,12 +139,19 @@ async def test_preferences_are_kept_in_the_browser_and_lead_back(told: Any) -> N
     answer = await told.post("/preferences", theme="dark", tz="Asia/Tokyo", keys="off", next="/instances?q=state:open")
     assert answer.status == 303
     assert answer.headers["location"] == "/instances?q=state:open"
-    page = (await told.get("/settings", cookie="topstitch_theme=dark; topstitch_tz=Asia/Tokyo; topstitch_keys=off")).text
+    page = (
+        await told.get("/settings", cookie="topstitch_theme=dark; topstitch_tz=Asia/Tokyo; topstitch_keys=off")
+    ).text
     assert 'data-theme="dark"' in page
     assert 'data-keys="off"' in page
     assert "Tokyo (UTC+9)" in page
 
 
 async def test_acting_as_somebody_else_is_only_for_the_demo(told: Any) -> None:
-    assert "topstitch_person=ivo" in (await ask(told.app, "/act-as", method="POST", form={"person": "ivo"})).headers["set-cookie"]
-    assert (await ask(told.again(sign_in="/sign-in").app, "/act-as", method="POST", form={"person": "ivo"})).status == 404
+    assert (
+        "topstitch_person=ivo"
+        in (await ask(told.app, "/act-as", method="POST", form={"person": "ivo"})).headers["set-cookie"]
+    )
+    assert (
+        await ask(told.again(sign_in="/sign-in").app, "/act-as", method="POST", form={"person": "ivo"})
+    ).status == 404

@@ -9,10 +9,10 @@ from html import unescape
 from typing import Any
 
 import pytest
+
 from browser.seeded import NOW, Hired, plan_of, publish, seed, workflow, write
 from browser.site import ask, hands_for
 from support.onboarding import Company
-
 from topstitch import lifecycle
 from topstitch.console import Person, console_app
 from topstitch.console.pages.sight import look
@@ -103,7 +103,19 @@ async def test_a_hundred_gets_on_an_approval_decide_nothing(house: Any) -> None:
 
 
 async def test_counts_agree_with_the_list_for_every_filter(told: Any) -> None:
-    for query in ("", "state:open", "state:waiting", "has:approval", "has:task", "has:discrepancy", "stone", "seam:entra-id>servicenow", "older:4h", "newer:4h", "system:crm"):
+    for query in (
+        "",
+        "state:open",
+        "state:waiting",
+        "has:approval",
+        "has:task",
+        "has:discrepancy",
+        "stone",
+        "seam:entra-id>servicenow",
+        "older:4h",
+        "newer:4h",
+        "system:crm",
+    ):
         found = (await told.get(f"/instances.json?q={query.replace('>', '%3E').replace(' ', '+')}")).json
         counted = Counter(row["status"] for row in found["items"])
         assert found["counts"] == dict(counted), query
@@ -112,7 +124,9 @@ async def test_counts_agree_with_the_list_for_every_filter(told: Any) -> None:
 
 async def test_the_badges_agree_with_their_pages(told: Any) -> None:
     overview = (await told.get("/")).text
-    badges = {name: int(n) for name, n in re.findall(r'href="/(\w+)".*?</svg>\w+<span class="count \w+">(\d+)<', overview)}
+    badges = {
+        name: int(n) for name, n in re.findall(r'href="/(\w+)".*?</svg>\w+<span class="count \w+">(\d+)<', overview)
+    }
     assert badges["approvals"] == len((await told.get("/approvals.json?show=all")).json["items"])
     assert badges["discrepancies"] == len((await told.get("/discrepancies.json")).json["items"])
     queue = (await told.get("/exceptions.json")).json
@@ -167,7 +181,9 @@ async def test_every_tab_and_the_json_twin_tell_the_same_instance(told: Any) -> 
     name = told.id("Lukas Vogel")
     document = (await told.get(f"/instances/{name}.json")).json
     assert document["id"] == name
-    assert document["time"]["whole_ms"] == sum(document["time"][f"{part}_ms"] for part in ("systems", "seams", "people"))
+    assert document["time"]["whole_ms"] == sum(
+        document["time"][f"{part}_ms"] for part in ("systems", "seams", "people")
+    )
     for tab in ("steps", "time", "table", "history", "data", "versions"):
         answer = await told.get(f"/instances/{name}?view={tab}")
         assert answer.status == 200
@@ -196,14 +212,27 @@ async def test_what_systems_say_is_text_and_never_markup() -> None:
         hire.hire(last_name=evil, location=evil).run_for(hours=3)
         await write(store, hire)
         app = console_app(hands_for(store))
-        for path in ("/", "/instances", *(f"/instances/{hire.id}?view={v}" for v in ("steps", "time", "table", "history", "data", "versions")), f"/instances/{hire.id}?step=welcome_chat"):
+        for path in (
+            "/",
+            "/instances",
+            *(f"/instances/{hire.id}?view={v}" for v in ("steps", "time", "table", "history", "data", "versions")),
+            f"/instances/{hire.id}?step=welcome_chat",
+        ):
             page = (await ask(app, path)).text
             assert "<img" not in page
             assert "<script>" not in page
 
 
 async def test_no_page_holds_styles_foreign_hosts_or_the_nonce_of_another(told: Any) -> None:
-    for path in ("/", "/instances", f"/instances/{told.id('Priya Raman')}", "/approvals", "/exceptions", "/workflows/employee-onboarding", "/audit"):
+    for path in (
+        "/",
+        "/instances",
+        f"/instances/{told.id('Priya Raman')}",
+        "/approvals",
+        "/exceptions",
+        "/workflows/employee-onboarding",
+        "/audit",
+    ):
         answer = await told.get(path)
         assert " style=" not in answer.text
         assert not [u for u in re.findall(r'(?:src|href|action)="(https?:[^"]+)"', answer.text)]
@@ -233,8 +262,16 @@ async def test_a_viewer_sees_what_they_may_not_do_and_why(told: Any) -> None:
 async def test_an_empty_house_teaches() -> None:
     with Store.open("sqlite::memory:") as store:
         app = console_app(hands_for(store))
-        for path, wanted in (("/", "No handoffs yet"), ("/instances", "topstitch demo"), ("/approvals", "Nothing waits"), ("/exceptions", "No case is open"),
-                             ("/discrepancies", "Every system agrees"), ("/workflows", "topstitch publish"), ("/connectors", "connections.toml"), ("/audit", "Self-attested")):  # fmt: skip
+        for path, wanted in (
+            ("/", "No handoffs yet"),
+            ("/instances", "topstitch demo"),
+            ("/approvals", "Nothing waits"),
+            ("/exceptions", "No case is open"),
+            ("/discrepancies", "Every system agrees"),
+            ("/workflows", "topstitch publish"),
+            ("/connectors", "connections.toml"),
+            ("/audit", "Self-attested"),
+        ):
             answer = await ask(app, path)
             assert answer.status == 200
             assert wanted in said(answer.text)
@@ -249,7 +286,11 @@ async def test_the_badge_says_self_attested_until_a_checkpoint_lies_outside(told
 
 async def test_a_changed_record_is_seen_on_the_page_and_by_verifying(house: Any) -> None:
     name = house.id("Ana Costa")
-    await house.store.work(lambda b: b.execute("UPDATE journal SET body = replace(body, 'workday', 'workdax') WHERE instance = ? AND seq = 1", (name,)))
+    await house.store.work(
+        lambda b: b.execute(
+            "UPDATE journal SET body = replace(body, 'workday', 'workdax') WHERE instance = ? AND seq = 1", (name,)
+        )
+    )
     verified = said((await house.post("/audit/verify")).text)
     assert f"{name}, record 1, is not what was written" in verified
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from browser.seeded import NOW, plan_of, publish, story, workflow, write
 
+from browser.seeded import NOW, plan_of, publish, story, workflow, write
 from topstitch.console.query import parse_query
 from topstitch.console.reads import (
     by_version,
@@ -25,7 +25,9 @@ from topstitch.store import Store, instances, items
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-async def test_every_read_holds_on_both_databases(database: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_every_read_holds_on_both_databases(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     url = f"sqlite:///{tmp_path}/topstitch.db" if database == "sqlite" else request.getfixturevalue("postgres_dsn")
     with Store.open(url, key_file=tmp_path / "installation.key") as store:
         definition = workflow()
@@ -38,9 +40,14 @@ async def test_every_read_holds_on_both_databases(database: str, tmp_path: Path,
         assert [row["started_at"] for row in page.rows] == sorted((h.records[0].at for h in hires), reverse=True)
         assert page.counts == await instances.counts(store)
         for query, names in (
-            ("has:approval", {"Priya Raman"}), ("has:task", {"Lukas Vogel"}), ("priya", {"Priya Raman"}), ("has:discrepancy", {"Priya Raman", "Yuki Mori"}),
-            ("state:ended", {"Ana Costa"}), ("older:10h", {"Ana Costa"}), ("100%_", set()),
-        ):  # fmt: skip
+            ("has:approval", {"Priya Raman"}),
+            ("has:task", {"Lukas Vogel"}),
+            ("priya", {"Priya Raman"}),
+            ("has:discrepancy", {"Priya Raman", "Yuki Mori"}),
+            ("state:ended", {"Ana Costa"}),
+            ("older:10h", {"Ana Costa"}),
+            ("100%_", set()),
+        ):
             found = await search(store, parse_query(query), NOW)
             assert {row["title"] for row in found.rows} == names, query
             assert found.counts == Counter(row["status"] for row in found.rows)

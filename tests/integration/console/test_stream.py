@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from browser.site import ask
-
 from topstitch.console.reads import head_position
 from topstitch.console.stream import Watcher
 from topstitch.store import items
@@ -28,9 +27,20 @@ async def heard(house: Any, count: int, query: str = "", **headers: str) -> tupl
         await done
         return {"type": "http.disconnect"}
 
-    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "path": "/stream", "raw_path": b"/stream", "root_path": "",
-             "query_string": query.encode(), "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()], "scheme": "http",
-             "client": ("127.0.0.1", 1), "server": ("console.test", 80)}  # fmt: skip
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/stream",
+        "raw_path": b"/stream",
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
+        "scheme": "http",
+        "client": ("127.0.0.1", 1),
+        "server": ("console.test", 80),
+    }
 
     async def listen() -> str:
         await house.app(scope, receive, send)
@@ -43,8 +53,8 @@ async def heard(house: Any, count: int, query: str = "", **headers: str) -> tupl
 
 
 async def _watching(house: Any) -> None:
-    while not house.app.state.watcher.listeners:
-        await asyncio.sleep(0)
+    """Wait until the watcher knows where the journal ends, so that what follows is news to it."""
+    await house.app.state.watcher.ready.wait()
 
 
 async def approve(house: Any) -> str:
@@ -55,7 +65,6 @@ async def approve(house: Any) -> str:
 
 async def test_a_change_is_told_with_its_position_as_id(house: Any) -> None:
     task, _ = await heard(house, 1, query=f"instance={house.id('Priya Raman')}")
-    await asyncio.sleep(0.02)
     instance = await approve(house)
     text = await asyncio.wait_for(task, 5)
     assert f"id: {await head_position(house.store)}\nevent: changed\ndata: {instance}\n\n" in text

@@ -69,7 +69,7 @@ def test_a_database_that_forgets_what_it_acknowledged_is_caught() -> None:
     """The test of the test: with ``synchronous_commit=off`` and a hard stop the harness sees the loss."""
     with PostgresServer(settings=FORGETFUL) as server:
         report = torment(
-            server, seed=ROUND, count=300, kill_seconds=None, restart_seconds=(2.0, 3.0), stall_seconds=8.0
+            server, seed=ROUND, count=5000, open_max=5000, kill_seconds=None, restart_seconds=(2.0, 3.0), seconds_max=20.0
         )
     print(report)
     assert report.lost

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import psycopg
 
 from support.kill.counting import counting
 from support.kill.worker import Setting, clock_of, open_store, plan_of, registry_of, start_of
@@ -40,13 +41,13 @@ from topstitch.store import Store, instances
 
 ENGINES: Final = 3
 SPEED: Final = 60.0
-BATCH: Final = 20
-"""Events that are delivered at a time."""
 OPEN_MAX: Final = 120
 """Instances under way at a time."""
 STALL_SECONDS: Final = 45.0
 """Without any progress for this long, instances have stalled."""
 _ROWS: Final = "SELECT id, ended_at, status, wake_at, lease_owner, lease_until, epoch, head_seq FROM instances"
+SECONDS_MAX: Final = 240.0
+"""One torment is over after this long, whatever has happened."""
 KILLS_FIRST: Final = 5
 RECORDS_EACH: Final = 30
 """Records for each further kill, which is about one for each instance: on a slow machine, too, somebody lives long enough."""
@@ -107,7 +108,8 @@ def torment(
     restart_seconds: tuple[float, float] | None = None,
     mutant: bool = False,
     drop_rate: float = 0.03,
-    stall_seconds: float = STALL_SECONDS,
+    seconds_max: float = SECONDS_MAX,
+    open_max: int = OPEN_MAX,
 ) -> Report:
     """Carry ``count`` instances out while engines are killed every ``kill_seconds``; return what came of it.
 
@@ -122,7 +124,7 @@ def torment(
         )
         server = database if isinstance(database, PostgresServer) else None
         tormentor = Tormentor(setting, seed, count, kill_seconds, restart_seconds, server)
-        tormentor.stall_seconds = stall_seconds
+        tormentor.seconds_max, tormentor.open_max = seconds_max, open_max
         return asyncio.run(tormentor.run())
 
 
@@ -140,7 +142,7 @@ class Tormentor:
     ) -> None:
         self.setting, self.count, self.server = setting, count, server
         self.kill_seconds, self.restart_seconds = kill_seconds, restart_seconds
-        self.stall_seconds = STALL_SECONDS
+        self.seconds_max, self.open_max = SECONDS_MAX, OPEN_MAX
         self.rng = random.Random(f"kill {seed}")
         self.report = Report(seed=seed, instances=count)
         self.clock = clock_of(setting)
@@ -160,10 +162,13 @@ class Tormentor:
         self.plan = plan_of(registry)
         await registry.close()
         self.store = open_store(self.setting)
+        if self.server is not None:  # what is lost is not the schema
+            await asyncio.to_thread(_checkpoint, self.setting.database)
         self.mother = await _fork_server(self.setting)
         others = [asyncio.create_task(work) for work in (self._keep_alive(), self._kill(), self._restart())]
         try:
-            await asyncio.gather(self._deliver(), self._wait_for_all())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deliver_and_wait(), self.seconds_max)
         finally:
             self.over = True
             for task in others:
@@ -179,10 +184,18 @@ class Tormentor:
 
     # --- what goes on meanwhile ---------------------------------------------------------------
 
+    async def _deliver_and_wait(self) -> None:
+        delivering = asyncio.create_task(self._deliver())
+        try:
+            await self._wait_for_all()
+        finally:
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+
     async def _deliver(self) -> None:
         """Deliver events, a few at a time; each is delivered until it is acknowledged."""
         for number in range(self.count):
-            while len(self.acknowledged) - self.ended > OPEN_MAX:
+            while len(self.acknowledged) - self.ended > self.open_max:
                 await asyncio.sleep(0.05)
             event, new = start_of(self.plan, number, self.clock.now())
             for _ in range(1000):
@@ -199,7 +212,7 @@ class Tormentor:
     async def _wait_for_all(self) -> None:
         """Return when every instance has ended, or when nothing has moved for too long."""
         moved, seen = time.monotonic(), (-1, -1)
-        while self.ended < self.count and time.monotonic() - moved < self.stall_seconds:
+        while self.ended < self.count and time.monotonic() - moved < STALL_SECONDS:
             await asyncio.sleep(0.2)
             with contextlib.suppress(OperatorError):
                 self.ended, self.records = await self.store.work(_progress)
@@ -313,6 +326,11 @@ def _progress(backend: Any) -> tuple[int, int]:  # noqa: ANN401 -- the store's o
 def _counted(stub: str) -> Any:  # noqa: ANN401 -- JSON
     with urllib.request.urlopen(f"{stub}/_effects", timeout=30) as answer:  # noqa: S310 -- our own stub
         return json.load(answer)
+
+
+def _checkpoint(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
 
 
 async def _fork_server(setting: Setting) -> asyncio.subprocess.Process:

@@ -45,19 +45,33 @@ def test_templates_hold_no_style_no_script_and_nothing_that_needs_eval() -> None
 
 def test_every_element_that_speaks_htmx_carries_the_nonce() -> None:
     for path in TEMPLATES:
-        for tag in re.findall(r"<[a-z]+\b(?:[^<>{}]|\{\{.*?\}\}|\{%.*?%\})*>", path.read_text(encoding="utf-8"), re.DOTALL):
+        for tag in re.findall(
+            r"<[a-z]+\b(?:[^<>{}]|\{\{.*?\}\}|\{%.*?%\})*>", path.read_text(encoding="utf-8"), re.DOTALL
+        ):
             if re.search(r"\shx-", tag):
                 assert 'hx-nonce="{{ nonce }}"' in tag, (path.name, tag[:120])
 
 
 def test_no_file_of_ours_names_another_host() -> None:
     for path in (*TEMPLATES, STATIC / "console.css", STATIC / "console.js"):
-        found = [url for url in re.findall(r"https?://[^\s\"')]+", path.read_text(encoding="utf-8")) if "www.w3.org" not in url]
+        found = [
+            url
+            for url in re.findall(r"https?://[^\s\"')]+", path.read_text(encoding="utf-8"))
+            if "www.w3.org" not in url
+        ]
         assert not found, (path.name, found)
 
 
 def test_the_first_load_and_the_script_keep_to_their_budgets() -> None:
-    first = ("console.css", "console.js", "vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-csp.min.js", "fonts/geist-latin-wght-normal.woff2", "fonts/geist-mono-latin-wght-normal.woff2")
+    first = (
+        "console.css",
+        "console.js",
+        "vendor/htmx.min.js",
+        "vendor/hx-sse.min.js",
+        "vendor/hx-csp.min.js",
+        "fonts/geist-latin-wght-normal.woff2",
+        "fonts/geist-mono-latin-wght-normal.woff2",
+    )
     assert sum((STATIC / name).stat().st_size for name in first) <= FIRST_LOAD_KB_MAX * 1024 - 24 * 1024
     assert (STATIC / "console.js").stat().st_size <= SCRIPT_KB_MAX * 1024
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from topstitch.console import lanes as g
-from topstitch.console import words
+from topstitch.console import lanes as g, words
 from topstitch.console.lanes_svg import Box, Line, Mark, Picture, draw, fit, pill_width, text_width
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -24,18 +23,34 @@ LAYOUTS: dict[str, tuple[int, dict[str, tuple[int, str]]]] = {
     "two in one place": (3, {"a": (0, "@context"), "b": (1, "a"), "c": (1, "a"), "d": (2, "b c")}),
     "a long way round": (5, {"a": (0, "@context"), "b": (1, "a"), "c": (1, "b"), "d": (4, "a"), "e": (2, "c d")}),
     "there and back": (3, {"a": (0, "@context"), "b": (2, "a"), "c": (0, "b"), "d": (2, "c"), "e": (1, "d a")}),
-    "the onboarding": (7, {"identity": (1, "@context"), "ask": (6, "identity"), "crm": (2, "ask"), "equipment": (3, "identity"), "chat": (4, "identity"), "mail": (5, "identity")}),
-}  # fmt: skip
+    "the onboarding": (
+        7,
+        {
+            "identity": (1, "@context"),
+            "ask": (6, "identity"),
+            "crm": (2, "ask"),
+            "equipment": (3, "identity"),
+            "chat": (4, "identity"),
+            "mail": (5, "identity"),
+        },
+    ),
+}
 
 
 def laid_out(name: str) -> tuple[g.Geometry, dict[tuple[str, str], Line]]:
     lanes, steps = LAYOUTS[name]
-    nodes = [g.Node(id=g.TRIGGER, lane=0), g.Node(id=g.CONTEXT, lane=None, needs=(g.TRIGGER,)), g.Node(id=g.RECONCILE, lane=None)]
+    nodes = [
+        g.Node(id=g.TRIGGER, lane=0),
+        g.Node(id=g.CONTEXT, lane=None, needs=(g.TRIGGER,)),
+        g.Node(id=g.RECONCILE, lane=None),
+    ]
     lines = {(g.TRIGGER, g.CONTEXT): Line(tone="inner")}
     for number, (step, (lane, needs)) in enumerate(steps.items()):
         nodes.append(g.Node(id=step, lane=lane, needs=tuple(needs.split())))
         for need in needs.split():
-            tone, label = (("ok", "3.1 s"), ("warn", "2 m 4 s"), ("breach", "6 m 12 s"), ("human", "3 h 12 m"))[number % 4]
+            tone, label = (("ok", "3.1 s"), ("warn", "2 m 4 s"), ("breach", "6 m 12 s"), ("human", "3 h 12 m"))[
+                number % 4
+            ]
             lines[need, step] = Line(tone=tone, label=label)
     return g.lay_out(nodes, lanes, {key: pill_width(line) for key, line in lines.items() if line.label}), lines
 
@@ -44,9 +59,17 @@ def laid_out(name: str) -> tuple[g.Geometry, dict[tuple[str, str], Line]]:
 def test_the_drawing_is_the_golden_one(name: str) -> None:
     geometry, lines = laid_out(name)
     lanes = [(f"System {k}", "kind") for k in range(LAYOUTS[name][0])]
-    boxes = {node.id: Box(title=node.id.strip("@").capitalize(), note="41 s", said=DONE if n % 3 else WAITS, href=f"#{node.id}") for n, node in enumerate(geometry.nodes.values()) if node.lane is not None}
+    boxes = {
+        node.id: Box(
+            title=node.id.strip("@").capitalize(), note="41 s", said=DONE if n % 3 else WAITS, href=f"#{node.id}"
+        )
+        for n, node in enumerate(geometry.nodes.values())
+        if node.lane is not None
+    }
     marks = [Mark(text="match", said=words.VERDICT["match"]) if k % 2 else Mark(text="–") for k in range(len(lanes))]
-    drawn = draw(geometry, Picture(lanes=lanes, boxes=boxes, lines=lines, context=marks, checks=marks, sentence="All is well."))
+    drawn = draw(
+        geometry, Picture(lanes=lanes, boxes=boxes, lines=lines, context=marks, checks=marks, sentence="All is well.")
+    )
     golden = GOLDEN / f"{name.replace(' ', '-')}.svg"
     if os.environ.get("TOPSTITCH_GOLDEN") == "write":
         golden.parent.mkdir(exist_ok=True)
@@ -58,7 +81,11 @@ def test_the_drawing_is_the_golden_one(name: str) -> None:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_no_pill_touches_another_or_a_box(name: str) -> None:
     geometry, lines = laid_out(name)
-    pills = [(*e.pill, pill_width(lines[e.source.id, e.target.id])) for e in geometry.edges if lines[e.source.id, e.target.id].label]
+    pills = [
+        (*e.pill, pill_width(lines[e.source.id, e.target.id]))
+        for e in geometry.edges
+        if lines[e.source.id, e.target.id].label
+    ]
     for (x1, y1, w1), (x2, y2, w2) in combinations(pills, 2):
         assert abs(x1 - x2) >= (w1 + w2) / 2 or abs(y1 - y2) >= g.PILL_H
     for x, y, _ in pills:

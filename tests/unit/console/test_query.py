@@ -10,17 +10,29 @@ from topstitch.foundation.errors import RequestError
 
 def test_terms_and_words_are_told_apart() -> None:
     query = parse_query("state:waiting workflow:employee-onboarding seam:servicenow>email older:2h 'Priya Raman' W-1")
-    assert query.terms == (("state", "waiting"), ("workflow", "employee-onboarding"), ("seam", "servicenow>email"), ("older", "2h"))
+    assert query.terms == (
+        ("state", "waiting"),
+        ("workflow", "employee-onboarding"),
+        ("seam", "servicenow>email"),
+        ("older", "2h"),
+    )
     assert query.words == ("Priya Raman", "W-1")
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("stat:waiting", "did you mean state?"), ("colour:red", "use state, workflow"), ("state:sleeping", "one of open"), ("older:soon", "write a whole number"),
-        ("seam:servicenow", "names no seam"), ("has:fun", "one of approval"), ("'open", "close it"), ("x" * 501, "write less"), ("key:", "key:W-104233"),
+        ("stat:waiting", "did you mean state?"),
+        ("colour:red", "use state, workflow"),
+        ("state:sleeping", "one of open"),
+        ("older:soon", "write a whole number"),
+        ("seam:servicenow", "names no seam"),
+        ("has:fun", "one of approval"),
+        ("'open", "close it"),
+        ("x" * 501, "write less"),
+        ("key:", "key:W-104233"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_read_is_an_error_with_its_remedy(text: str, said: str) -> None:
     with pytest.raises(RequestError, match=None) as caught:
         parse_query(text)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from browser.site import ask
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from browser.site import ask
 from topstitch.console.security import Shield
 from topstitch.console.site import local_path
 
@@ -26,11 +26,16 @@ def shielded(origin: str | None = None) -> Shield:
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ({"sec_fetch_site": "same-origin"}, 200), ({"sec_fetch_site": "none"}, 200), ({"sec_fetch_site": "same-site"}, 403), ({"sec_fetch_site": "cross-site"}, 403),
-        ({"origin": "http://console.test"}, 200), ({"origin": "http://evil.test"}, 403), ({"origin": "null"}, 403),
+        ({"sec_fetch_site": "same-origin"}, 200),
+        ({"sec_fetch_site": "none"}, 200),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"origin": "http://console.test"}, 200),
+        ({"origin": "http://evil.test"}, 403),
+        ({"origin": "null"}, 403),
         ({"sec_fetch_site": "cross-site", "origin": "http://console.test"}, 403),
     ],
-)  # fmt: skip
+)
 async def test_a_post_is_taken_only_from_our_own_pages(headers: dict[str, str], status: int) -> None:
     assert (await ask(shielded(), "/", method="POST", **headers)).status == status
 
@@ -52,13 +57,22 @@ async def test_every_answer_carries_the_strict_policy_with_a_fresh_nonce() -> No
     policies = [(await ask(shield, "/")).headers["content-security-policy"] for _ in range(2)]
     nonces = [re.search(r"'nonce-([^']+)'", policy) for policy in policies]
     assert nonces[0] and nonces[1] and nonces[0][1] != nonces[1][1]
-    for wanted in ("default-src 'none'", "style-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'", "trusted-types htmx", "base-uri 'none'"):
+    for wanted in (
+        "default-src 'none'",
+        "style-src 'self'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types htmx",
+        "base-uri 'none'",
+    ):
         assert wanted in policies[0]
     assert "unsafe" not in policies[0]
     refused = await ask(shield, "/", method="POST", sec_fetch_site="cross-site")
     assert "content-security-policy" in refused.headers
 
 
-@pytest.mark.parametrize("text", ["//evil.test", "https://evil.test", "/\\evil.test", "javascript:alert(1)", "", None, "/a\nb"])
+@pytest.mark.parametrize(
+    "text", ["//evil.test", "https://evil.test", "/\\evil.test", "javascript:alert(1)", "", None, "/a\nb"]
+)
 def test_a_way_back_never_leads_elsewhere(text: str | None) -> None:
     assert local_path(text, "/approvals") == "/approvals"

@@ -33,6 +33,9 @@ def test_times_read_by_how_far_they_are() -> None:
     assert zone.relative(NOW + timedelta(minutes=40)) == "in 40 m"
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.25, "250 ms"), (3.14, "3.1 s"), (3, "3 s"), (41, "41 s"), (372, "6 m 12 s"), (11_520, "3 h 12 m")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.25, "250 ms"), (3.14, "3.1 s"), (3, "3 s"), (41, "41 s"), (372, "6 m 12 s"), (11_520, "3 h 12 m")],
+)
 def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     assert span(seconds) == text

@@ -6,11 +6,11 @@ import re
 from datetime import timedelta
 
 import pytest
-from browser.seeded import NOW, plan_of, story, workflow
 
+from browser.seeded import NOW, plan_of, story, workflow
 from topstitch import lifecycle
-from topstitch.console.times import zone_of
 from topstitch.console.timeline import FOLD_SECONDS, axis, place, timeline_svg
+from topstitch.console.times import zone_of
 from topstitch.console.trace import HAND, PERSON, Row, Span, shares, trace
 
 STORY = {hire.state.title: hire for hire in story(NOW, plan_of(workflow()))}
@@ -63,7 +63,10 @@ def test_idle_time_is_folded_and_busy_time_is_not() -> None:
 
 def test_moments_stand_in_order_on_the_axis() -> None:
     start = NOW - timedelta(hours=1)
-    spans = (Span(kind="system", start=start, end=start + timedelta(seconds=10)), Span(kind=PERSON, start=start + timedelta(seconds=10), end=NOW))
+    spans = (
+        Span(kind="system", start=start, end=start + timedelta(seconds=10)),
+        Span(kind=PERSON, start=start + timedelta(seconds=10), end=NOW),
+    )
     pieces = axis([Row(id="a", title="A", tone="ok", spans=spans)])
     places = [place(pieces, start + timedelta(seconds=s)) for s in (0, 5, 10, 600, 3600)]
     assert places == sorted(places)

@@ -19,7 +19,15 @@ TONES = {"ok", "warn", "breach", "human", "accent", "idle"}
 def test_every_status_of_the_model_has_its_word() -> None:
     assert set(words.STEP) == set(StepStatus)
     assert {str(end) for end in InstanceEnd} <= set(words.INSTANCE)
-    for said in (*words.STEP.values(), *words.INSTANCE.values(), *words.VERDICT.values(), *words.ENDINGS.values(), words.PERSON, words.ATTENTION, words.CHECKING):
+    for said in (
+        *words.STEP.values(),
+        *words.INSTANCE.values(),
+        *words.VERDICT.values(),
+        *words.ENDINGS.values(),
+        words.PERSON,
+        words.ATTENTION,
+        words.CHECKING,
+    ):
         assert said.word
         assert said.glyph in outlines(), said.glyph
         assert said.tone in TONES
@@ -32,7 +40,9 @@ def test_a_wait_for_a_person_is_no_error() -> None:
     assert words.instance("a_new_status").word == "A new status"
 
 
-@pytest.mark.parametrize(("ms", "tone"), [(0, "ok"), (60_000, "ok"), (60_001, "warn"), (300_000, "warn"), (300_001, "breach")])
+@pytest.mark.parametrize(
+    ("ms", "tone"), [(0, "ok"), (60_000, "ok"), (60_001, "warn"), (300_000, "warn"), (300_001, "breach")]
+)
 def test_a_seam_is_judged_by_its_limits(ms: int, tone: str) -> None:
     assert words.seam_tone(ms) == tone
 
@@ -40,9 +50,19 @@ def test_a_seam_is_judged_by_its_limits(ms: int, tone: str) -> None:
 @pytest.mark.parametrize("theme", [0, 1])
 @pytest.mark.parametrize(
     ("text", "ground"),
-    [(t, g) for t in ("ink", "ink-2", "ink-3", "accent", "ok", "warn", "breach", "human") for g in ("surface", "sunken", "paper")]
+    [
+        (t, g)
+        for t in ("ink", "ink-2", "ink-3", "accent", "ok", "warn", "breach", "human")
+        for g in ("surface", "sunken", "paper")
+    ]
     + [(t, f"{t}-soft") for t in ("ok", "warn", "breach", "human", "accent")]
-    + [("surface", "breach"), ("accent-ink", "accent"), ("ink-2", "idle-soft"), ("human", "people-lane"), ("ink-3", "people-lane")],
+    + [
+        ("surface", "breach"),
+        ("accent-ink", "accent"),
+        ("ink-2", "idle-soft"),
+        ("human", "people-lane"),
+        ("ink-3", "people-lane"),
+    ],
 )
 def test_text_has_contrast_in_both_themes(text: str, ground: str, theme: int) -> None:
     assert contrast(colour(text, theme), colour(ground, theme)) >= 4.5

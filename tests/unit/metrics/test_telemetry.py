@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import structlog
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
 from topstitch.metrics import logs
+from topstitch.metrics.export import NAMES
 from topstitch.metrics.spans import Span, spans_of
 from topstitch.metrics.w3c import outgoing, parse_traceparent, span_id_of, trace_id_of
 from unit.metrics.test_time_split import records_of
@@ -123,3 +125,10 @@ def test_G04_secrets_and_personal_data_never_reach_the_log(name: str, value: obj
 def test_what_is_no_secret_stays() -> None:
     entry = {"event": "step done", "instance": "ins_1", "step": "identity", "attempt": 2, "ok": True, "nothing": None}
     assert logs.redact(None, "info", dict(entry)) == entry
+
+
+def test_every_metric_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    documented = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `")}
+    assert set(documented) == set(NAMES)
+    assert all(meaning in documented[name] for name, meaning in NAMES.items())

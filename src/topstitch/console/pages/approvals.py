@@ -6,7 +6,6 @@ signed-in person, for exactly the payload that was shown; ``governance`` judges 
 
 from __future__ import annotations
 
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -34,9 +33,20 @@ async def inbox(request: Request) -> Response:
     for card in cards:
         card["mine"] = asked(person, card["row"])
     return await site.render(
-        request, "approvals.html", nav="approvals", title="Approvals", show=show, tabs=TABS, counts=counts, rows=rows, cards=cards,
-        tasks=await items.list_tasks(site.hands.store), live="/stream", twin=f"/approvals.json?show={show}", command="topstitch approvals list",
-    )  # fmt: skip
+        request,
+        "approvals.html",
+        nav="approvals",
+        title="Approvals",
+        show=show,
+        tabs=TABS,
+        counts=counts,
+        rows=rows,
+        cards=cards,
+        tasks=await items.list_tasks(site.hands.store),
+        live="/stream",
+        twin=f"/approvals.json?show={show}",
+        command="topstitch approvals list",
+    )
 
 
 async def inbox_json(request: Request) -> Response:
@@ -69,7 +79,9 @@ async def approval(request: Request) -> Response:
     site: Site = request.app.state.site
     card = await approval_card(site.hands, request.path_params["name"])
     card["mine"] = asked(request.state.person, card["row"])
-    return await site.render(request, "approval.html", nav="approvals", title=card["row"]["title"], card=card, bare=True)
+    return await site.render(
+        request, "approval.html", nav="approvals", title=card["row"]["title"], card=card, bare=True
+    )
 
 
 async def approval_json(request: Request) -> Response:
@@ -91,9 +103,22 @@ async def decide(request: Request) -> Response:
         card = await approval_card(hands, name)
         card["mine"] = asked(request.state.person, card["row"])
         problem = "Say why: a refusal is kept with its reason."
-        return await site.render(request, "approval.html", status=422, nav="approvals", title=card["row"]["title"], card=card, problem=problem, bare=True)
+        return await site.render(
+            request,
+            "approval.html",
+            status=422,
+            nav="approvals",
+            title=card["row"]["title"],
+            card=card,
+            problem=problem,
+            bare=True,
+        )
     digest = str(form.get("digest") or "") or None
     await hands.commands.answer(name, request.state.person, said, comment=comment, digest=digest, via="console")
-    word = "Approved. The write goes out with exactly what was shown." if said == "approve" else "Refused. What follows is on the instance."
+    word = (
+        "Approved. The write goes out with exactly what was shown."
+        if said == "approve"
+        else "Refused. What follows is on the instance."
+    )
     row = await items.get_approval(hands.store, name)
     return back(request, local_path(str(form.get("next") or ""), f"/instances/{row['instance']}"), word)

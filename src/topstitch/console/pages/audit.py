@@ -39,10 +39,21 @@ async def _explorer(request: Request, verdict: dict[str, Any] | None) -> Respons
     site: Site = request.app.state.site
     rows = await _rows(request)
     return await site.render(
-        request, "audit.html", nav="audit", title="Audit", rows=rows, kinds=[str(k) for k in Kind], chosen=request.query_params.get("kind", ""),
-        instance=request.query_params.get("instance", ""), more=rows[-1]["position"] if len(rows) == PAGE else None, verdict=verdict,
-        sealed=await _sealed(site.hands.store), live="/stream", twin="/audit.json", command="topstitch audit verify",
-    )  # fmt: skip
+        request,
+        "audit.html",
+        nav="audit",
+        title="Audit",
+        rows=rows,
+        kinds=[str(k) for k in Kind],
+        chosen=request.query_params.get("kind", ""),
+        instance=request.query_params.get("instance", ""),
+        more=rows[-1]["position"] if len(rows) == PAGE else None,
+        verdict=verdict,
+        sealed=await _sealed(site.hands.store),
+        live="/stream",
+        twin="/audit.json",
+        command="topstitch audit verify",
+    )
 
 
 async def explorer_json(request: Request) -> Response:
@@ -53,7 +64,13 @@ async def explorer_json(request: Request) -> Response:
 async def _rows(request: Request) -> list[Any]:
     hands: Hands = request.app.state.hands
     kind, instance, before = (request.query_params.get(k) or None for k in ("kind", "instance", "before"))
-    return await newest_records(hands.store, kind=kind, instance=instance, before=int(before) if before and before.isdigit() else None, limit=PAGE)
+    return await newest_records(
+        hands.store,
+        kind=kind,
+        instance=instance,
+        before=int(before) if before and before.isdigit() else None,
+        limit=PAGE,
+    )
 
 
 async def verify_all(store: Store) -> dict[str, Any]:
@@ -79,7 +96,11 @@ async def _sealed(store: Store) -> dict[str, Any]:
     def read() -> dict[str, Any]:
         with open_ledger(store) as ledger:
             anchored = [a for a in ledger.anchorings() if a.receipt and not a.problem]
-            return {"checkpoint": ledger.newest_checkpoint(), "anchored": anchored[-1] if anchored else None, "size": ledger.size()}
+            return {
+                "checkpoint": ledger.newest_checkpoint(),
+                "anchored": anchored[-1] if anchored else None,
+                "size": ledger.size(),
+            }
 
     return await run_in_threadpool(read) if store.url != "sqlite::memory:" else read()
 

@@ -21,7 +21,13 @@ async def listing(request: Request) -> Response:
     """``GET /connectors``."""
     site: Site = request.app.state.site
     return await site.render(
-        request, "connectors.html", nav="connectors", title="Connectors", rows=await _rows(site.hands), twin="/connectors.json", command="topstitch doctor"
+        request,
+        "connectors.html",
+        nav="connectors",
+        title="Connectors",
+        rows=await _rows(site.hands),
+        twin="/connectors.json",
+        command="topstitch doctor",
     )
 
 
@@ -46,7 +52,10 @@ async def prove(request: Request) -> Response:
         raise NotFoundError("no-health", "this console is not connected to the systems; use topstitch doctor")
     try:
         outcome = await hands.health(request.path_params["alias"])
-        said = {"ok": outcome.result is Result.OK, "text": outcome.problem.message if outcome.problem else "It answers and takes the credential."}
+        said = {
+            "ok": outcome.result is Result.OK,
+            "text": outcome.problem.message if outcome.problem else "It answers and takes the credential.",
+        }
     except TopstitchError as error:
         said = {"ok": False, "text": error.message}
     return await _connector(request, said)
@@ -58,7 +67,15 @@ async def _connector(request: Request, proof: dict[str, Any] | None) -> Response
     row = next((r for r in await _rows(site.hands) if r["alias"] == alias), None)
     if row is None:
         raise NotFoundError("no-connection", f"there is no connection {alias}; see the list of connectors")
-    return await site.render(request, "connector.html", nav="connectors", title=row["title"], row=row, proof=proof, can_test=site.hands.health is not None)
+    return await site.render(
+        request,
+        "connector.html",
+        nav="connectors",
+        title=row["title"],
+        row=row,
+        proof=proof,
+        can_test=site.hands.health is not None,
+    )
 
 
 async def _rows(hands: Hands) -> list[dict[str, Any]]:
@@ -73,13 +90,24 @@ async def _rows(hands: Hands) -> list[dict[str, Any]]:
         ref = settings.connector if settings else aliases[alias].connector
         contract = hands.contracts.get(ref)
         used = [(p.workflow, sorted(_used(p, alias))) for p in plans if alias in p.systems]
-        rows.append({
-            "alias": alias, "connector": ref, "title": contract.title if contract else ref, "kind": contract.kind if contract else "", "contract": contract,
-            "settings": settings, "base_url": settings.base_url if settings else None, "limits": _limits(settings), "used_by": [w for w, _ in used],
-            "used_actions": sorted({a for _, actions in used for a in actions}), "reads": sum(1 for a in contract.actions.values() if not a.writes) if contract else 0,
-            "writes": sum(1 for a in contract.actions.values() if a.writes) if contract else 0, "failures": failures.get(alias, 0),
-            "credentials": sorted(settings.credentials) if settings else [],
-        })  # fmt: skip
+        rows.append(
+            {
+                "alias": alias,
+                "connector": ref,
+                "title": contract.title if contract else ref,
+                "kind": contract.kind if contract else "",
+                "contract": contract,
+                "settings": settings,
+                "base_url": settings.base_url if settings else None,
+                "limits": _limits(settings),
+                "used_by": [w for w, _ in used],
+                "used_actions": sorted({a for _, actions in used for a in actions}),
+                "reads": sum(1 for a in contract.actions.values() if not a.writes) if contract else 0,
+                "writes": sum(1 for a in contract.actions.values() if a.writes) if contract else 0,
+                "failures": failures.get(alias, 0),
+                "credentials": sorted(settings.credentials) if settings else [],
+            }
+        )
     return rows
 
 

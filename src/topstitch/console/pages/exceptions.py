@@ -24,14 +24,26 @@ async def queue(request: Request) -> Response:
     """``GET /exceptions``: open cases grouped by cause, and open tasks."""
     site: Site = request.app.state.site
     hands = site.hands
-    cases = await items.list_cases(hands.store, status=None if request.query_params.get("show") == "closed" else "open", limit=ROWS_MAX)
+    cases = await items.list_cases(
+        hands.store, status=None if request.query_params.get("show") == "closed" else "open", limit=ROWS_MAX
+    )
     if request.query_params.get("show") == "closed":
         cases = [c for c in cases if c["status"] != "open"][::-1]
     return await site.render(
-        request, "exceptions.html", nav="exceptions", title="Exceptions", groups=_groups(cases), cases=cases, limit=ROWS_MAX,
-        names=await alias_titles(hands), tasks=await items.list_tasks(hands.store, limit=ROWS_MAX), closed=request.query_params.get("show") == "closed", live="/stream",
-        twin="/exceptions.json", command="topstitch tasks list",
-    )  # fmt: skip
+        request,
+        "exceptions.html",
+        nav="exceptions",
+        title="Exceptions",
+        groups=_groups(cases),
+        cases=cases,
+        limit=ROWS_MAX,
+        names=await alias_titles(hands),
+        tasks=await items.list_tasks(hands.store, limit=ROWS_MAX),
+        closed=request.query_params.get("show") == "closed",
+        live="/stream",
+        twin="/exceptions.json",
+        command="topstitch tasks list",
+    )
 
 
 async def queue_json(request: Request) -> Response:
@@ -46,10 +58,19 @@ def _groups(cases: list[Shown]) -> list[dict[str, Any]]:
     for case in cases:
         groups[case["from_system"], case["to_system"], case["cause"], case["step"]].append(case)
     found = [
-        {"from": key[0], "to": key[1], "cause": key[2], "step": key[3], "cases": ones, "first": ones[0]["opened_at"], "last": ones[-1]["opened_at"],
-         "remedy": ones[-1]["remedy"], "owner": ones[-1]["owner"]}
+        {
+            "from": key[0],
+            "to": key[1],
+            "cause": key[2],
+            "step": key[3],
+            "cases": ones,
+            "first": ones[0]["opened_at"],
+            "last": ones[-1]["opened_at"],
+            "remedy": ones[-1]["remedy"],
+            "owner": ones[-1]["owner"],
+        }
         for key, ones in groups.items()
-    ]  # fmt: skip
+    ]
     return sorted(found, key=lambda g: len(g["cases"]), reverse=True)
 
 
@@ -58,8 +79,17 @@ async def case(request: Request) -> Response:
     site: Site = request.app.state.site
     row = await items.get_case(site.hands.store, request.path_params["name"])
     sight = await look(site.hands, row["instance"])
-    known = next((c for c in sight.view["cases"] if c["case"] == row["id"]), {})
-    return await site.render(request, "case.html", nav="exceptions", title=row["summary"], row=row, case=known, sight=sight, twin="/exceptions.json")
+    known: dict[str, Any] = next((c for c in sight.view["cases"] if c["case"] == row["id"]), {})
+    return await site.render(
+        request,
+        "case.html",
+        nav="exceptions",
+        title=row["summary"],
+        row=row,
+        case=known,
+        sight=sight,
+        twin="/exceptions.json",
+    )
 
 
 async def task(request: Request) -> Response:
@@ -78,17 +108,34 @@ async def _task(site: Site, request: Request, name: str, **more: Any) -> Respons
     mine = find_person(people, {"id": person.id, **({"email": person.email} if person.email else {})}) is not None
     step = next((s for s in sight.view["steps"] if s["id"] == row["step"]), None)
     return await site.render(
-        request, "task.html", nav="exceptions", title=row["title"], row=row, task=shown, sight=sight, step=step, mine=mine, people=people,
-        fields=_fields(row["form"] or {}), **more,
-    )  # fmt: skip
+        request,
+        "task.html",
+        nav="exceptions",
+        title=row["title"],
+        row=row,
+        task=shown,
+        sight=sight,
+        step=step,
+        mine=mine,
+        people=people,
+        fields=_fields(row["form"] or {}),
+        **more,
+    )
 
 
 def _fields(form: Mapping[str, Any]) -> list[dict[str, Any]]:
     required = form.get("required", ())
     return [
-        {"name": name, "needed": name in required, "kind": _input_kind(shape), "choices": shape.get("enum"), "hint": shape.get("description") or shape.get("format") or "", "many": shape.get("type") == "array"}
+        {
+            "name": name,
+            "needed": name in required,
+            "kind": _input_kind(shape),
+            "choices": shape.get("enum"),
+            "hint": shape.get("description") or shape.get("format") or "",
+            "many": shape.get("type") == "array",
+        }
         for name, shape in (form.get("properties") or {}).items()
-    ]  # fmt: skip
+    ]
 
 
 def _input_kind(shape: Mapping[str, Any]) -> str:
@@ -134,7 +181,9 @@ async def fail(request: Request) -> Response:
     row = await items.get_task(hands.store, name)
     form = await sent(request)
     await hands.commands.fail_task(name, request.state.person, str(form.get("because") or ""))
-    return back(request, f"/instances/{row['instance']}", "Noted that it cannot be done; what was declared for that follows.")
+    return back(
+        request, f"/instances/{row['instance']}", "Noted that it cannot be done; what was declared for that follows."
+    )
 
 
 async def discrepancies(request: Request) -> Response:
@@ -144,9 +193,17 @@ async def discrepancies(request: Request) -> Response:
     rows = await items.list_discrepancies(site.hands.store, status=None if resolved else "open", limit=ROWS_MAX)
     rows = [r for r in rows if (r["status"] != "open") is resolved][::-1]
     return await site.render(
-        request, "discrepancies.html", nav="discrepancies", title="Discrepancies", rows=[{**r, "wrong": _wrong(r), "number": ticket_number(r["ticket"])} for r in rows], resolved=resolved,
-        limit=ROWS_MAX, live="/stream", names=await alias_titles(site.hands), twin="/discrepancies.json",
-    )  # fmt: skip
+        request,
+        "discrepancies.html",
+        nav="discrepancies",
+        title="Discrepancies",
+        rows=[{**r, "wrong": _wrong(r), "number": ticket_number(r["ticket"])} for r in rows],
+        resolved=resolved,
+        limit=ROWS_MAX,
+        live="/stream",
+        names=await alias_titles(site.hands),
+        twin="/discrepancies.json",
+    )
 
 
 async def discrepancies_json(request: Request) -> Response:
@@ -162,9 +219,18 @@ async def discrepancy(request: Request) -> Response:
     sight = await look(site.hands, row["instance"])
     system = sight.plan.systems.get(row["system"] or "")
     return await site.render(
-        request, "discrepancy.html", nav="discrepancies", title=f"{system.title if system else row['system']} differs", row=row, number=ticket_number(row["ticket"]), sight=sight,
-        system=system, fields=row["fields"] or [], checks=sight.view["checks"], twin="/discrepancies.json",
-    )  # fmt: skip
+        request,
+        "discrepancy.html",
+        nav="discrepancies",
+        title=f"{system.title if system else row['system']} differs",
+        row=row,
+        number=ticket_number(row["ticket"]),
+        sight=sight,
+        system=system,
+        fields=row["fields"] or [],
+        checks=sight.view["checks"],
+        twin="/discrepancies.json",
+    )
 
 
 def ticket_number(ticket: Any) -> str | None:

@@ -15,9 +15,9 @@ from starlette.responses import Response
 
 from topstitch.console import words
 from topstitch.console.hands import Hands
-from topstitch.console.lanes_svg import instance_svg
 from topstitch.console.pages.exceptions import ticket_number
 from topstitch.console.pages.sight import Sight, look, verified
+from topstitch.console.picture import instance_svg
 from topstitch.console.reads import head_position
 from topstitch.console.site import Site, back, sent, twin
 from topstitch.console.timeline import timeline_svg
@@ -53,17 +53,38 @@ async def instance(request: Request) -> Response:
     approvals = [] if sight.at else await items.list_approvals(site.hands.store, instance=name)
     zone = site.zone(request)
     pictures = {
-        "lanes": Markup(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone)) if tab == "steps" else "",  # noqa: S704 -- made in lanes_svg, escaped there
+        "lanes": Markup(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone))
+        if tab == "steps"
+        else "",
         "timeline": Markup(timeline_svg(sight.rows, zone)) if tab in ("steps", "time") else "",  # noqa: S704 -- made in timeline, escaped there
     }
     return await site.render(
-        request, "instance.html", nav="instances", title=sight.state.title, sight=sight, view=sight.view, tab=tab, tabs=TABS,
-        said_state=_said(sight), tale=_tale(site.hands, sight, zone), promise=max(sight.plan.sla, key=lambda s: s.within_seconds, default=None), handoffs=_handoffs(sight), count=count, broken=broken, pictures=pictures,
-        approvals=[await approval_card(site.hands, row["id"], sight) for row in approvals], drawer=_drawer(sight, request.query_params.get("step")),
-        actions=_actions(sight, request), live=f"/stream?instance={name}" if not sight.at else None, position=position,
-        differing=_differing(sight), twin=f"/instances/{name}.json", command=f"topstitch instance show {name}",
-        history_max=HISTORY_ROWS_MAX, kinds=Kind,
-    )  # fmt: skip
+        request,
+        "instance.html",
+        nav="instances",
+        title=sight.state.title,
+        sight=sight,
+        view=sight.view,
+        tab=tab,
+        tabs=TABS,
+        said_state=_said(sight),
+        tale=_tale(site.hands, sight, zone),
+        promise=max(sight.plan.sla, key=lambda s: s.within_seconds, default=None),
+        handoffs=_handoffs(sight),
+        count=count,
+        broken=broken,
+        pictures=pictures,
+        approvals=[await approval_card(site.hands, row["id"], sight) for row in approvals],
+        drawer=_drawer(sight, request.query_params.get("step")),
+        actions=_actions(sight, request),
+        live=f"/stream?instance={name}" if not sight.at else None,
+        position=position,
+        differing=_differing(sight),
+        twin=f"/instances/{name}.json",
+        command=f"topstitch instance show {name}",
+        history_max=HISTORY_ROWS_MAX,
+        kinds=Kind,
+    )
 
 
 async def instance_json(request: Request) -> Response:
@@ -71,7 +92,14 @@ async def instance_json(request: Request) -> Response:
     hands: Hands = request.app.state.hands
     sight = await look(hands, request.path_params["name"], request.query_params.get("at"))
     share = sight.shares
-    time = {} if share is None else {f"{part}_ms": round(getattr(share, part).total_seconds() * 1000) for part in ("whole", "systems", "seams", "people")}
+    time = (
+        {}
+        if share is None
+        else {
+            f"{part}_ms": round(getattr(share, part).total_seconds() * 1000)
+            for part in ("whole", "systems", "seams", "people")
+        }
+    )
     return twin({**sight.view, "time": time, "as_of": sight.at})
 
 
@@ -80,18 +108,37 @@ async def ask(request: Request) -> Response:
     site: Site = request.app.state.site
     name, wanted = request.path_params["name"], request.path_params["command"]
     if wanted not in COMMANDS:
-        raise NotFoundError("unknown-command", f"there is no command {wanted}; the instance's page offers those there are")
+        raise NotFoundError(
+            "unknown-command", f"there is no command {wanted}; the instance's page offers those there are"
+        )
     sight = await look(site.hands, name)
     choice, step = request.query_params.get("choice"), request.query_params.get("step")
     steps = _steps_for(sight, wanted)
     step = step or (steps[0][0] if steps else None)
     choice = choice if choice in ("rollback", "stop") else "rollback" if wanted == "cancel" else None
-    preview, problem = await _preview(site.hands, request, name, Command(name=wanted, reason="preview", step=step if wanted in ("retry", "skip") else None, choice=choice))
+    preview, problem = await _preview(
+        site.hands,
+        request,
+        name,
+        Command(name=wanted, reason="preview", step=step if wanted in ("retry", "skip") else None, choice=choice),
+    )
     return await site.render(
-        request, "command.html", nav="instances", title=COMMANDS[wanted][0], sight=sight, wanted=wanted, verb=COMMANDS[wanted][1], explained=COMMANDS[wanted][2],
-        steps=steps, step=step, choice=choice, preview=preview, problem=problem, why_not=request.state.person.why_not("operate"),
+        request,
+        "command.html",
+        nav="instances",
+        title=COMMANDS[wanted][0],
+        sight=sight,
+        wanted=wanted,
+        verb=COMMANDS[wanted][1],
+        explained=COMMANDS[wanted][2],
+        steps=steps,
+        step=step,
+        choice=choice,
+        preview=preview,
+        problem=problem,
+        why_not=request.state.person.why_not("operate"),
         inputs=_inputs(sight, step) if wanted == "retry" else {},
-    )  # fmt: skip
+    )
 
 
 async def command(request: Request) -> Response:
@@ -99,7 +146,9 @@ async def command(request: Request) -> Response:
     hands: Hands = request.app.state.hands
     name, wanted = request.path_params["name"], request.path_params["command"]
     if wanted not in COMMANDS:
-        raise NotFoundError("unknown-command", f"there is no command {wanted}; the instance's page offers those there are")
+        raise NotFoundError(
+            "unknown-command", f"there is no command {wanted}; the instance's page offers those there are"
+        )
     form = await sent(request)
     step = str(form.get("step") or "") or None
     changed = {k.removeprefix("input."): str(v) for k, v in form.items() if k.startswith("input.")}
@@ -107,9 +156,12 @@ async def command(request: Request) -> Response:
     before = _inputs(sight, step)
     edited = {k: v for k, v in changed.items() if k in before and v != before[k]}
     given = Command(
-        name=wanted, reason=str(form.get("reason") or ""), step=step if wanted in ("retry", "skip") else None,
-        choice=str(form.get("choice") or "") or None, input=edited or None,
-    )  # fmt: skip
+        name=wanted,
+        reason=str(form.get("reason") or ""),
+        step=step if wanted in ("retry", "skip") else None,
+        choice=str(form.get("choice") or "") or None,
+        input=edited or None,
+    )
     await hands.commands.operate(name, request.state.person, given)
     return back(request, f"/instances/{name}", f"{COMMANDS[wanted][0]}: done, and kept with your reason.")
 
@@ -153,7 +205,10 @@ def _local(text: str | None, record: Any, zone: Zone) -> str | None:
 
 def _tale(hands: Hands, sight: Sight, zone: Zone) -> list[dict[str, Any]]:
     tell = hands.teller(sight.plan)
-    return [{"record": r, "text": _local(tell(r), r, zone), "what": str(r.kind).replace(".", " ").replace("_", " ")} for r in sight.records]
+    return [
+        {"record": r, "text": _local(tell(r), r, zone), "what": str(r.kind).replace(".", " ").replace("_", " ")}
+        for r in sight.records
+    ]
 
 
 def _handoffs(sight: Sight) -> dict[str, Any]:
@@ -163,8 +218,16 @@ def _handoffs(sight: Sight) -> dict[str, Any]:
     slowest = max(found, key=lambda h: h["net_ms"], default=None)
     names = {s.connector.partition("@")[0]: s.title for s in sight.plan.systems.values()}
     if slowest is not None:
-        slowest = {**slowest, "seam": " → ".join(names.get(slowest[k], str(slowest[k])) for k in ("from_system", "to_system"))}
-    return {"all": len(found), "within": sum(1 for h in found if h["net_ms"] <= target), "slowest": slowest, "tone": words.seam_tone(slowest["net_ms"]) if slowest else "ok"}
+        slowest = {
+            **slowest,
+            "seam": " → ".join(names.get(slowest[k], str(slowest[k])) for k in ("from_system", "to_system")),
+        }
+    return {
+        "all": len(found),
+        "within": sum(1 for h in found if h["net_ms"] <= target),
+        "slowest": slowest,
+        "tone": words.seam_tone(slowest["net_ms"]) if slowest else "ok",
+    }
 
 
 def _differing(sight: Sight) -> list[dict[str, Any]]:
@@ -172,8 +235,18 @@ def _differing(sight: Sight) -> list[dict[str, Any]]:
     for d in sight.state.discrepancies.values():
         system = sight.plan.systems.get(d.system)
         fields = [f for f in d.fields if f.get("verdict") not in ("match", None)] or list(d.fields)
-        found.append({"id": d.id, "system": system.title if system else d.system, "record": d.record, "check": d.check, "severity": d.severity,
-                      "fields": fields, "resolved": d.resolved, "ticket": ticket_number(d.ticket)})  # fmt: skip
+        found.append(
+            {
+                "id": d.id,
+                "system": system.title if system else d.system,
+                "record": d.record,
+                "check": d.check,
+                "severity": d.severity,
+                "fields": fields,
+                "resolved": d.resolved,
+                "ticket": ticket_number(d.ticket),
+            }
+        )
     return found
 
 
@@ -186,24 +259,61 @@ def _drawer(sight: Sight, step: str | None) -> dict[str, Any] | None:
     acts = [a for a in sight.state.acts.values() if a.step == step]
     own = [r for r in sight.records if r.step == step]
     return {
-        "plan": plan, "state": state, "said": words.STEP[state.status], "shown": shown, "acts": acts, "tries": _tries(own),
-        "system": sight.plan.systems.get(plan.system), "decisions": [d for d in sight.view["decisions"] if d["step"] == step],
+        "plan": plan,
+        "state": state,
+        "said": words.STEP[state.status],
+        "shown": shown,
+        "acts": acts,
+        "tries": _tries(own),
+        "system": sight.plan.systems.get(plan.system),
+        "decisions": [d for d in sight.view["decisions"] if d["step"] == step],
         "span": next((row for row in sight.rows if row.id == step), None),
         "request": next((a.request for a in reversed(acts) if a.request), None),
-    }  # fmt: skip
+    }
 
 
 def _tries(own: Any) -> list[dict[str, Any]]:
     """Return each try and look of a step with what came back."""
-    kinds = {Kind.ACT_INTENT: "sent", Kind.ACT_RESULT: "answer", Kind.ACT_LOOKED_UP: "look-up", Kind.ACT_READ_BACK: "read back", Kind.ACT_IN_DOUBT: "in doubt", Kind.ACT_QUIESCED: "stopped"}
+    kinds = {
+        Kind.ACT_INTENT: "sent",
+        Kind.ACT_RESULT: "answer",
+        Kind.ACT_LOOKED_UP: "look-up",
+        Kind.ACT_READ_BACK: "read back",
+        Kind.ACT_IN_DOUBT: "in doubt",
+        Kind.ACT_QUIESCED: "stopped",
+    }
     found = []
     for r in own:
         if r.kind in kinds:
             b = r.body
-            outcome = b.get("result") or b.get("answer") or ("agrees" if b.get("agrees") else "does not agree yet" if r.kind == Kind.ACT_READ_BACK else "")
-            tone = {"ok": "ok", "found": "ok", "agrees": "ok", "transient": "warn", "unknown": "warn", "refused": "breach"}.get(str(outcome), "idle")
-            found.append({"at": r.at, "seq": r.seq, "what": kinds[r.kind], "act": b.get("act"), "attempt": b.get("attempt"), "outcome": str(outcome), "tone": tone,
-                          "problem": b.get("problem"), "next_at": b.get("next_at"), "request": b.get("request"), "duration_ms": b.get("duration_ms")})  # fmt: skip
+            outcome = (
+                b.get("result")
+                or b.get("answer")
+                or ("agrees" if b.get("agrees") else "does not agree yet" if r.kind == Kind.ACT_READ_BACK else "")
+            )
+            tone = {
+                "ok": "ok",
+                "found": "ok",
+                "agrees": "ok",
+                "transient": "warn",
+                "unknown": "warn",
+                "refused": "breach",
+            }.get(str(outcome), "idle")
+            found.append(
+                {
+                    "at": r.at,
+                    "seq": r.seq,
+                    "what": kinds[r.kind],
+                    "act": b.get("act"),
+                    "attempt": b.get("attempt"),
+                    "outcome": str(outcome),
+                    "tone": tone,
+                    "problem": b.get("problem"),
+                    "next_at": b.get("next_at"),
+                    "request": b.get("request"),
+                    "duration_ms": b.get("duration_ms"),
+                }
+            )
     return found
 
 
@@ -217,7 +327,10 @@ def _actions(sight: Sight, request: Request) -> list[dict[str, Any]]:
     pausing = "resume" if state.paused else "pause"
     cancel = ended or ("It is being rolled back already." if state.mode is Mode.ROLLING_BACK else None)
     listed = (("retry", retryable), ("skip", skippable), (pausing, ended), ("cancel", cancel))
-    return [{"name": n, "label": COMMANDS[n][0] + ("…" if n != "resume" else ""), "why_not": forbidden or why} for n, why in listed]
+    return [
+        {"name": n, "label": COMMANDS[n][0] + ("…" if n != "resume" else ""), "why_not": forbidden or why}
+        for n, why in listed
+    ]
 
 
 def _amounts_to(row: Mapping[str, Any]) -> bool:
@@ -236,8 +349,14 @@ async def approval_card(hands: Hands, name: str, sight: Sight | None = None) -> 
     facts = list(payload.items()) if isinstance(payload, Mapping) else []
     tell = hands.teller(sight.plan)
     return {
-        "row": row, "decided": _amounts_to(row), "sight": sight, "step": plan, "facts": facts, "because": decision.get("because", []), "risk": decision.get("risk"),
-        "system": sight.plan.systems.get(plan.system) if plan else None, "payload": payload,
+        "row": row,
+        "decided": _amounts_to(row),
+        "sight": sight,
+        "step": plan,
+        "facts": facts,
+        "because": decision.get("because", []),
+        "risk": decision.get("risk"),
+        "system": sight.plan.systems.get(plan.system) if plan else None,
+        "payload": payload,
         "history": [{"record": r, "text": tell(r)} for r in sight.records if r.step == row["step"] and tell(r)],
-    }  # fmt: skip
-
+    }

@@ -14,9 +14,14 @@ from topstitch.console.site import Site, twin
 from topstitch.foundation.errors import RequestError
 
 CHIPS = (
-    ("All", "state", None), ("Open", "state", "open"), ("Waiting on a person", "has", "approval"), ("By hand", "has", "task"),
-    ("Exceptions", "has", "case"), ("Differs", "has", "discrepancy"), ("Ended", "state", "ended"),
-)  # fmt: skip
+    ("All", "state", None),
+    ("Open", "state", "open"),
+    ("Waiting on a person", "has", "approval"),
+    ("By hand", "has", "task"),
+    ("Exceptions", "has", "case"),
+    ("Differs", "has", "discrepancy"),
+    ("Ended", "state", "ended"),
+)
 
 
 async def listing(request: Request) -> Response:
@@ -30,11 +35,22 @@ async def listing(request: Request) -> Response:
     page = Page(rows=(), counts={}, next=None) if problem else await _found(request, query)
     position = await head_position(site.hands.store)
     return await site.render(
-        request, "instances.html", status=422 if problem else 200, nav="instances", title="Instances", query=query, problem=problem,
-        page=page, rows=[marked(row) for row in page.rows], chips=_chips(query), fields=FIELDS, live="/stream", position=position,
+        request,
+        "instances.html",
+        status=422 if problem else 200,
+        nav="instances",
+        title="Instances",
+        query=query,
+        problem=problem,
+        page=page,
+        rows=[marked(row) for row in page.rows],
+        chips=_chips(query),
+        fields=FIELDS,
+        live="/stream",
+        position=position,
         twin=request.url.path + ".json" + (f"?{request.url.query}" if request.url.query else ""),
         command=f"topstitch instances -q '{text}'" if text else "topstitch instances",
-    )  # fmt: skip
+    )
 
 
 async def listing_json(request: Request) -> Response:
@@ -51,9 +67,11 @@ async def _found(request: Request, query: Query) -> Page:
 def marked(row: Any) -> dict[str, Any]:
     """Return a row with its state in words and the tone of its worst seam."""
     said = words.instance(
-        row["status"], asks=bool(row["has_approval"] or row["has_task"]), cases=bool(row["has_case"] or row["has_discrepancy"]),
+        row["status"],
+        asks=bool(row["has_approval"] or row["has_task"]),
+        cases=bool(row["has_case"] or row["has_discrepancy"]),
         settled=row["stage"] == "reconciliation",
-    )  # fmt: skip
+    )
     return {**row, "said": said, "seam_tone": words.seam_tone(row["worst_ms"]) if row["worst_ms"] is not None else None}
 
 

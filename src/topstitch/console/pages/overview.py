@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
-from topstitch.console.lanes_svg import in_order
 from topstitch.console.pages.instances import marked
+from topstitch.console.picture import in_order
 from topstitch.console.query import Query, parse_query
 from topstitch.console.reads import crossings, open_counts, seam_failures, search
 from topstitch.console.site import Site, plural, twin
@@ -34,12 +34,31 @@ async def overview(request: Request) -> Response:
     worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
     crossed = sum(s.count for s in found.values())
     sick = sum(1 for s in found.values() if s.tone == "breach")
-    sentence = f"{plural(crossed, 'handoff')} over {plural(len(found), 'seam')}. " + (f"{plural(sick, 'seam is', 'seams are')} over the limit." if sick else "Every seam is within its limit.")
+    sentence = f"{plural(crossed, 'handoff')} over {plural(len(found), 'seam')}. " + (
+        f"{plural(sick, 'seam is', 'seams are')} over the limit." if sick else "Every seam is within its limit."
+    )
     return await site.render(
-        request, "overview.html", nav="overview", title=f"Seams, {label}", sentence=sentence if found else "No handoffs yet.", found=found, systems=systems,
-        names=names, attention=attention, worst=worst, ranges=RANGES, range=request.query_params.get("range", "24h"), spark=_spark, counts=page.counts,
-        total=page.total, newest=[marked(row) for row in page.rows], live="/stream", twin=f"/index.json?range={_range(request)}", command="topstitch instances", hours=hours,
-    )  # fmt: skip
+        request,
+        "overview.html",
+        nav="overview",
+        title=f"Seams, {label}",
+        sentence=sentence if found else "No handoffs yet.",
+        found=found,
+        systems=systems,
+        names=names,
+        attention=attention,
+        worst=worst,
+        ranges=RANGES,
+        range=request.query_params.get("range", "24h"),
+        spark=_spark,
+        counts=page.counts,
+        total=page.total,
+        newest=[marked(row) for row in page.rows],
+        live="/stream",
+        twin=f"/index.json?range={_range(request)}",
+        command="topstitch instances",
+        hours=hours,
+    )
 
 
 async def overview_json(request: Request) -> Response:
@@ -58,10 +77,21 @@ async def seam(request: Request) -> Response:
     by_id = {row["id"]: row for row in listed.rows}
     slowest = sorted(ones, key=lambda c: c.net_ms, reverse=True)[:10]
     return await site.render(
-        request, "seam.html", nav="overview", title=f"{names.get(source, source)} → {names.get(target, target)}", one=one, label=label, slowest=slowest,
-        by_id=by_id, source=source, target=target, ranges=RANGES, range=_range(request), live="/stream",
+        request,
+        "seam.html",
+        nav="overview",
+        title=f"{names.get(source, source)} → {names.get(target, target)}",
+        one=one,
+        label=label,
+        slowest=slowest,
+        by_id=by_id,
+        source=source,
+        target=target,
+        ranges=RANGES,
+        range=_range(request),
+        live="/stream",
         twin=f"/seams/{source}/{target}.json?range={_range(request)}",
-    )  # fmt: skip
+    )
 
 
 async def seam_json(request: Request) -> Response:
@@ -69,8 +99,20 @@ async def seam_json(request: Request) -> Response:
     one, ones, label, (since, until) = await _one(request)
     width = (until - since) / BUCKETS
     times = [int((since + width * (k + 0.5)).timestamp()) for k in range(BUCKETS)]
-    data: dict[str, Any] = {"range": label, "times": times, "p95_ms": list(one.series) if one else [], "limit_ms": 300_000, "target_ms": 60_000}
-    return twin({**data, "seam": _data(one) if one else None, "crossings": [{"at": c.at, "net_ms": c.net_ms, "instance": c.instance} for c in ones[-1000:]]})
+    data: dict[str, Any] = {
+        "range": label,
+        "times": times,
+        "p95_ms": list(one.series) if one else [],
+        "limit_ms": 300_000,
+        "target_ms": 60_000,
+    }
+    return twin(
+        {
+            **data,
+            "seam": _data(one) if one else None,
+            "crossings": [{"at": c.at, "net_ms": c.net_ms, "instance": c.instance} for c in ones[-1000:]],
+        }
+    )
 
 
 def _range(request: Request) -> str:
@@ -117,16 +159,47 @@ async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: di
     listed = []
     for (a, b), one in sorted(found.items(), key=lambda kv: -order_of(kv[1].tone)):
         if one.tone != "ok":
-            listed.append({"tone": one.tone, "title": f"{names.get(a, a)} → {names.get(b, b)}", "why": one.why, "href": f"/seams/{a}/{b}"})
+            listed.append(
+                {
+                    "tone": one.tone,
+                    "title": f"{names.get(a, a)} → {names.get(b, b)}",
+                    "why": one.why,
+                    "href": f"/seams/{a}/{b}",
+                }
+            )
     now, counts = hands.clock.now(), await open_counts(hands.store)
     if counts.discrepancies:
-        listed.append({"tone": "breach", "title": plural(counts.discrepancies, "discrepancy", "discrepancies"), "why": "A system is not as it was left", "href": "/discrepancies"})
+        listed.append(
+            {
+                "tone": "breach",
+                "title": plural(counts.discrepancies, "discrepancy", "discrepancies"),
+                "why": "A system is not as it was left",
+                "href": "/discrepancies",
+            }
+        )
     if counts.cases:
-        listed.append({"tone": "breach", "title": plural(counts.cases, "open exception"), "why": "Somebody has to decide how it goes on", "href": "/exceptions"})
-    for noun, rows, key, href in (("approval", await items.list_approvals(hands.store), "asked_at", "/approvals?show=all"), ("task", await items.list_tasks(hands.store), "opened_at", "/exceptions")):
+        listed.append(
+            {
+                "tone": "breach",
+                "title": plural(counts.cases, "open exception"),
+                "why": "Somebody has to decide how it goes on",
+                "href": "/exceptions",
+            }
+        )
+    for noun, rows, key, href in (
+        ("approval", await items.list_approvals(hands.store), "asked_at", "/approvals?show=all"),
+        ("task", await items.list_tasks(hands.store), "opened_at", "/exceptions"),
+    ):
         if rows:
             oldest = span((now - rows[0][key]).total_seconds())
-            listed.append({"tone": "human", "title": f"{plural(len(rows), noun)} waiting", "why": f"Oldest {oldest}", "href": href})
+            listed.append(
+                {
+                    "tone": "human",
+                    "title": f"{plural(len(rows), noun)} waiting",
+                    "why": f"Oldest {oldest}",
+                    "href": href,
+                }
+            )
     return listed
 
 
@@ -135,4 +208,13 @@ def _spark(one: Seam) -> Markup:
 
 
 def _data(one: Seam) -> dict[str, Any]:
-    return {"from": one.source, "to": one.target, "count": one.count, "p50_ms": one.p50_ms, "p95_ms": one.p95_ms, "failed": one.failed, "exception_rate": round(one.rate, 4), "series_p95_ms": list(one.series)}
+    return {
+        "from": one.source,
+        "to": one.target,
+        "count": one.count,
+        "p50_ms": one.p50_ms,
+        "p95_ms": one.p95_ms,
+        "failed": one.failed,
+        "exception_rate": round(one.rate, 4),
+        "series_p95_ms": list(one.series),
+    }

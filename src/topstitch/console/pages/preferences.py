@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from topstitch.console import people, times
 from topstitch.console.hands import Hands
-from topstitch.console.site import KEYS_COOKIE, THEMES, THEME_COOKIE, Site, back, local_path, sent
+from topstitch.console.site import KEYS_COOKIE, THEME_COOKIE, THEMES, Site, back, local_path, sent
 from topstitch.foundation.errors import NotFoundError
 
 YEAR_SECONDS = 365 * 24 * 3600
@@ -42,7 +42,9 @@ async def act_as(request: Request) -> Response:
 
 def _cookie(request: Request, response: Response, name: str, value: str) -> None:
     secure = request.url.scheme == "https"
-    response.set_cookie(name, value, max_age=YEAR_SECONDS, httponly=name == people.COOKIE, secure=secure, samesite="lax")
+    response.set_cookie(
+        name, value, max_age=YEAR_SECONDS, httponly=name == people.COOKIE, secure=secure, samesite="lax"
+    )
 
 
 async def help_page(request: Request) -> Response:

@@ -17,12 +17,25 @@ async def policies(request: Request) -> Response:
     site: Site = request.app.state.site
     plans = [await site.hands.load(d.digest) for d in await definitions.in_force(site.hands.store)]
     own = [
-        {"plan": plan, "step": step, "auto": step.approval.auto_when.source if step.approval and step.approval.auto_when else None}
+        {
+            "plan": plan,
+            "step": step,
+            "auto": step.approval.auto_when.source if step.approval and step.approval.auto_when else None,
+        }
         for plan in plans
         for step in plan.steps.values()
         if step.act is not None and step.act.action.writes
     ]
-    return await site.render(request, "policies.html", nav="policies", title="Policies", bundles=site.hands.bundles, own=own, tiers=TIERS, command="topstitch policy --help")
+    return await site.render(
+        request,
+        "policies.html",
+        nav="policies",
+        title="Policies",
+        bundles=site.hands.bundles,
+        own=own,
+        tiers=TIERS,
+        command="topstitch policy --help",
+    )
 
 
 async def policy(request: Request) -> Response:
@@ -38,4 +51,13 @@ async def policy(request: Request) -> Response:
 async def settings(request: Request) -> Response:
     """``GET /settings``."""
     site: Site = request.app.state.site
-    return await site.render(request, "settings.html", nav="settings", title="Settings", settings=site.hands.settings, roles=ROLES, needs=NEEDS, connections=site.hands.connections)
+    return await site.render(
+        request,
+        "settings.html",
+        nav="settings",
+        title="Settings",
+        settings=site.hands.settings,
+        roles=ROLES,
+        needs=NEEDS,
+        connections=site.hands.connections,
+    )

@@ -28,7 +28,9 @@ from topstitch.store.rows import Shown
 class Sight:
     """One instance at a moment."""
 
-    def __init__(self, hands: Hands, row: Shown, plan: Plan, records: Sequence[Record], known: int | None, at: datetime | None) -> None:
+    def __init__(
+        self, hands: Hands, row: Shown, plan: Plan, records: Sequence[Record], known: int | None, at: datetime | None
+    ) -> None:
         self.hands, self.row, self.plan = hands, row, plan
         self.all_records = records
         self.records = list(records[:known]) if known else list(records)
@@ -72,7 +74,9 @@ def _moment(text: str, records: Sequence[Record]) -> tuple[int, datetime]:
     try:
         moment = parse_time(text)
     except ValueError:
-        raise RequestError("bad-time", f"{text!r} is no time; write one such as 2026-11-23T09:14:03Z, or a record's number") from None
+        raise RequestError(
+            "bad-time", f"{text!r} is no time; write one such as 2026-11-23T09:14:03Z, or a record's number"
+        ) from None
     if moment < records[0].at:
         raise RequestError("too-early", "the instance had not begun then; choose a later time")
     return sum(1 for r in records if r.at <= moment), moment

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
-from topstitch.console.lanes_svg import definition_svg
+from topstitch.console.picture import definition_svg
 from topstitch.console.reads import by_version
 from topstitch.console.site import Site, twin
 from topstitch.foundation.canonical import parse
@@ -33,7 +33,13 @@ async def listing(request: Request) -> Response:
     """``GET /workflows``."""
     site: Site = request.app.state.site
     return await site.render(
-        request, "workflows.html", nav="workflows", title="Workflows", rows=await _rows(site.hands), twin="/workflows.json", command="topstitch publish <file>"
+        request,
+        "workflows.html",
+        nav="workflows",
+        title="Workflows",
+        rows=await _rows(site.hands),
+        twin="/workflows.json",
+        command="topstitch publish <file>",
     )
 
 
@@ -49,9 +55,23 @@ async def _rows(hands: Hands) -> list[dict[str, Any]]:
     for d in await definitions.in_force(hands.store):
         plan = await hands.load(d.digest)
         versions = {v: n for (w, v), n in counts.items() if w == d.workflow}
-        rows.append({"workflow": d.workflow, "title": plan.title, "purpose": plan.purpose, "version": d.version, "digest": d.digest, "published_at": d.published_at,
-                     "published_by": d.published_by, "owner": plan.owner["team"], "steps": len(plan.steps), "systems": [s.title for s in plan.systems.values()],
-                     "open": {v: n["open"] for v, n in versions.items() if n["open"]}, "all": sum(n["all"] for n in versions.values()), "plan": plan})  # fmt: skip
+        rows.append(
+            {
+                "workflow": d.workflow,
+                "title": plan.title,
+                "purpose": plan.purpose,
+                "version": d.version,
+                "digest": d.digest,
+                "published_at": d.published_at,
+                "published_by": d.published_by,
+                "owner": plan.owner["team"],
+                "steps": len(plan.steps),
+                "systems": [s.title for s in plan.systems.values()],
+                "open": {v: n["open"] for v, n in versions.items() if n["open"]},
+                "all": sum(n["all"] for n in versions.values()),
+                "plan": plan,
+            }
+        )
     return rows
 
 
@@ -69,12 +89,25 @@ async def workflow(request: Request) -> Response:
     known = _read(shown)
     index = versions.index(next(v for v in versions if v.digest == shown.digest))
     return await site.render(
-        request, "workflow.html", nav="workflows", title=plan.title, plan=plan, shown=shown, versions=versions, in_force=in_force, tab=tab, tabs=TABS,
+        request,
+        "workflow.html",
+        nav="workflows",
+        title=plan.title,
+        plan=plan,
+        shown=shown,
+        versions=versions,
+        in_force=in_force,
+        tab=tab,
+        tabs=TABS,
         lanes=Markup(definition_svg(plan)) if tab == "lanes" else "",  # noqa: S704 -- made in lanes_svg, escaped there
-        headers=HEADERS, mapping=[astuple(row) for row in mapping_table(known, site.hands.contracts)] if tab == "mapping" else [],
-        outcomes=_in_step_order(plan, table(plan, classes(plan))) if tab == "outcomes" else [], counts=await by_version(site.hands.store),
-        before=versions[index + 1] if index + 1 < len(versions) else None, command=f"topstitch table {name}", twin="/workflows.json",
-    )  # fmt: skip
+        headers=HEADERS,
+        mapping=[astuple(row) for row in mapping_table(known, site.hands.contracts)] if tab == "mapping" else [],
+        outcomes=_in_step_order(plan, table(plan, classes(plan))) if tab == "outcomes" else [],
+        counts=await by_version(site.hands.store),
+        before=versions[index + 1] if index + 1 < len(versions) else None,
+        command=f"topstitch table {name}",
+        twin="/workflows.json",
+    )
 
 
 def _in_step_order(plan: Plan, rows: Sequence[Row]) -> list[Row]:
@@ -91,11 +124,27 @@ async def difference(request: Request) -> Response:
     changed = diff(_read(old), _read(new))
     counts = await by_version(site.hands.store)
     staying = counts.get((old.workflow, old.version), {"open": 0})["open"]
-    pictures = [Markup(definition_svg(await site.hands.load(v.digest)).replace("lanes-t", f"{k}-t").replace("lanes-d", f"{k}-d").replace("head-", f"{k}-head-")) for k, v in (("old", old), ("new", new))]  # noqa: S704 -- made in lanes_svg
+    pictures = [
+        Markup(
+            definition_svg(await site.hands.load(v.digest))
+            .replace("lanes-t", f"{k}-t")
+            .replace("lanes-d", f"{k}-d")
+            .replace("head-", f"{k}-head-")
+        )
+        for k, v in (("old", old), ("new", new))
+    ]
     return await site.render(
-        request, "diff.html", nav="workflows", title=f"{old.workflow} {old.version} → {new.version}", old=old, new=new, changed=changed, staying=staying,
-        pictures=pictures, command=f"topstitch diff {old.workflow}",
-    )  # fmt: skip
+        request,
+        "diff.html",
+        nav="workflows",
+        title=f"{old.workflow} {old.version} → {new.version}",
+        old=old,
+        new=new,
+        changed=changed,
+        staying=staying,
+        pictures=pictures,
+        command=f"topstitch diff {old.workflow}",
+    )
 
 
 async def _versions(hands: Hands, name: str) -> Sequence[Definition]:
@@ -106,9 +155,14 @@ async def _versions(hands: Hands, name: str) -> Sequence[Definition]:
 
 
 def _version(versions: Sequence[Definition], wanted: str) -> Definition:
-    found = next((v for v in versions if wanted == v.version or (len(wanted) >= 8 and v.digest.startswith(wanted))), None)
+    found = next(
+        (v for v in versions if wanted == v.version or (len(wanted) >= 8 and v.digest.startswith(wanted))), None
+    )
     if found is None:
-        raise NotFoundError("no-version", f"{versions[0].workflow} has no version {wanted}; there are {', '.join(v.version for v in versions)}")
+        raise NotFoundError(
+            "no-version",
+            f"{versions[0].workflow} has no version {wanted}; there are {', '.join(v.version for v in versions)}",
+        )
     return found
 
 

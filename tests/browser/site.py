@@ -105,6 +105,22 @@ async def ask(
     return Answer(start["status"], start["headers"], b"".join(chunks))
 
 
+class Quiet(uvicorn.Server):
+    """A server that leaves signals alone and says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
 class Served:
     """A console that listens on a port of this machine."""
 
@@ -132,11 +148,9 @@ def served(folder: Path, **more: Any) -> Iterator[Served]:
             config = uvicorn.Config(
                 app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2
             )
-            server = uvicorn.Server(config)
-            server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+            server = Quiet(config)
             task = asyncio.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0.01)
+            await server.listening.wait()
             box["served"] = Served(app, asyncio.get_running_loop(), server, hands, hires)
             ready.set()
             await task

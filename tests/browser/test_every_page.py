@@ -1,4 +1,4 @@
-"""Every page: accessible in both themes, narrow without sideways scroll, whole without scripts, silent on the console."""
+"""Every page: accessible in both themes, narrow without sideways scroll, whole without scripts, silent."""
 
 from __future__ import annotations
 

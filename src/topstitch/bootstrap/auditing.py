@@ -32,6 +32,7 @@ from topstitch.audit.sequencer import Sequencer, Turn
 from topstitch.audit.verify import Verdict, verify
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, OperatorError, TopstitchError
+from topstitch.foundation.timetext import rfc3339
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.settings import Settings
@@ -144,6 +145,22 @@ def self_attested(settings: Settings) -> str | None:
         "the audit trail is self-attested: no checkpoint is kept where this installation cannot change it; "
         'name at least one place outside in topstitch.toml, such as anchors = ["folder:PATH"]'
     )
+
+
+def anchor_findings(settings: Settings, store: Store) -> Iterator[tuple[str, str, str]]:
+    """Yield how each anchor stands, for ``doctor``: ``ok``, ``warn`` or ``bad``; its name; in words."""
+    warning = self_attested(settings)
+    if warning:
+        yield "warn", "anchors", warning
+    with open_ledger(store) as reader:
+        last = {one.anchor: one for one in reader.anchorings()}
+    for name in settings.anchors:
+        if name not in last:
+            yield "warn", name, "has no checkpoint yet; topstitch serve brings them, or topstitch audit checkpoint"
+        elif last[name].problem:
+            yield "bad", name, f"did not take the newest checkpoint: {last[name].problem}"
+        else:
+            yield "ok", name, f"holds a checkpoint of {rfc3339(last[name].at)}"
 
 
 # --- Keys --------------------------------------------------------------------------------------

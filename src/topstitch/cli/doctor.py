@@ -42,7 +42,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _database(settings: Settings) -> AsyncIterator[Finding]:
-    from topstitch.bootstrap.auditing import self_attested
+    from topstitch.bootstrap.auditing import anchor_findings
     from topstitch.cli.chains import verify_chains
     from topstitch.cli.desk import desk
     from topstitch.store import definitions, instances
@@ -77,8 +77,8 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
                 if chains.broken
                 else ("ok", "chains", f"{chains.records} records intact, {chains.trust}")
             )
-            warning = self_attested(settings)
-            yield ("warn", "anchors", warning) if warning else ("ok", "anchors", ", ".join(settings.anchors) or "none")
+            for finding in anchor_findings(settings, here.store):
+                yield finding
     except TopstitchError as error:
         if error.code == "no-data" and settings.data.is_dir():
             yield "warn", "database", "none yet; the first topstitch publish makes it"

@@ -64,10 +64,14 @@ async def _serve(door: Door, settings: Settings) -> None:
 async def run_engine(house: Installation, stopping: asyncio.Event) -> None:
     """Run the engine until told to stop, or until the database fails."""
     settle_memory()
+    from topstitch.bootstrap.orphans import Orphans, stopped
+
     engine = asyncio.create_task(house.engine.run(), name="engine")
+    watching = asyncio.create_task(Orphans(house).watch(), name="orphans")
     waiting = asyncio.create_task(stopping.wait(), name="until stopped")
     await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    await stopped(watching)
     house.engine.stop()
     await engine
 

@@ -60,7 +60,10 @@ def draw(geometry: g.Geometry, picture: Picture) -> str:
     """Return the SVG."""
     width, height = geometry.width, geometry.height
     parts = [
-        f'<svg class="lanes" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="group" aria-labelledby="lanes-t lanes-d">',
+        (
+            f'<svg class="lanes" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="group" '
+            'aria-labelledby="lanes-t lanes-d">'
+        ),
         f'<title id="lanes-t">Systems and seams</title><desc id="lanes-d">{escape(picture.sentence)}</desc>',
         "<defs>",
         *(_head(tone) for tone in ("ok", "warn", "breach", "human", "todo", "inner")),
@@ -90,7 +93,8 @@ def pill_width(line: Line) -> float:
 
 def _head(tone: str) -> str:
     return (
-        f'<marker id="head-{tone}" class="head {tone}" viewBox="0 0 7 7" refX="6" refY="3.5" markerWidth="7" markerHeight="7" '
+        f'<marker id="head-{tone}" class="head {tone}" viewBox="0 0 7 7" refX="6" refY="3.5" '
+        'markerWidth="7" markerHeight="7" '
         'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 .6 6.4 3.5 0 6.4z"/></marker>'
     )
 
@@ -132,7 +136,10 @@ def _band(geometry: g.Geometry, key: str, marks: Sequence[Mark], name: str) -> l
         return []
     top = geometry.tops[0]
     parts = [
-        f'<rect class="band {name}" x="{node.x:g}" y="{top + 4:g}" width="{node.width:g}" height="{geometry.tops[-1] - top - 8:g}" rx="10"/>'
+        (
+            f'<rect class="band {name}" x="{node.x:g}" y="{top + 4:g}" width="{node.width:g}" '
+            f'height="{geometry.tops[-1] - top - 8:g}" rx="10"/>'
+        ),
     ]
     x = node.x + node.width / 2
     for k, mark in enumerate(marks):
@@ -141,9 +148,8 @@ def _band(geometry: g.Geometry, key: str, marks: Sequence[Mark], name: str) -> l
             parts.append(f'<text class="mark none" x="{x:g}" y="{y + 4:g}">{escape(mark.text)}</text>')
             continue
         parts.append(glyph(mark.said.glyph, x, y - 11, mark.said.tone))
-        parts.append(
-            f'<text class="mark {mark.said.tone}" x="{x:g}" y="{y + 14:g}">{escape(fit(mark.text, MARK_PX, 12.3))}</text>'
-        )
+        shown = escape(fit(mark.text, MARK_PX, 12.3))
+        parts.append(f'<text class="mark {mark.said.tone}" x="{x:g}" y="{y + 14:g}">{shown}</text>')
     return parts
 
 
@@ -151,13 +157,15 @@ def _box(node: g.Node, box: Box) -> str:
     x, y = node.x, node.y
     undo = f'<g class="undo">{glyph("undo-2", x + node.width - 13, y + 38, "plain", 11)}</g>' if box.undo else ""
     shown = fit(box.title, TITLE_PX, 12.5 * 1.04)
+    note = fit(box.note, NOTE_PX if box.undo else TITLE_PX, 12)
     title = f"<title>{escape(box.title)}</title>" if shown != box.title else ""
     return (
-        f'<a class="box {box.said.tone} {"todo" if box.said.glyph == "circle" else ""}" href="{escape(box.href)}">{title}'
+        f'<a class="box {box.said.tone}{" todo" if box.said.glyph == "circle" else ""}" href="{escape(box.href)}">'
+        f"{title}"
         f'<rect x="{x:g}" y="{y:g}" width="{node.width:g}" height="{g.BOX_H}" rx="8"/>'
         f"{glyph(box.said.glyph, x + 17, y + 17.5, box.said.tone)}"
         f'<text class="name" x="{x + 30:g}" y="{y + 21.5:g}">{escape(shown)}</text>'
-        f'<text class="note" x="{x + 30:g}" y="{y + 38:g}">{escape(fit(box.note, NOTE_PX if box.undo else TITLE_PX, 12))}</text>'
+        f'<text class="note" x="{x + 30:g}" y="{y + 38:g}">{escape(note)}</text>'
         f'<text class="unseen" x="{x + 30:g}" y="{y + 44:g}">, {escape(box.said.word)}</text>{undo}</a>'
     )
 

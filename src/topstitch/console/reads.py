@@ -66,19 +66,21 @@ async def search(
     store: Store, query: Query, now: datetime, *, after: str | None = None, limit: int = PAGE_ROWS
 ) -> Page:
     """Return instances that match, newest first, with counts of the same moment."""
-    matching = select(*(instances.c[name] for name in _COLUMNS)).where(*conditions(query, now)).cte("matching")
-    page = select(matching).order_by(matching.c.started_at.desc(), matching.c.id.desc()).limit(limit + 1)
+    wanted = conditions(query, now)
+    columns = [instances.c[name] for name in _COLUMNS]
+    page = select(*columns).where(*wanted).order_by(instances.c.started_at.desc(), instances.c.id.desc())
     if after:
-        page = page.where(_behind(matching, after))
-    shown = page.subquery("page")
+        page = page.where(_behind(after))
+    shown = page.limit(limit + 1).subquery("page")
     marks = [_mark(shown, name).label(f"has_{name}") for name in _ITEMS]
-    worst = (
-        select(func.max(handoffs.c.net_ms)).where(handoffs.c.instance == shown.c.id).scalar_subquery().label("worst_ms")
+    worst = select(func.max(handoffs.c.net_ms)).where(handoffs.c.instance == shown.c.id).scalar_subquery()
+    rows = select(literal("row").label("what"), *shown.c, *marks, worst.label("worst_ms"))
+    empty = [literal(0 if name in _NUMBERS else "") for name in _COLUMNS[1:]]
+    counted = (
+        select(literal("count"), instances.c.status, *empty, *(literal(0) for _ in _ITEMS), func.count())
+        .where(*wanted)
+        .group_by(instances.c.status)
     )
-    rows = select(literal("row").label("what"), *shown.c, *marks, worst)
-    empty = [literal("") if name not in _NUMBERS else literal(0) for name in _COLUMNS[1:]]
-    totals = [literal("count"), matching.c.status, *empty, *(literal(0) for _ in _ITEMS), func.count()]
-    counted = select(*totals).group_by(matching.c.status)
     statement = union_all(rows, counted)
 
     def read(connection: Any) -> tuple[list[Any], dict[str, int]]:
@@ -149,10 +151,11 @@ def _mark(of: Any, name: str) -> ColumnElement[int]:
     return select(func.count()).where(table.c.instance == of.c.id, table.c.status == "open").scalar_subquery()
 
 
-def _behind(of: Any, after: str) -> ColumnElement[bool]:
+def _behind(after: str) -> ColumnElement[bool]:
     at, _, name = after.partition(".")
     ms = int(at) if at.isdigit() else 0
-    return and_(of.c.started_at <= ms, or_(of.c.started_at < ms, of.c.id < name))
+    i = instances.c
+    return and_(i.started_at <= ms, or_(i.started_at < ms, i.id < name))
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,8 +23,8 @@ POLICY: Final = (
     "require-trusted-types-for 'script'; trusted-types htmx"
 )
 REFUSED: Final = (
-    "This form did not come from the console's own pages, so nothing was changed. Open the page in the console and send "
-    "it from there; behind a proxy, set the console's public origin.\n"
+    "This form did not come from the console's own pages, so nothing was changed. Open the page in the console and "
+    "send it from there; behind a proxy, set the console's public origin.\n"
 )
 
 

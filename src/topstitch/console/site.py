@@ -74,7 +74,7 @@ class Site:
             lstrip_blocks=True,
         )
         self.env.globals |= {
-            "icon": lambda name, size=16: Markup(icons.icon(name, size)),
+            "icon": lambda name, size=16: icons.drawn(icons.icon(name, size)),
             "asset": self._asset,
             "words": words,
             "version": __version__,
@@ -246,7 +246,7 @@ def _time(moment: Any, form: str, zone: times.Zone) -> Markup:
     if isinstance(moment, str):
         moment = datetime.fromisoformat(moment)
     if moment is None:
-        return Markup("–")
+        return icons.drawn(NOTHING)
     text = {"short": zone.short, "long": zone.long, "clock": zone.clock, "relative": zone.relative}[form](moment)
     return Markup('<time datetime="{}" title="{}">{}</time>').format(rfc3339(moment), zone.title(moment), text)
 

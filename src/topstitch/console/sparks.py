@@ -127,6 +127,7 @@ def spark(series: Sequence[float | None], width: float = 88, height: float = 16)
         if v is not None
     ]
     return (
-        f'<svg class="spark" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" aria-hidden="true" focusable="false">'
+        f'<svg class="spark" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
+        'aria-hidden="true" focusable="false">'
         f'<path d="M{"L".join(points)}"/></svg>'
     )

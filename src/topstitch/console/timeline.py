@@ -75,7 +75,10 @@ def timeline_svg(rows: Sequence[Row], zone: Zone) -> str:
     pieces = axis(rows)
     height = TOP + ROW * len(rows) + 6
     parts = [
-        f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="group" aria-labelledby="time-t time-d">',
+        (
+            f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="group" '
+            'aria-labelledby="time-t time-d">'
+        ),
         f'<title id="time-t">Timeline</title><desc id="time-d">{escape(_sentence(rows, pieces))}</desc>',
         *(_fold(piece, height) for piece in pieces if piece.folded),
     ]
@@ -90,7 +93,8 @@ def _fold(piece: Piece, height: float) -> str:
     middle = (left + right) / 2
     return (
         f'<rect class="fold" x="{left:.1f}" y="0" width="{piece.width:.1f}" height="{height}"/>'
-        f'<path class="fold" d="M{left:.1f} 0V{height}M{right:.1f} 0V{height}"/><text class="fold" x="{middle:.1f}" y="17">{escape(text)}</text>'
+        f'<path class="fold" d="M{left:.1f} 0V{height}M{right:.1f} 0V{height}"/>'
+        f'<text class="fold" x="{middle:.1f}" y="17">{escape(text)}</text>'
     )
 
 
@@ -102,10 +106,12 @@ def _row(row: Row, y: float, pieces: Sequence[Piece], zone: Zone) -> list[str]:
     for s in row.spans:
         left, right = place(pieces, s.start), place(pieces, s.end)
         wide = max(right - left, LEAST)
-        title = f"{row.title}: {_KINDS[s.kind]}{f' {s.attempt}' if s.attempt > 1 else ''}, {zone.clock(s.start)}, {span(s.seconds)}"
+        number = f" {s.attempt}" if s.attempt > 1 else ""
+        title = f"{row.title}: {_KINDS[s.kind]}{number}, {zone.clock(s.start)}, {span(s.seconds)}"
         tone = _tone(row, s.kind, s.result)
         parts.append(
-            f'<rect class="bar {s.kind} {tone}" x="{left:.1f}" y="{y + 8:g}" width="{wide:.1f}" height="10" rx="2"><title>{escape(title)}</title></rect>'
+            f'<rect class="bar {s.kind} {tone}" x="{left:.1f}" y="{y + 8:g}" width="{wide:.1f}" height="10" rx="2">'
+            f"<title>{escape(title)}</title></rect>"
         )
     first, last = row.spans[0].start, max(s.end for s in row.spans)
     parts.append(f'<text class="took" x="{WIDTH - 2}" y="{y + 17:g}">{span((last - first).total_seconds())}</text>')

@@ -261,8 +261,7 @@ def handoffs(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the crossings that the records speak of: from and to step and system, net and gross."""
     found = []
     for r in records:
-        for crossing in r.body.get("handoffs") or () if r.kind == Kind.ACT_INTENT else ():
-            found.append(
-                {**crossing, "to": r.step or r.body["act"], "at": r.at, "ready": parse_time(crossing["ready_at"])}
-            )
+        crossed = (r.body.get("handoffs") or ()) if r.kind == Kind.ACT_INTENT else ()
+        to = r.step or r.body.get("act")
+        found += [{**one, "to": to, "at": r.at, "ready": parse_time(one["ready_at"])} for one in crossed]
     return found

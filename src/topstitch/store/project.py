@@ -296,6 +296,12 @@ def _case_closed(r: Record, b: Body) -> Changes:
     }  # fmt: skip
 
 
+def _commanded(r: Record, b: Body) -> Changes:
+    """An operator who takes a case becomes its owner; the other commands show in what follows from them."""
+    if b.get("command") == "take" and b.get("case"):
+        yield CASES, {"id": b["case"], "instance": r.instance, "status": "open", "owner": b.get("owner")}
+
+
 def _discrepancy(r: Record, b: Body, status: str, **more: Any) -> Change:
     return DISCREPANCIES, {
         "id": b["discrepancy"],
@@ -418,6 +424,7 @@ _RULES: Final[Mapping[str, Rule]] = {
     Kind.TASK_REOPENED: _task_reopened,
     Kind.TASK_CLOSED: _task_closed,
     Kind.CASE_OPENED: _case_opened,
+    Kind.OPERATOR_COMMANDED: _commanded,
     Kind.CASE_CLOSED: _case_closed,
     Kind.DISCREPANCY_OPENED: _discrepancy_opened,
     Kind.DISCREPANCY_UPDATED: _discrepancy_updated,

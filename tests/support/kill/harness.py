@@ -41,6 +41,10 @@ from topstitch.store import Store, instances
 
 ENGINES: Final = 3
 SPEED: Final = 60.0
+BATCH: Final = 20
+"""Events that are delivered at a time."""
+DELIVERIES_MAX: Final = 5000
+"""How often one event is delivered until it is acknowledged; a server is never away for so long."""
 OPEN_MAX: Final = 120
 """Instances under way at a time."""
 STALL_SECONDS: Final = 45.0
@@ -150,6 +154,7 @@ class Tormentor:
         self.acknowledged: list[str] = []
         self.ended = self.records = 0
         self.over = False
+        self.heard = asyncio.Event()
         self.restarting: asyncio.Task[None] | None = None
         self.plan: Plan
         self.store: Store
@@ -194,20 +199,24 @@ class Tormentor:
 
     async def _deliver(self) -> None:
         """Deliver events, a few at a time; each is delivered until it is acknowledged."""
-        for number in range(self.count):
+        for first in range(0, self.count, BATCH):
             while len(self.acknowledged) - self.ended > self.open_max:
                 await asyncio.sleep(0.05)
-            event, new = start_of(self.plan, number, self.clock.now())
-            for _ in range(1000):
-                try:
-                    await self.store.accept(event, [new])
-                    break
-                except OperatorError:
-                    await asyncio.sleep(0.1)
-            self.acknowledged.append(new.id)
-            if self.rng.random() < 0.02:
-                with contextlib.suppress(OperatorError):
-                    await self.store.accept(event, [new])
+            await asyncio.gather(*(self._deliver_one(n) for n in range(first, min(first + BATCH, self.count))))
+
+    async def _deliver_one(self, number: int) -> None:
+        event, new = start_of(self.plan, number, self.clock.now())
+        for _ in range(DELIVERIES_MAX):
+            try:
+                await self.store.accept(event, [new])
+                break
+            except OperatorError:
+                await asyncio.sleep(0.1)
+        self.acknowledged.append(new.id)
+        self.heard.set()
+        if self.rng.random() < 0.02:
+            with contextlib.suppress(OperatorError):
+                await self.store.accept(event, [new])
 
     async def _wait_for_all(self) -> None:
         """Return when every instance has ended, or when nothing has moved for too long."""
@@ -229,9 +238,12 @@ class Tormentor:
                     self.report.kills += 1
 
     async def _restart(self) -> None:
-        """Stop the server the hard way and start it again."""
+        """Stop the server the hard way and start it again: just after it has acknowledged something, if it does."""
         while self.restart_seconds is not None and self.server is not None:
             await asyncio.sleep(self.rng.uniform(*self.restart_seconds))
+            self.heard.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.heard.wait(), 1.0)
             self.restarting = asyncio.create_task(asyncio.to_thread(self.server.restart, "immediate"))
             await asyncio.shield(self.restarting)
             self.report.restarts += 1

@@ -66,7 +66,7 @@ def test_the_drawing_is_the_golden_one(name: str) -> None:
         for n, node in enumerate(geometry.nodes.values())
         if node.lane is not None
     }
-    marks = [Mark(text="match", said=words.VERDICT["match"]) if k % 2 else Mark(text="–") for k in range(len(lanes))]
+    marks = [Mark(text="match", said=words.VERDICT["match"]) if k % 2 else Mark(text="-") for k in range(len(lanes))]
     drawn = draw(
         geometry, Picture(lanes=lanes, boxes=boxes, lines=lines, context=marks, checks=marks, sentence="All is well.")
     )

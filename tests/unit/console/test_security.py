@@ -56,7 +56,9 @@ async def test_every_answer_carries_the_strict_policy_with_a_fresh_nonce() -> No
     shield = shielded()
     policies = [(await ask(shield, "/")).headers["content-security-policy"] for _ in range(2)]
     nonces = [re.search(r"'nonce-([^']+)'", policy) for policy in policies]
-    assert nonces[0] and nonces[1] and nonces[0][1] != nonces[1][1]
+    assert nonces[0]
+    assert nonces[1]
+    assert nonces[0][1] != nonces[1][1]
     for wanted in (
         "default-src 'none'",
         "style-src 'self'",

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console import words
 from topstitch.console.hands import Hands
+from topstitch.console.icons import drawn
 from topstitch.console.pages.exceptions import ticket_number
 from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.picture import instance_svg
@@ -53,10 +53,10 @@ async def instance(request: Request) -> Response:
     approvals = [] if sight.at else await items.list_approvals(site.hands.store, instance=name)
     zone = site.zone(request)
     pictures = {
-        "lanes": Markup(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone))
+        "lanes": drawn(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone))
         if tab == "steps"
         else "",
-        "timeline": Markup(timeline_svg(sight.rows, zone)) if tab in ("steps", "time") else "",  # noqa: S704 -- made in timeline, escaped there
+        "timeline": drawn(timeline_svg(sight.rows, zone)) if tab in ("steps", "time") else "",
     }
     return await site.render(
         request,

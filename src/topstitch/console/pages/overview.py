@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
+from topstitch.console.icons import drawn
 from topstitch.console.pages.instances import marked
 from topstitch.console.picture import in_order
 from topstitch.console.query import Query, parse_query
@@ -203,8 +203,8 @@ async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: di
     return listed
 
 
-def _spark(one: Seam) -> Markup:
-    return Markup(spark(one.series))  # noqa: S704 -- numbers only
+def _spark(one: Seam) -> str:
+    return drawn(spark(one.series))
 
 
 def _data(one: Seam) -> dict[str, Any]:

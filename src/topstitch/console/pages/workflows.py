@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
+from topstitch.console.icons import drawn
 from topstitch.console.picture import definition_svg
 from topstitch.console.reads import by_version
 from topstitch.console.site import Site, twin
@@ -99,7 +99,7 @@ async def workflow(request: Request) -> Response:
         in_force=in_force,
         tab=tab,
         tabs=TABS,
-        lanes=Markup(definition_svg(plan)) if tab == "lanes" else "",  # noqa: S704 -- made in lanes_svg, escaped there
+        lanes=drawn(definition_svg(plan)) if tab == "lanes" else "",
         headers=HEADERS,
         mapping=[astuple(row) for row in mapping_table(known, site.hands.contracts)] if tab == "mapping" else [],
         outcomes=_in_step_order(plan, table(plan, classes(plan))) if tab == "outcomes" else [],
@@ -125,7 +125,7 @@ async def difference(request: Request) -> Response:
     counts = await by_version(site.hands.store)
     staying = counts.get((old.workflow, old.version), {"open": 0})["open"]
     pictures = [
-        Markup(
+        drawn(
             definition_svg(await site.hands.load(v.digest))
             .replace("lanes-t", f"{k}-t")
             .replace("lanes-d", f"{k}-d")

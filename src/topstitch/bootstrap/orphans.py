@@ -19,7 +19,7 @@ from topstitch.governance.cases import open_case
 from topstitch.store import HeadIs, instances
 
 LOG: Final = logging.getLogger("topstitch.orphans")
-LOOK_SECONDS: Final = 30
+LOOK_SECONDS: Final = 20
 """How often it looks; a row must have been an orphan at two looks, so that one on its way is not taken for one."""
 CAUSE: Final = "orphan"
 

@@ -73,6 +73,7 @@ async def cases_of(here: Desk, *, every: bool = False) -> list[dict[str, Any]]:
 def _connection_case(pause: Pause) -> dict[str, Any]:
     return {
         "id": pause.id,
+        "subject": pause.subject,
         "instance": None,
         "instance_title": f"{pause.kind} {pause.name}",
         "step": None,
@@ -296,8 +297,7 @@ async def on_case(here: Desk, case: Mapping[str, Any], actor: Actor, reason: str
         if verb == "take":
             await pauses.take(here.store, case["id"], actor, here.now(), reason=reason)
         else:
-            name = f"{'seam' if '>' in str(case['instance_title']) else 'connection'}:{str(case['instance_title']).partition(' ')[2]}"
-            await pauses.resume(here.store, name, actor, here.now(), because=reason)
+            await pauses.resume(here.store, case["subject"], actor, here.now(), because=reason)
         return None
     name = str(case["instance"])
     plan = (await here.picture(name)).plan

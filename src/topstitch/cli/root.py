@@ -31,6 +31,7 @@ COMMANDS: Final[Listed] = {
     "approvals": ("topstitch.cli.approvals:approvals", "List, show, approve or refuse what waits for a decision."),
     "tasks": ("topstitch.cli.tasks:tasks", "List, show, finish or fail work that is done by hand."),
     "exceptions": ("topstitch.cli.exceptions:exceptions", "List, show, take, retry or waive what needs a person."),
+    "batch": ("topstitch.cli.batch:batch", "Act on many instances at once: preview, start, show."),
     "connections": ("topstitch.cli.connections:connections", "List connections; pause or resume one, or a seam."),
     "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),

@@ -34,7 +34,7 @@ from topstitch.console.pages import (
     workflows,
 )
 from topstitch.console.security import Shield
-from topstitch.console.site import Site
+from topstitch.console.site import Site, problem
 from topstitch.console.stream import Watcher, stream
 from topstitch.foundation.clock import SystemClock
 from topstitch.foundation.errors import TopstitchError
@@ -146,7 +146,7 @@ def _signed_in(page: Page) -> Page:
 async def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, TopstitchError)
     if request.url.path.endswith(".json"):
-        return Response(f'{{"code":"{error.code}"}}', 422, media_type="application/problem+json")
+        return problem(error)
     _whoever(request)
     site: Site = request.app.state.site
     return await site.error(request, error)

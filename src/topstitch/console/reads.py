@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, 
 from topstitch.console.query import STATES, Query
 from topstitch.foundation.timetext import parse_duration
 from topstitch.store import Store
+from topstitch.store.database import is_postgres
 from topstitch.store.rows import Shown, all_shown
 from topstitch.store.sealing import milliseconds, moment
 from topstitch.store.tables import (
@@ -66,7 +67,7 @@ async def search(
     store: Store, query: Query, now: datetime, *, after: str | None = None, limit: int = PAGE_ROWS
 ) -> Page:
     """Return instances that match, newest first, with counts of the same moment."""
-    wanted = conditions(query, now)
+    wanted = conditions(query, now, folds=not is_postgres(store.url))
     columns = [instances.c[name] for name in _COLUMNS]
     page = select(*columns).where(*wanted).order_by(instances.c.started_at.desc(), instances.c.id.desc())
     if after:
@@ -104,8 +105,8 @@ async def search(
 _NUMBERS: Final = frozenset({"started_at", "changed_at", "ended_at"})
 
 
-def conditions(query: Query, now: datetime) -> list[ColumnElement[bool]]:
-    """Return what a search asks, as conditions on ``instances``."""
+def conditions(query: Query, now: datetime, *, folds: bool = True) -> list[ColumnElement[bool]]:
+    """Return what a search asks, as conditions on ``instances``. ``folds``: LIKE looks past capitals by itself."""
     found: list[ColumnElement[bool]] = []
     for field, value in query.terms:
         match field:
@@ -118,32 +119,29 @@ def conditions(query: Query, now: datetime) -> list[ColumnElement[bool]]:
             case "key":
                 found.append(instances.c.correlation == value)
             case "has":
-                found.append(_mark(instances, value) > 0)
+                table = _ITEMS[value]
+                found.append(instances.c.id.in_(select(table.c.instance).where(table.c.status == "open")))
             case "system":
-                found.append(
-                    select(steps.c.step).where(steps.c.instance == instances.c.id, steps.c.system == value).exists()
-                )
+                found.append(instances.c.id.in_(select(steps.c.instance).where(steps.c.system == value)))
             case "seam":
                 found.append(_crossed(*value.split(">", 1)))
             case "older":
                 found.append(instances.c.started_at <= milliseconds(now - timedelta(seconds=parse_duration(value))))
             case _:
                 found.append(instances.c.started_at >= milliseconds(now - timedelta(seconds=parse_duration(value))))
-    return [*found, *(_says(word) for word in query.words)]
+    return [*found, *(_says(word, folds=folds) for word in query.words)]
 
 
-def _says(word: str) -> ColumnElement[bool]:
+def _says(word: str, *, folds: bool) -> ColumnElement[bool]:
     pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
     columns = (instances.c.title, instances.c.correlation, instances.c.waiting_on)
-    return or_(*(column.ilike(pattern, escape="\\") for column in columns), instances.c.id == word)
+    like = [(c.like if folds else c.ilike)(pattern, escape="\\") for c in columns]
+    return or_(*like, instances.c.id == word)
 
 
 def _crossed(source: str, target: str) -> ColumnElement[bool]:
-    return (
-        select(handoffs.c.instance)
-        .where(handoffs.c.instance == instances.c.id, handoffs.c.from_system == source, handoffs.c.to_system == target)
-        .exists()
-    )
+    h = handoffs.c
+    return instances.c.id.in_(select(h.instance).where(h.from_system == source, h.to_system == target))
 
 
 def _mark(of: Any, name: str) -> ColumnElement[int]:

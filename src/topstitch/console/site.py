@@ -128,7 +128,7 @@ class Site:
 
     async def error(self, request: Request, error: TopstitchError) -> Response:
         """Return what went wrong as a page, with the remedy; the form that was sent can be tried again."""
-        status = next((code for kind, code in STATUS_BY_KIND if isinstance(error, kind)), 500)
+        status = status_of(error)
         return await self.render(
             request,
             "error.html",
@@ -140,6 +140,24 @@ class Site:
 
 
 _TITLES: Final = {403: "Not yours to do", 404: "Nothing here", 409: "Somebody was quicker", 422: "This cannot be read"}
+
+
+def status_of(error: TopstitchError) -> int:
+    """Return the HTTP status that says who must act."""
+    return next((code for kind, code in STATUS_BY_KIND if isinstance(error, kind)), 500)
+
+
+def problem(error: TopstitchError) -> Response:
+    """Return what went wrong with a JSON twin."""
+    status = status_of(error)
+    document = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "This did not work"),
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+    }
+    return Response(canonical_bytes(document), status, media_type="application/problem+json")
 
 
 def twin(document: Mapping[str, Any] | Sequence[Any]) -> Response:

@@ -150,7 +150,13 @@ async def test_a_search_that_cannot_be_read_says_what_can_be_written(told: Any) 
     answer = await told.get("/instances?q=stat:waiting")
     assert answer.status == 422
     assert "did you mean state?" in said(answer.text)
-    assert (await told.get("/instances.json?q=stat:waiting")).status == 422
+    twin = await told.get("/instances.json?q=stat:waiting")
+    assert (twin.status, twin.json["code"], twin.headers["content-type"]) == (
+        422,
+        "query-field",
+        "application/problem+json",
+    )
+    assert (await told.get("/instances/ins_none.json")).status == 404
 
 
 async def test_H10_the_view_at_each_record_is_the_fold_of_the_records_up_to_it(told: Any) -> None:

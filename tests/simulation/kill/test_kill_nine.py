@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from support.amount import ROUND, SOAKS
 from support.kill.harness import Report, torment
-from support.postgres import PostgresServer
+from support.postgres import PostgresServer, StopMode
 
 INSTANCES = 500
 TURNS = range(ROUND * 1000, ROUND * 1000 + (10 if SOAKS else 1))
@@ -21,6 +24,26 @@ FORGETFUL = {
     "wal_buffers": "64MB",
     "bgwriter_lru_maxpages": "0",
 }
+
+
+class Forgetful(PostgresServer):
+    """A server whose log writer stands still: what it acknowledges is in memory, and a hard stop takes it away."""
+
+    writer: int | None = None
+
+    def start(self) -> None:
+        super().start()
+        with psycopg.connect(self.dsn()) as connection:
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").fetchone()
+        assert found is not None
+        self.writer = int(found[0])
+        os.kill(self.writer, signal.SIGSTOP)
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        if self.writer is not None:
+            os.kill(self.writer, signal.SIGKILL)
+            self.writer = None
+        super().stop(mode)
 
 
 @pytest.fixture
@@ -67,9 +90,9 @@ def test_H08_the_mutant_without_look_up_is_caught() -> None:
 
 def test_a_database_that_forgets_what_it_acknowledged_is_caught() -> None:
     """The test of the test: with ``synchronous_commit=off`` and a hard stop the harness sees the loss."""
-    with PostgresServer(settings=FORGETFUL) as server:
+    with Forgetful(settings=FORGETFUL) as server:
         report = torment(
-            server, seed=ROUND, count=5000, open_max=5000, kill_seconds=None, restart_seconds=(2.0, 3.0), seconds_max=20.0
+            server, seed=ROUND, count=5000, open_max=5000, kill_seconds=None, restart_seconds=(2.0, 3.0), seconds_max=15.0
         )
     print(report)
     assert report.lost

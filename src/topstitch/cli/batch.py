@@ -56,7 +56,7 @@ def _batch_command(name: str, **rest: Any) -> Any:
 @click.option("--stop", "choice", flag_value="stop", help="For cancel: keep what is done.")
 @REASON
 @PERSON
-def preview(  # noqa: PLR0917 -- what is chosen, and what is done with it
+def preview(
     door: Door,
     verb: str,
     names: Sequence[str],
@@ -134,7 +134,7 @@ async def _previewed(here: Desk, name: str, wish: Mapping[str, Any], actor: Acto
     return {**item, "ok": True, "says": _says(seen.plan, seen.state, drafts, wish)}
 
 
-def wished(  # noqa: PLR0917 -- what is wished of which instance, by whom
+def wished(
     plan: Plan, state: InstanceState, wish: Mapping[str, Any], actor: Actor, now: datetime, name: str
 ) -> list[Draft]:
     """Return the records of what a batch wishes of one instance: its edits, then its command."""

@@ -305,7 +305,7 @@ async def on_case(here: Desk, case: Mapping[str, Any], actor: Actor, reason: str
     return records[-1].seq
 
 
-def acted(  # noqa: PLR0917 -- who does what to which case of what
+def acted(
     plan: Plan, state: InstanceState, case: Mapping[str, Any], actor: Actor, reason: str, verb: str, now: datetime
 ) -> list[Draft]:
     """Return the records of an act on a case; raise when it cannot be done."""

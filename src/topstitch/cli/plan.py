@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
+from topstitch.governance.policy import NO_LAW, Law
 
 if TYPE_CHECKING:
     from topstitch.cli.checking import Compiled
@@ -55,15 +56,21 @@ async def _plan(
     rates = load_connections(settings.connections, check_credentials=False).rates if settings.connections.exists() else known.rates
     registry = Registry(known, clock)
     hands = Fixtures(one, fixtures) if fixtures is not None else reading_hands(registry)
+    law, seconds = await _known_here(settings, one.plan.workflow)
     try:
-        rehearsed = await rehearsed_by(one, hands, event_of(one, data, clock.now()), settings, rates)
+        rehearsed = await rehearsed_by(one, hands, event_of(one, data, clock.now()), settings, rates, law)
     finally:
         await registry.close()
-    return rehearsed, await _baselines(settings, one.plan.workflow)
+    return rehearsed, seconds
 
 
 async def rehearsed_by(
-    one: Compiled, hands: ReadingHands | Fixtures, event: TriggerEvent, settings: Settings, rates: Mapping[str, str]
+    one: Compiled,
+    hands: ReadingHands | Fixtures,
+    event: TriggerEvent,
+    settings: Settings,
+    rates: Mapping[str, str],
+    law: Law = NO_LAW,
 ) -> Rehearsed:
     """Return what an event would do."""
     from topstitch.drill.rehearsal import rehearse
@@ -71,7 +78,7 @@ async def rehearsed_by(
 
     name = instance_id(event, one.plan.workflow)
     return await rehearse(
-        one.plan, event, name, hands, event.received_at, rates=rates, environment=settings.environment
+        one.plan, event, name, hands, event.received_at, rates=rates, environment=settings.environment, law=law
     )
 
 
@@ -164,16 +171,18 @@ def event_of(one: Compiled, given: Mapping[str, Any], now: Any) -> TriggerEvent:
     )
 
 
-async def _baselines(settings: Settings, workflow: str) -> Mapping[str, float]:
-    """Return how long each step usually takes, where this folder has measured it."""
+async def _known_here(settings: Settings, workflow: str) -> tuple[Law, Mapping[str, float]]:
+    """Return the policy in force in this folder, and how long each step usually takes where it was measured."""
     from topstitch.bootstrap.database import open_store
+    from topstitch.bootstrap.law import Laws
     from topstitch.store import rollups
     from topstitch.store.database import sqlite_path
 
     if settings.is_sqlite and not sqlite_path(settings.database).exists():
-        return {}
+        return NO_LAW, {}
     with open_store(settings, threads=False) as store:
-        return {b.step: b.median_ms / 1000 for b in await rollups.baselines_of(store, workflow)}
+        law = await Laws(store, settings.environment).refresh()
+        return law, {b.step: b.median_ms / 1000 for b in await rollups.baselines_of(store, workflow)}
 
 
 def _print(door: Door, one: Compiled, told: Rehearsed, seconds: Mapping[str, float]) -> None:

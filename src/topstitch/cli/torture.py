@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-reconcile", "plain", is_flag=True, help="Leave the checks after the last step out.")
 @click.option("--budget", type=click.FloatRange(0.1), metavar="SECONDS", help="Stop after so long, and say so.")
-def torture(  # noqa: PLR0917 -- what is walked, and how far
+def torture(
     door: Door,
     file: str,
     faults: int,

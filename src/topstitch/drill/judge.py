@@ -43,17 +43,32 @@ TAKEN_BACK: Final = frozenset({StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND, Ste
 LEFT_OUT: Final = frozenset({StepStatus.SKIPPED, StepStatus.DECLINED, StepStatus.NOT_RUN, StepStatus.GIVEN_UP})
 
 
-def judge(plan: Plan, state: InstanceState, *, trouble: str | None = None) -> tuple[Cell, ...]:
-    """Return what became of each step. ``trouble`` says why the instance did not come to its end."""
+def judge(
+    plan: Plan, state: InstanceState, *, trouble: str | None = None, held: frozenset[str] = frozenset()
+) -> tuple[Cell, ...]:
+    """Return what became of each step.
+
+    ``trouble`` says why the instance did not come to its end; ``held`` names the connections that are paused
+    with a case of their own, on which an instance may wait.
+    """
     declared = {name: {one.status for one in ones} for name, ones in classes(plan).items()}
-    return tuple(_cell(plan, state, name, declared[name], trouble) for name in plan.steps)
+    return tuple(_cell(plan, state, name, declared[name], trouble, held) for name in plan.steps)
 
 
-def _cell(plan: Plan, state: InstanceState, name: str, declared: Iterable[StepStatus], trouble: str | None) -> Cell:
+def _cell(
+    plan: Plan,
+    state: InstanceState,
+    name: str,
+    declared: Iterable[StepStatus],
+    trouble: str | None,
+    held: frozenset[str],
+) -> Cell:
     status = state.steps[name].status
     tasks = [t for t in state.tasks.values() if t.step == name and t.ending != "withdrawn"]
     if status is StepStatus.DONE:
         return Cell(step=name, fate=Fate.COMPLETED, why="done")
+    if trouble is None and state.ended is None and held:
+        return Cell(step=name, fate=Fate.WAITING, why=f"{_team(plan)}, to renew {', '.join(sorted(held))}")
     if trouble is not None or state.ended is None:
         return Cell(step=name, fate=Fate.STUCK, why=trouble or f"{status}, and nothing follows")
     if status is StepStatus.UNDO_OPEN or (status is StepStatus.GIVEN_UP and tasks):

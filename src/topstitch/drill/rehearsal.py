@@ -135,7 +135,8 @@ async def rehearse(
     law: Law = NO_LAW,
 ) -> Rehearsed:
     """Carry ``event`` out on paper; raise ``RequestError`` when it starts nothing."""
-    first = lifecycle.begin(plan, event, instance, now, rates=rates, environment=environment)
+    policy = law.in_force.digest if law.in_force else None
+    first = lifecycle.begin(plan, event, instance, now, rates=rates, environment=environment, policy=policy)
     if first is None:
         message = f"this event starts no instance of {plan.workflow}: its trigger's condition is false; give another"
         raise RequestError("not-started", message)
@@ -324,16 +325,16 @@ class _Paper:
         step = self.original.steps[known.step or act]
         if known.purpose == "undo" and step.undo is not None:
             return step.undo
-        assert step.act is not None  # noqa: S101 -- an act of a step that has none is not proposed
+        assert step.act is not None
         return step.act
 
 
-def predicted(act: str, schema: JsonSchema) -> Any:  # noqa: ANN401 -- any JSON value
+def predicted(act: str, schema: JsonSchema) -> Any:
     """Return what a write would give back: a mark in every text, so that what depends on it can be told."""
     return _predicted(act, (), schema)
 
 
-def _predicted(act: str, path: tuple[str, ...], schema: JsonSchema) -> Any:  # noqa: ANN401
+def _predicted(act: str, path: tuple[str, ...], schema: JsonSchema) -> Any:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = next((one for one in kind if one != "null"), "null")
@@ -354,7 +355,7 @@ def _predicted(act: str, path: tuple[str, ...], schema: JsonSchema) -> Any:  # n
             return _mark(act, *path)
 
 
-def run_time_paths(payload: Any, at: tuple[str, ...] = ()) -> tuple[str, ...]:  # noqa: ANN401
+def run_time_paths(payload: Any, at: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the paths of a payload whose value only the real work will give."""
     if isinstance(payload, Mapping):
         return tuple(path for name, part in payload.items() for path in run_time_paths(part, (*at, str(name))))

@@ -35,7 +35,7 @@ from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan
 from topstitch.settings import Settings
 from topstitch.simulators.host import Simulators
-from topstitch.store import Store, definitions, instances
+from topstitch.store import Store, definitions, instances, pauses
 from topstitch.store.definitions import Definition
 from topstitch.trigger.accept import accept_made
 from topstitch.trigger.cloudevents import CloudEvent
@@ -46,6 +46,8 @@ PLAY_SECONDS_MAX: Final = 60.0
 """Of real time, for one play."""
 GLANCE_SECONDS: Final = 0.03
 """How long a slow system's caller is looked at before the clock moves on under it."""
+HELD_SECONDS_MAX: Final = 2 * 3600
+"""How long a paused connection is looked at; what still waits then waits for its case to be closed."""
 MARGIN_SECONDS: Final = 86_400
 """Beyond the bound that the verifier computes for the end of an instance."""
 
@@ -151,6 +153,7 @@ class Stage:
                 began = self._clock.now()
                 stuck = await self._to_the_end(house, instance, way)
             state, _ = await _state(house, drilled.plan, instance)
+            held = frozenset(pause.name for pause in await pauses.open_pauses(store))
             await outage.end()
             state = await _named(registry, drilled.plan, state)
         finally:
@@ -161,7 +164,7 @@ class Stage:
             system=outage.system,
             way=way,
             from_start=from_start,
-            cells=judge(drilled.plan, state, trouble=trouble),
+            cells=judge(drilled.plan, state, trouble=trouble, held=held),
             end=state.ended,
             lasted_seconds=(self._clock.now() - began).total_seconds(),
         )
@@ -175,6 +178,8 @@ class Stage:
             due = await self._rest(house, way, until)
             if (await instances.get(house.ports.store, instance))["ended_at"] is not None:
                 return None
+            if await self._is_held(house):
+                return None
             if await answering.act(lambda: _state(house, plan, instance)):
                 continue
             when = min((time for time in (due, await answering.due()) if time is not None), default=None)
@@ -185,6 +190,11 @@ class Stage:
             self._clock.advance_to(when)
             house.engine.nudge()
         return f"not over after {TURNS_MAX} turns"
+
+    async def _is_held(self, house: Installation) -> bool:
+        """Whether a system refuses its connection for so long that only whoever keeps it can help."""
+        since = [pause.opened_at for pause in await pauses.open_pauses(house.ports.store)]
+        return bool(since) and min(since) + timedelta(seconds=HELD_SECONDS_MAX) <= self._clock.now()
 
     async def _rest(self, house: Installation, way: Way | None, until: float) -> datetime | None:
         """Return once there is nothing to do now: what is due next. Under a slow system time passes meanwhile."""

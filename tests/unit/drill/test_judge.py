@@ -67,3 +67,11 @@ def test_a_status_that_nobody_declared_is_stuck():
 @pytest.mark.parametrize("system", ["workday", "entra-id", "servicenow", "salesforce", "slack", "email"])
 def test_each_system_is_taken_down_in_every_way_it_can_be(system: str):
     assert {*ways_of(system), *(way for name, way in IMPOSSIBLE if name == system)} == set(Way)
+
+
+def test_an_instance_held_by_a_paused_connection_waits_for_whoever_keeps_it():
+    engine = PaperEngine(onboarding_plan(), Company().world(itsm__create_catalog_request=transient())).begin(HIRE)
+    engine.run_for(minutes=30)
+    cells = {c.step: c for c in judge(engine.plan, engine.state, held=frozenset({"itsm"}))}
+    assert (cells["equipment"].fate, cells["equipment"].why) == (Fate.WAITING, "people-operations, to renew itsm")
+    assert cells["identity"].fate is Fate.COMPLETED

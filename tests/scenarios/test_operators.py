@@ -92,7 +92,6 @@ async def test_H04_D01_D03_a_real_run_writes_what_the_dry_run_said_and_the_dry_r
         assert masked(act.payload, write.run_time) == masked(write.payload, write.run_time)
 
 
-
 async def test_D04_a_write_through_a_reading_handle_is_refused_and_never_sent(world: World):
     from topstitch.foundation.errors import NotAllowedError
     from topstitch.model.orders import ReadCall

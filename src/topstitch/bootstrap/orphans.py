@@ -42,11 +42,7 @@ class Orphans:
         rows = {(str(r["id"]), int(r["head_seq"])): r for r in await instances.orphans(self._house.ports.store)}
         again = [row for key, row in rows.items() if key in self._seen]
         self._seen = frozenset(rows)
-        found = []
-        for row in again:
-            if await self._open_case(row):
-                found.append(str(row["id"]))
-        return found
+        return [str(row["id"]) for row in again if await self._open_case(row)]
 
     async def _open_case(self, row: Mapping[str, Any]) -> bool:
         store, name = self._house.ports.store, str(row["id"])

@@ -7,7 +7,7 @@ journal with actor and reason, and each item in its own instance's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -35,8 +35,8 @@ def batch() -> None:
     """Act on many instances at once: preview, start, show."""
 
 
-def _batch_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
+def _batch_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], click.Command]:
+    def make(function: Callable[..., None]) -> click.Command:
         made = command(name, **rest)(function)
         batch.add_command(made)
         return made
@@ -49,9 +49,17 @@ def _batch_command(name: str, **rest: Any) -> Any:
 @click.argument("names", nargs=-1, metavar="INSTANCE...")
 @click.option("--workflow", metavar="NAME", help="Choose instances of this workflow.")
 @click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Choose by status; may be repeated.")
-@click.option("--group", metavar="CAUSE", help="Choose the instances of these open cases, as exceptions list names them.")
+@click.option(
+    "--group", metavar="CAUSE", help="Choose the instances of these open cases, as exceptions list names them."
+)
 @click.option("--step", metavar="STEP", help="The step to retry or skip.")
-@click.option("--edit", "edits", multiple=True, metavar="PATH=VALUE", help="Process data to change first; '= expr' is worked out for each.")
+@click.option(
+    "--edit",
+    "edits",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Process data to change first; '= expr' is worked out for each.",
+)
 @click.option("--rollback", "choice", flag_value="rollback", help="For cancel: take back what is done.")
 @click.option("--stop", "choice", flag_value="stop", help="For cancel: keep what is done.")
 @REASON
@@ -80,11 +88,15 @@ def preview(
         for line in item["says"]:
             door.screen.print(f"      {line}")
     able = sum(item["ok"] for item in done["items"])
-    door.screen.print(f"{done['batch']}: {len(done['items'])} chosen, {able} can be done, {len(done['items']) - able} cannot")
+    door.screen.print(
+        f"{done['batch']}: {len(done['items'])} chosen, {able} can be done, {len(done['items']) - able} cannot"
+    )
     door.screen.note(f"Carry it out with: topstitch batch start {done['batch']}")
 
 
-async def _preview(door: Door, wish: Mapping[str, Any], chosen: Mapping[str, Any], person: str | None) -> dict[str, Any]:
+async def _preview(
+    door: Door, wish: Mapping[str, Any], chosen: Mapping[str, Any], person: str | None
+) -> dict[str, Any]:
     from topstitch.cli.desk import desk
     from topstitch.foundation.ids import new_id
     from topstitch.model.record import parse_actor
@@ -200,9 +212,11 @@ def _payloads(plan: Plan, before: InstanceState, after: InstanceState) -> list[s
         if after.steps[name].status in SETTLED:
             continue
         old, new = _payload(plan, before, name), _payload(plan, after, name)
-        for field in sorted({*old, *new}):
-            if old.get(field) != new.get(field):
-                said.append(f"{step.title} would send {field}: {old.get(field)!r} becomes {new.get(field)!r}")
+        said += [
+            f"{step.title} would send {field}: {old.get(field)!r} becomes {new.get(field)!r}"
+            for field in sorted({*old, *new})
+            if old.get(field) != new.get(field)
+        ]
     return said
 
 
@@ -219,7 +233,14 @@ def _payload(plan: Plan, state: InstanceState, name: str) -> Mapping[str, Any]:
 
 @_batch_command("start")
 @click.argument("name", metavar="BATCH")
-@click.option("--rate", type=click.FloatRange(0.1, 100), default=RATE_DEFAULT, show_default=True, metavar="N", help="At most so many a second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 100),
+    default=RATE_DEFAULT,
+    show_default=True,
+    metavar="N",
+    help="At most so many a second.",
+)
 @PERSON
 def start(door: Door, name: str, rate: float, person: str | None) -> None:
     """Carry out what was previewed, on exactly those instances. Exit 1 when an item could not be done."""
@@ -243,7 +264,9 @@ async def _start(door: Door, name: str, rate: float, person: str | None) -> list
     async with desk(settings) as here:
         kept = await _kept(here, name)
         if STARTED in kept:
-            raise ConflictError("batch-started", f"{name} was started already; topstitch batch show {name} says how it went")
+            raise ConflictError(
+                "batch-started", f"{name} was started already; topstitch batch show {name} says how it went"
+            )
         actor, asked = parse_actor(settings.person), kept[PREVIEWED]
         wish, items = asked["wish"], list(asked["items"])
         await _note(here, actor, {"command": STARTED, "batch": name, "reason": wish["reason"], "count": len(items)})
@@ -266,10 +289,22 @@ def show(door: Door, name: str) -> None:
     asked = kept[PREVIEWED]
     results = kept.get(ENDED, {}).get("results", [])
     state = "done" if ENDED in kept else "started" if STARTED in kept else "previewed"
-    door.screen.data({"batch": name, "state": state, "wish": asked["wish"], "count": len(asked["items"]), "by": asked["actor"], "results": results})
-    door.screen.print(f"{name}  {asked['wish']['name']} of {len(asked['items'])} instances, by {asked['actor']}: {asked['wish']['reason']}   {state}")
+    door.screen.data(
+        {
+            "batch": name,
+            "state": state,
+            "wish": asked["wish"],
+            "count": len(asked["items"]),
+            "by": asked["actor"],
+            "results": results,
+        }
+    )
+    count, wish = len(asked["items"]), asked["wish"]
+    door.screen.print(f"{name}  {wish['name']} of {count} instances, by {asked['actor']}: {wish['reason']}   {state}")
     for one in results:
-        door.screen.print(f"{door.screen.mark('ok' if one['ok'] else 'bad')} {one['item']}  {one.get('message', 'done')}")
+        door.screen.print(
+            f"{door.screen.mark('ok' if one['ok'] else 'bad')} {one['item']}  {one.get('message', 'done')}"
+        )
 
 
 async def _show(door: Door, name: str) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ rate of the connection.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,8 +25,8 @@ def connections() -> None:
     """List connections; pause or resume one, or a seam between two systems."""
 
 
-def _connection_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
+def _connection_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], click.Command]:
+    def make(function: Callable[..., None]) -> click.Command:
         made = command(name, **rest)(function)
         connections.add_command(made)
         return made
@@ -55,13 +56,31 @@ async def _list(door: Door) -> None:
         pause, name = held.get(subject), subject.partition(":")[2]
         mark = door.screen.mark("wait", "paused") if pause else door.screen.mark("ok", "open")
         since = ago(pause.opened_at, now) if pause else ""
-        rows.append((name, known.get(subject, subject.partition(":")[0]), mark, since, pause.opened_by if pause else "", pause.reason if pause else ""))
+        rows.append(
+            (
+                name,
+                known.get(subject, subject.partition(":")[0]),
+                mark,
+                since,
+                pause.opened_by if pause else "",
+                pause.reason if pause else "",
+            )
+        )
         document: dict[str, Any] = {"subject": subject, "connector": known.get(subject), "paused": pause is not None}
         if pause is not None:
-            document |= {"cause": pause.cause, "reason": pause.reason, "since": rfc3339(pause.opened_at), "by": pause.opened_by}
+            document |= {
+                "cause": pause.cause,
+                "reason": pause.reason,
+                "since": rfc3339(pause.opened_at),
+                "by": pause.opened_by,
+            }
         documents.append(document)
     door.screen.data({"items": documents})
-    door.screen.table(("connection", "connector", "is", "since", "by", "why"), rows, "There are no connections; topstitch init makes some.")
+    door.screen.table(
+        ("connection", "connector", "is", "since", "by", "why"),
+        rows,
+        "There are no connections; topstitch init makes some.",
+    )
 
 
 @_connection_command("pause")
@@ -119,7 +138,9 @@ def subject_of(settings: Settings, name: str) -> str:
         return pauses.seam(before.strip(), after.strip())
     known = _known(settings).connections
     if known and name not in known:
-        raise NotFoundError("no-connection", f"there is no connection {name!r}; use one of: {', '.join(known)}, or two systems as a>b")
+        raise NotFoundError(
+            "no-connection", f"there is no connection {name!r}; use one of: {', '.join(known)}, or two systems as a>b"
+        )
     return pauses.connection(name)
 
 

@@ -5,6 +5,7 @@ Against the simulated systems only: connections of the data folder are not looke
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,9 @@ MARKS: Final = {
 
 @command("drill")
 @click.argument("file", metavar="FILE")
-@click.option("--event", "event_file", metavar="FILE", help="The event's data as JSON. [a hire in the simulated Workday]")
+@click.option(
+    "--event", "event_file", metavar="FILE", help="The event's data as JSON. [a hire in the simulated Workday]"
+)
 @click.option("--system", "systems", multiple=True, metavar="ALIAS", help="Only this system; may be repeated.")
 @click.option("--way", "ways", multiple=True, metavar="WAY", help="Only this way, such as down; may be repeated.")
 def drill(door: Door, file: str, event_file: str | None, systems: Sequence[str], ways: Sequence[str]) -> None:
@@ -47,17 +50,18 @@ def drill(door: Door, file: str, event_file: str | None, systems: Sequence[str],
     from topstitch.cli.logs import start_log
 
     start_log("error")
+    logging.getLogger("topstitch").setLevel(logging.CRITICAL)  # outages are what it is about
     one = compiled(door, file)
     names = _systems(one, systems)
     with tempfile.TemporaryDirectory(prefix="topstitch-drill-") as folder:
-        matrix = door.run(_drill(door, _drilled(door, one, Path(folder), event_file), names, ways))
+        matrix = door.run(_drill(_drilled(door, one, Path(folder), event_file), names, ways))
     door.screen.data(_document(one, matrix, names))
     _print(door, one, matrix, names)
     if matrix.stuck:
         fail(FAILED)
 
 
-async def _drill(door: Door, drilled: Drilled, names: Mapping[str, str], ways: Sequence[str]) -> Matrix:
+async def _drill(drilled: Drilled, names: Mapping[str, str], ways: Sequence[str]) -> Matrix:
     from topstitch.drill.run import drill as play_all
     from topstitch.drill.ways import Way
 
@@ -80,7 +84,7 @@ def _systems(one: Compiled, wanted: Sequence[str]) -> dict[str, str]:
             raise RequestError("unknown-system", f"{one.plan.workflow} has no system {alias!r}; use one of: {known}")
         connector = one.plan.connector_of(alias)
         if connector not in KINDS:
-            message = f"there is no simulator of {connector} ({alias}), so it cannot be drilled; drill the others with --system"
+            message = f"{connector} ({alias}) has no simulator, so it cannot be drilled; drill the others with --system"
             raise OperatorError("no-simulator", message)
         found[connector] = alias
     return found
@@ -144,7 +148,7 @@ def _hired(one: Compiled) -> Event:
     trigger = one.plan.trigger
     system = one.plan.systems.get(trigger.system)
     if system is None or (system.connector, trigger.event) != HIRE_EVENT:
-        message = f"{one.plan.workflow} begins with {trigger.event_type}, of which there is no example; give one with --event FILE"
+        message = f"there is no example of {trigger.event_type}, with which this begins; give one with --event FILE"
         raise RequestError("no-event", message)
 
     def event(sims: Simulators, registry: Registry) -> Mapping[str, Any]:
@@ -160,7 +164,9 @@ def _print(door: Door, one: Compiled, matrix: Matrix, names: Mapping[str, str]) 
     for play in matrix.plays:
         title = one.plan.systems[names[str(play.system)]].title
         when = f"{play.way}, from the start" if play.from_start else str(play.way)
-        rows.append((title, when, *(_cell(door, cell) for cell in play.cells), (play.end or "not ended").replace("_", " ")))
+        rows.append(
+            (title, when, *(_cell(door, cell) for cell in play.cells), (play.end or "not ended").replace("_", " "))
+        )
     screen.table(("system", "is", *one.plan.steps, "instance"), rows, "Nothing was drilled.")
     screen.print()
     counts = ", ".join(f"{count} {fate}" for fate, count in matrix.counts.items() if count or fate == "stuck")

@@ -6,7 +6,7 @@ actor and reason: in the instance's journal, or the installation's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,8 @@ def exceptions() -> None:
     """List, show, take, retry or waive what needs a person."""
 
 
-def _case_command(name: str, **rest: Any) -> Any:
-    def make(function: Any) -> click.Command:
+def _case_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], click.Command]:
+    def make(function: Callable[..., None]) -> click.Command:
         made = command(name, **rest)(function)
         exceptions.add_command(made)
         return made
@@ -150,7 +150,8 @@ def _print_each(door: Door, cases: Sequence[Mapping[str, Any]], now: datetime) -
     from topstitch.cli.when import ago
 
     rows = [
-        (c["id"], c["instance_title"], c["step"] or "", c["cause"], c["status"], str(c["owner"]), ago(c["opened_at"], c["closed_at"] or now), c["summary"])
+        (c["id"], c["instance_title"], c["step"] or "", c["cause"], c["status"], str(c["owner"]),
+         ago(c["opened_at"], c["closed_at"] or now), c["summary"])
         for c in cases
     ]  # fmt: skip
     columns = ("case", "for", "step", "cause", "status", "whose", "age", "what")
@@ -172,7 +173,12 @@ async def _show(door: Door, name: str) -> None:
         case = await _case(here, name)
         opened = await _opened(here, case)
         now = here.now()
-    document = {**plain(case), "problem": _problem(case), "request": opened.get("request"), "about": opened.get("about")}
+    document = {
+        **plain(case),
+        "problem": _problem(case),
+        "request": opened.get("request"),
+        "about": opened.get("about"),
+    }
     document["age_seconds"] = round(((case["closed_at"] or now) - case["opened_at"]).total_seconds())
     door.screen.data(document)
     say = door.screen.print
@@ -283,7 +289,9 @@ async def _chosen(here: Desk, names: Sequence[str], group: str | None) -> dict[s
     else:
         found = [case for case in await cases_of(here) if group_of(case) == group]
         if not found:
-            raise NotFoundError("no-group", f"no open case has the cause {group}; topstitch exceptions list names the causes")
+            raise NotFoundError(
+                "no-group", f"no open case has the cause {group}; topstitch exceptions list names the causes"
+            )
     return {str(case["id"]): case for case in found}
 
 
@@ -292,7 +300,9 @@ async def on_case(here: Desk, case: Mapping[str, Any], actor: Actor, reason: str
     from topstitch.store import pauses
 
     if case["status"] != "open":
-        raise ConflictError("case-closed", f"{case['id']} is closed already, by {case['closed_by']}; nothing is left to {verb}")
+        raise ConflictError(
+            "case-closed", f"{case['id']} is closed already, by {case['closed_by']}; nothing is left to {verb}"
+        )
     if case["instance"] is None:
         if verb == "take":
             await pauses.take(here.store, case["id"], actor, here.now(), reason=reason)

@@ -27,8 +27,12 @@ VALUE_LENGTH_MAX: Final = 100
 
 @command("plan")
 @click.argument("file", metavar="FILE")
-@click.option("--event", "event_file", required=True, metavar="FILE", help="The event's data as JSON, or a whole CloudEvent.")
-@click.option("--fixtures", metavar="FILE", help="Take the context from here: {context: {read: value}, people: {who: [...]}}.")
+@click.option(
+    "--event", "event_file", required=True, metavar="FILE", help="The event's data as JSON, or a whole CloudEvent."
+)
+@click.option(
+    "--fixtures", metavar="FILE", help="Take the context from here: {context: {read: value}, people: {who: [...]}}."
+)
 def plan(door: Door, file: str, event_file: str, fixtures: str | None) -> None:
     """Print what an event would write, and of whom it would ask what. Nothing is sent."""
     from topstitch.cli.checking import compiled
@@ -53,7 +57,11 @@ async def _plan(
     settings = door.settings()
     clock = clock_of(settings)
     known = Connections() if fixtures is not None else load_connections(settings.connections)
-    rates = load_connections(settings.connections, check_credentials=False).rates if settings.connections.exists() else known.rates
+    rates = (
+        load_connections(settings.connections, check_credentials=False).rates
+        if settings.connections.exists()
+        else known.rates
+    )
     registry = Registry(known, clock)
     hands = Fixtures(one, fixtures) if fixtures is not None else reading_hands(registry)
     law, seconds = await _known_here(settings, one.plan.workflow)
@@ -91,7 +99,9 @@ class ReadingHands:
     async def read(self, call: ReadCall) -> Outcome:
         """Read a system."""
         reader: Reader = self._reader(call.system)
-        outcome: Outcome = await reader.read(call.action, call.params, key=call.key, timeout_seconds=call.timeout_seconds)
+        outcome: Outcome = await reader.read(
+            call.action, call.params, key=call.key, timeout_seconds=call.timeout_seconds
+        )
         return outcome
 
     async def look_up(self, call: LookUpCall) -> Outcome:
@@ -186,6 +196,8 @@ async def _known_here(settings: Settings, workflow: str) -> tuple[Law, Mapping[s
 
 
 def _print(door: Door, one: Compiled, told: Rehearsed, seconds: Mapping[str, float]) -> None:
+    from topstitch.drill.rehearsal import CLOSE, OPEN
+
     screen, say = door.screen, door.screen.print
     say(screen.style(f"{one.plan.title}: {told.title}", bold=True) + f"   {one.plan.workflow} {one.plan.version}")
     say(f"Reads     {', '.join(f'{name} ({system})' for name, system, _ in told.reads) or 'nothing'}")
@@ -207,7 +219,7 @@ def _print(door: Door, one: Compiled, told: Rehearsed, seconds: Mapping[str, flo
     for step, why in told.residue:
         say(f"  remains: {step} ({why})")
     _print_duration(door, told, seconds)
-    screen.note(f"Nothing was sent. Values in {'‹›'} are given by the real work.")
+    screen.note(f"Nothing was sent. Values in {OPEN}{CLOSE} are given by the real work.")
 
 
 def _print_write(

@@ -101,9 +101,8 @@ def _print(door: Door, one: Compiled, found: Torture, asked: Walked) -> None:
     kind = "bad" if found.bad else "warn" if found.cut else "ok"
     count = f"{found.schedules:,} schedules with at most {found.faults} fault{'' if found.faults == 1 else 's'}"
     verdict = f"{found.bad:,} end badly" if found.bad else "each ends as declared"
-    say(
-        f"{screen.mark(kind)} {one.plan.workflow} {one.plan.version}: {count}, {verdict}; {found.per_second:,.0f} a second"
-    )
+    name = f"{one.plan.workflow} {one.plan.version}"
+    say(f"{screen.mark(kind)} {name}: {count}, {verdict}; {found.per_second:,.0f} a second")
     for end in sorted({end for end, _ in found.finals}):
         say(f"    can end {end.replace('_', ' ')}")
     if found.simplified:

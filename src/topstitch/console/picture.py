@@ -197,14 +197,9 @@ class _Times:
                 return "after the decision"
             case StepStatus.COMPENSATING:
                 return "failed" + more.replace("try", "tries")
-            case status if status in SETTLED and step.started_at and step.settled_at:
+            case StepStatus.DONE | StepStatus.DONE_BY_HAND if step.started_at and step.settled_at:
                 took = (step.settled_at - step.started_at).total_seconds() - step.approval_ms / 1000
-                word = (
-                    ""
-                    if status in (StepStatus.DONE, StepStatus.DONE_BY_HAND)
-                    else f"{words.STEP[status].word.lower()} · "
-                )
-                return f"{word}{span(max(took, 0))}{more}"
+                return f"{span(max(took, 0))}{more}"
             case status if status in SETTLED:
                 return words.STEP[status].word.lower()
             case _:

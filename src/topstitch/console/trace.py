@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from topstitch.foundation.timetext import parse_time
-from topstitch.model.instance import SETTLED
+from topstitch.model.instance import SETTLED, Mode
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
 from topstitch.model.state import InstanceState
@@ -212,6 +212,9 @@ def shares(plan: Plan, state: InstanceState, rows: Sequence[Row], now: datetime)
     end = min(state.executed_at or now, now)
     end = max(end, state.started_at)
     by_id = {row.id: row for row in rows}
+    # an instance that was turned waited for whatever was going on until then, not for what it undid last
+    turned = state.mode is not Mode.FORWARD or state.cancelled
+    everybody = [span for row in rows if not row.id.startswith("@") for span in row.spans]
     path = _path(plan, state, by_id, end)
     cursor, parts = state.started_at, {"systems": timedelta(), "seams": timedelta(), "people": timedelta()}
     context_end = min(state.context_done_at or end, end)
@@ -219,17 +222,20 @@ def shares(plan: Plan, state: InstanceState, rows: Sequence[Row], now: datetime)
     cursor = context_end
     for name in path:
         until = min(state.steps[name].settled_at or end, end)
-        cursor = _divide(parts, by_id.get(name), cursor, max(until, cursor))
+        own = by_id[name].spans if name in by_id else ()
+        cursor = _divide(parts, own, everybody if turned else (), cursor, max(until, cursor))
     parts["seams"] += end - cursor
     return Shares(whole=end - state.started_at, path=tuple(path), **parts)
 
 
-def _divide(parts: dict[str, timedelta], row: Row | None, start: datetime, end: datetime) -> datetime:
+def _divide(
+    parts: dict[str, timedelta], own: Sequence[Span], others: Sequence[Span], start: datetime, end: datetime
+) -> datetime:
     """Give every stretch between two times to who was busy in it: a person, else the system, else the seam."""
-    spans = [s for s in row.spans if s.end > start and s.start < end] if row else []
-    edges = sorted({start, end, *(t for s in spans for t in (s.start, s.end) if start < t < end)})
+    edges = sorted({start, end, *(t for s in (*own, *others) for t in (s.start, s.end) if start < t < end)})
     for left, right in pairwise(edges):
-        busy = {s.kind for s in spans if s.start <= left and s.end >= right}
+        busy = {s.kind for s in own if s.start <= left and s.end >= right}
+        busy = busy or {s.kind for s in others if s.start <= left and s.end >= right}
         whose = "people" if busy & {PERSON, HAND} else "systems" if busy else "seams"
         parts[whose] += right - left
     return end

@@ -2,8 +2,8 @@
 
 ``cli plan`` calls it with hands that only read. The rules are the product's own ``decide`` and ``fold``; a
 write is answered by a predicted outcome in this file, and there is no handle here that could send one.
-What a write would return is not known before: such values stand as marks ("what ‹identity.user_id›
-will be"), so that what depends on them can be told from what is certain.
+What a write would return is not known before: such values stand as marks (what
+``identity.user_id`` will be), so that what depends on them can be told from what is certain.
 """
 
 from __future__ import annotations
@@ -198,11 +198,15 @@ class _Paper:
                 self.append(drafts)
             if not calls and not self._approve() and not self._wait(orders.wake_at):
                 return
-        raise RequestError("endless", f"{self.plan.workflow} is not over after {TURNS_MAX} turns; report this definition")
+        raise RequestError(
+            "endless", f"{self.plan.workflow} is not over after {TURNS_MAX} turns; report this definition"
+        )
 
     def _wait(self, wake_at: datetime | None) -> bool:
         """Jump to what is due next; nothing is jumped over that only an event from outside can bring."""
-        waiting = [n for n, s in self.state.steps.items() if s.wait_until is not None and s.status is StepStatus.RUNNING]
+        waiting = [
+            n for n, s in self.state.steps.items() if s.wait_until is not None and s.status is StepStatus.RUNNING
+        ]
         if waiting:
             self.done.waits = waiting
             return False
@@ -383,6 +387,3 @@ def _step(step: StepPlan) -> StepPlan:
 
 def _act(act: ActPlan) -> ActPlan:
     return replace(act, expects=tuple(replace(expect, that=AGREES) for expect in act.expects))
-
-
-__all__ = ["Hands", "PlannedApproval", "PlannedReading", "PlannedWrite", "Rehearsed", "predicted", "rehearse", "run_time_paths"]

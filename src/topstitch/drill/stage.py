@@ -244,7 +244,9 @@ async def _start(house: Installation, plan: Plan, data: Mapping[str, Any]) -> st
     event = CloudEvent(id="drill-1", source="topstitch/drill", type=plan.trigger.event_type, data=data)
     verdict = await accept_made(house.intake, event)
     if not verdict.instances:
-        message = f"the event starts no instance of {plan.workflow}: its trigger's condition is false; give another --event"
+        message = (
+            f"the event starts no instance of {plan.workflow}: its trigger's condition is false; give another --event"
+        )
         raise RequestError("not-started", message)
     return verdict.instances[0]
 

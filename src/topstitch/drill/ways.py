@@ -18,6 +18,9 @@ RETRY_AFTER_SECONDS: Final = 60
 TIMEOUT_SECONDS: Final = 1.0
 """How long a caller waits for an answer that never comes, in that way alone: real time, so it is short."""
 
+BUSINESS: Final = r"^(?!.*(oauth|token)).*$"
+"""Everything but where tokens are given out: the system itself is meant, not its sign-in."""
+
 
 class Way(StrEnum):
     """One way in which a system is taken down."""
@@ -39,14 +42,17 @@ class Way(StrEnum):
 
 
 FAULTS: Final[Mapping[Way, Mapping[str, Any]]] = {
-    Way.TOO_MANY: {"kind": "429", "retry_after": RETRY_AFTER_SECONDS},
+    Way.TOO_MANY: {"kind": "429", "retry_after": RETRY_AFTER_SECONDS, "match": {"path": BUSINESS}},
     Way.INTERNAL: {"kind": "500"},
     Way.TIMEOUT: {"kind": "timeout_after_commit"},
     Way.SLOW: {"kind": "slow", "seconds": SLOW_SECONDS},
-    Way.WRONG_SCHEMA: {"kind": "wrong_schema"},
+    Way.WRONG_SCHEMA: {"kind": "wrong_schema", "match": {"path": BUSINESS}},
     Way.TOKEN: {"kind": "token_expired", "after": 1, "times": 1},
 }
 MAIL_FAULTS: Final[Mapping[Way, Mapping[str, Any]]] = {
+    Way.TOO_MANY: {"kind": "429", "match": {"method": "MAIL"}},
+    Way.INTERNAL: {"kind": "500", "match": {"method": "MAIL"}},
+    Way.SLOW: {"kind": "slow", "seconds": SLOW_SECONDS, "match": {"method": "DATA"}},
     Way.TOKEN: {"kind": "token_expired", "times": 1, "match": {"method": "AUTH"}},
 }
 IMPOSSIBLE: Final = frozenset({(MAIL, Way.WRONG_SCHEMA)})

@@ -122,7 +122,7 @@ async def _listing(store: Store, *, only_open: bool) -> list[Pause]:
     query = select(pauses).order_by(pauses.c.opened_at, pauses.c.id)
     if only_open:
         query = query.where(pauses.c.closed_at.is_(None))
-    return await store.read(lambda c: [_read(row) for row in c.execute(query).mappings()])
+    return await store.read(lambda c: [_read(dict(row)) for row in c.execute(query).mappings()])
 
 
 def _pause(backend: Backend, new: Pause, actor: Actor) -> Pause | None:

@@ -40,6 +40,12 @@ async def test_O08_one_page_says_where_it_is_what_waits_on_whom_and_since_when(t
     assert "Where the time went 3 h 21 m" in text
 
 
+async def test_an_instance_that_was_rolled_back_says_so_while_its_checks_are_due(told: Any) -> None:
+    text = said((await told.get(f"/instances/{told.id('Samuel Brandt')}")).text)
+    assert "Samuel Brandt Rolled back, with exceptions" in text
+    assert "Turned because cancelled" in text
+
+
 async def test_A07_who_approved_stays_on_the_page_with_time_and_reason(house: Any) -> None:
     approval = (await items.list_approvals(house.store))[0]["id"]
     answer = await house.post(f"/approvals/{approval}/decision", said="approve", comment="territory checked")

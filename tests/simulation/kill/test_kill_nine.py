@@ -39,6 +39,11 @@ class Forgetful(PostgresServer):
         self.writer = int(found[0])
         os.kill(self.writer, signal.SIGSTOP)
 
+    def drop_database(self, name: str) -> None:
+        if self.writer is not None:
+            os.kill(self.writer, signal.SIGCONT)  # the server waits until every process of its has heard of it
+        super().drop_database(name)
+
     def stop(self, mode: StopMode = "fast") -> None:
         if self.writer is not None:
             os.kill(self.writer, signal.SIGKILL)

@@ -39,6 +39,14 @@ def test_a_wait_for_a_person_is_theirs_and_not_the_systems() -> None:
     assert "crm_assignment" in found.path
 
 
+def test_an_instance_that_was_turned_waited_for_the_person_who_was_asked() -> None:
+    hire = STORY["Samuel Brandt"]
+    found = shares(hire.plan, hire.state, trace(hire.plan, hire.state, hire.records, NOW), NOW)
+    assert found is not None
+    assert found.people > timedelta(minutes=29)
+    assert found.seams < timedelta(seconds=30)
+
+
 def test_every_try_is_a_bar_and_every_wait_between_tries_a_hollow_one() -> None:
     hire = STORY["Lukas Vogel"]
     rows = {row.id: row for row in trace(hire.plan, hire.state, hire.records, NOW)}

@@ -191,6 +191,9 @@ def _said(sight: Sight) -> words.Said:
     troubled = any(sight.state.cases.values()) or any(not d.resolved for d in sight.state.discrepancies.values())
     if sight.state.mode is Mode.ROLLING_BACK and sight.state.ended is None and sight.state.executed_at is None:
         return words.COMPENSATING
+    outcome = str(sight.state.outcome or "")
+    if sight.state.ended is None and not asks and outcome in words.INSTANCE and outcome != "completed":
+        return words.INSTANCE[outcome]
     return words.instance(status, asks=asks, cases=troubled, settled=sight.state.executed_at is not None)
 
 

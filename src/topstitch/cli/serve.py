@@ -39,6 +39,7 @@ async def _serve(door: Door, settings: Settings) -> None:
     from topstitch.api.app import make_app
     from topstitch.bootstrap.auditing import sealing
     from topstitch.bootstrap.installation import open_installation
+    from topstitch.cli.front import front
     from topstitch.cli.hosting import serving, take_port
 
     stopping = asyncio.Event()
@@ -49,16 +50,26 @@ async def _serve(door: Door, settings: Settings) -> None:
             house.ports.connectors.open_all()
             await _warm(house)
             app = make_app(house.intake, body_bytes_max=settings.body_kb_max * 1024, standing=lambda: standing(house))
-            async with serving(app, listening) as port:
-                address = f"http://{settings.host}:{port}"
-                door.screen.data({"address": address, "data": str(settings.data)})
-                door.screen.print(f"Events: POST {address}/api/v1/events   webhooks: POST {address}/hooks/<name>")
-                door.screen.note("Stop with Ctrl-C.")
+            doors = front(app, house, settings)
+            async with serving(doors, listening) as port:
+                _greet(door, settings, port)
                 async with sealing(settings, house.ports.store, house.clock):
                     await run_engine(house, stopping)
+                doors.close()
     finally:
         listening.close()
     LOG.info("stopped; everything is where it was left")
+
+
+def _greet(door: Door, settings: Settings, port: int) -> None:
+    from topstitch.cli.front import is_loopback
+
+    address = f"http://{settings.host}:{port}"
+    door.screen.data({"address": address, "data": str(settings.data)})
+    if is_loopback(settings.host):
+        door.screen.print(f"Console: {address}/   (you act as {settings.person})")
+    door.screen.print(f"Events: POST {address}/api/v1/events   webhooks: POST {address}/hooks/<name>")
+    door.screen.note("Stop with Ctrl-C.")
 
 
 async def run_engine(house: Installation, stopping: asyncio.Event) -> None:

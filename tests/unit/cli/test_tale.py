@@ -6,6 +6,10 @@ from topstitch.cli.tale import _SENTENCES
 from topstitch.model.kinds import Kind
 
 EVIDENCE = {
+    Kind.KEY_ROTATED,
+    Kind.KEY_LOST,
+    Kind.HOLD_PLACED,
+    Kind.HOLD_LIFTED,
     Kind.CONTEXT_READ,
     Kind.CONTEXT_SKIPPED,
     Kind.APPROVERS_SOUGHT,

@@ -83,6 +83,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
     from topstitch.bootstrap.installation import open_installation
     from topstitch.cli.demo.people import People
     from topstitch.cli.demo.story import Story
+    from topstitch.cli.front import front
     from topstitch.cli.hosting import serving
     from topstitch.cli.serve import standing
 
@@ -93,9 +94,11 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
         cast.script.story = story
         people = People(house, story, cast.sims["servicenow"].facts(), answering=hurried)
         app = make_app(house.intake, body_bytes_max=settings.body_kb_max * 1024, standing=lambda: standing(house))
-        async with serving(app, cast.listening) as port:
+        doors = front(app, house, settings)
+        async with serving(doors, cast.listening) as port:
             _greet(door, settings, port, told)
             await _play(door, house, cast, story, people, hurried=hurried)
+            doors.close()
         await seal_now(house.settings, house.ports.store, house.clock)
         if not hurried:
             return True
@@ -173,6 +176,7 @@ async def _publish(door: Door, house: Installation, settings: Settings) -> None:
 def _greet(door: Door, settings: Settings, port: int, told: int) -> None:
     say = door.screen.note
     say(f"Six pretend systems are up ({SYSTEMS}). Nothing leaves this machine.")
+    say(f"Console http://{settings.host}:{port}/     (you act as {settings.person})")
     say(f"Events  http://{settings.host}:{port}/api/v1/events     Data  {settings.data}")
     say(f"Look around from another terminal: topstitch instances --data {settings.data}")
     if told:

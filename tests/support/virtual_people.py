@@ -53,7 +53,12 @@ class People:
             match draft.kind:
                 case Kind.APPROVAL_ASKED:
                     word = "approve" if self.rng.random() < 0.7 else "refuse"
-                    self._later(lambda d=draft, w=word: self.decide(instance, d, w))
+                    asked, people = draft.body, draft.body["quorum"] if word == "approve" else 1
+                    self._later(
+                        lambda d=draft, a=asked, w=word, n=people: self.decide(
+                            instance, str(d.step), a["approval"], a["payload_digest"], w, n
+                        )
+                    )
                 case Kind.TASK_OPENED:
                     done = self.rng.random() < 0.75
                     self._later(lambda d=draft, ok=done: self.see_to(instance, d.body["task"], done=ok))
@@ -68,20 +73,15 @@ class People:
 
     # --- what is asked of them ----------------------------------------------------------------
 
-    async def decide(self, instance: str, asked: Draft, word: str) -> None:
-        """Answer an approval; as many people as it takes."""
-        body = asked.body
-        answer = {
-            "approval": body["approval"],
-            "answer": word,
-            "payload_digest": body["payload_digest"],
-            "via": "simulation",
-        }
-        names = [f"person{n}" for n in range(body["quorum"] if word == "approve" else 1)]
-        drafts = [self._said(Kind.APPROVAL_ANSWERED, asked.step, answer, name) for name in names]
-        if await self._append(instance, drafts, Still("approvals", body["approval"])) and word == "approve":
+    async def decide(self, instance: str, step: str, approval: str, digest: str, word: str, people: int) -> bool:
+        """Answer an approval, as many people as are said; return whether it was still open."""
+        answer = {"approval": approval, "answer": word, "payload_digest": digest, "via": "simulation"}
+        drafts = [self._said(Kind.APPROVAL_ANSWERED, step, answer, f"person{number}") for number in range(people)]
+        taken = await self._append(instance, drafts, Still("approvals", approval))
+        if taken and word == "approve":
             world = self._world(instance)
-            self._set(instance, replace(world, approved=(*world.approved, str(asked.step))))
+            self._set(instance, replace(world, approved=(*world.approved, step)))
+        return taken
 
     async def see_to(self, instance: str, task: str, *, done: bool) -> None:
         """Do what a task says, or say that it cannot be done."""

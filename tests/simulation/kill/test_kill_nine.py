@@ -80,7 +80,7 @@ def test_X04_kill_nine_on_postgres(seed: int, server: PostgresServer) -> None:
 
 @pytest.mark.parametrize("seed", TURNS)
 def test_a_server_that_is_stopped_hard_every_few_seconds_loses_nothing(seed: int, server: PostgresServer) -> None:
-    report = torment(server, seed=seed, count=120, kill_seconds=(0.2, 1.0), restart_seconds=(2.0, 4.0))
+    report = torment(server, seed=seed, count=240, open_max=60, kill_seconds=(0.2, 1.0), restart_seconds=(2.0, 4.0))
     stands(report)
     assert report.restarts >= 3
     assert report.failed >= 3

@@ -96,6 +96,12 @@ def test_a_group_loads_only_what_is_called_and_names_the_nearest():
     assert "Did you mean 'known'?" in wrong.output
 
 
+def _leaves(command: click.Command) -> list[click.Command]:
+    if not isinstance(command, click.Group):
+        return [command]
+    return [leaf for inner in command.commands.values() for leaf in _leaves(inner)]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there_says_what_it_does_and_takes_json(name: str):
     from topstitch.cli.root import topstitch
@@ -103,7 +109,6 @@ def test_every_command_is_there_says_what_it_does_and_takes_json(name: str):
     found = topstitch.get_command(click.Context(topstitch), name)
     assert found is not None
     assert found.help
-    leaves = list(found.commands.values()) if isinstance(found, click.Group) else [found]
-    for leaf in leaves:
+    for leaf in _leaves(found):
         assert (leaf.help or "").strip()
         assert "--json" in {opt for p in leaf.params for opt in p.opts}

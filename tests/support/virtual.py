@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy.dialects import sqlite
@@ -99,9 +100,9 @@ async def _scenario(simulation: Simulation) -> None:
         process.start()
     for number in range(rng.choice((1, 1, 2, 3))):
         name = rng.choice(NAMES)
-        simulation.after(rng.uniform(0, 900), lambda n=number, d=name: simulation.start(d, f"W-{n}"))
+        simulation.after(rng.uniform(0, 900), partial(simulation.start, name, f"W-{number}"))
         if rng.random() < 0.3:
-            simulation.after(rng.uniform(0, chaos), lambda n=number, d=name: simulation.start(d, f"W-{n}"))
+            simulation.after(rng.uniform(0, chaos), partial(simulation.start, name, f"W-{number}"))
     for _ in range(rng.choice((0, 1, 3, 6))):
         simulation.after(rng.uniform(0, chaos), simulation.meddle_with_process)
     for _ in range(rng.choice((0, 0, 1, 3))):
@@ -118,7 +119,7 @@ class Simulation:
         self.rng = random.Random(f"scenario {seed}")
         self.clock = SimulatedClock()
         self.loop = VirtualLoop(self.clock)
-        self.loop.set_task_factory(remember_task)
+        self.loop.set_task_factory(remember_task)  # type: ignore[arg-type]
         self.loop.next_due = self._next_due
         self.store = Store.open("sqlite::memory:")
         self.systems = Systems(random.Random(f"systems {seed}"), self.clock)
@@ -137,7 +138,7 @@ class Simulation:
 
     # --- driving it ---------------------------------------------------------------------------
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 -- whatever the coroutine gives
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Let a coroutine happen, and all that happens meanwhile."""
         return self.loop.run_until_complete(coroutine)
 
@@ -243,7 +244,9 @@ class Simulation:
         """A process has appended."""
         epoch, holder = self.systems.holders[lease.instance]
         if drafts and (holder is not process or epoch != lease.epoch):
-            self.broken.append(f"{process.name} wrote to {lease.instance} under epoch {lease.epoch}; it stands at {epoch}")
+            self.broken.append(
+                f"{process.name} wrote to {lease.instance} under epoch {lease.epoch}; it stands at {epoch}"
+            )
         self.people.hear(lease.instance, drafts)
         self.look_for_orphans()
         if ended_at is not None:
@@ -256,7 +259,7 @@ class Simulation:
 
     def ended_life(self, process: Process) -> None:
         """A process has died: a supervisor starts it again, sooner or later."""
-        self.after(self.rng.uniform(1, 120), lambda: process.alive or process.start())
+        self.after(self.rng.uniform(1, 120), lambda: None if process.alive else process.start())
 
     def trouble(self, instance: str, error: BaseException) -> None:
         """An engine could not carry an instance on."""
@@ -277,7 +280,11 @@ class Simulation:
                 ready, now = arena(call.workflow), self.clock.now()
                 data = {**ready.data, **call.data, "torture": ready.variants[0].says}
                 event = TriggerEvent(
-                    id=call.idempotency_key, source="topstitch", type=ready.plan.trigger.event_type, data=data, received_at=now
+                    id=call.idempotency_key,
+                    source="topstitch",
+                    type=ready.plan.trigger.event_type,
+                    data=data,
+                    received_at=now,
                 )
                 accepted = await self._accept(ready, event, (call.parent, call.parent_step))
                 return Outcome(result=Result.OK, value={"instance": accepted.instances[0]})
@@ -321,7 +328,10 @@ class Simulation:
 
     def look_for_orphans(self) -> None:
         """Complain of open instances that nothing will ever wake."""
-        self.broken += [f"{row[0]} is an orphan: {self._row(row[0], 'stage, status, waiting_on')}" for row in self._rows(f"{ORPHANS} AND status <> 'paused'")]
+        self.broken += [
+            f"{row[0]} is an orphan: {self._row(row[0], 'stage, status, waiting_on')}"
+            for row in self._rows(f"{ORPHANS} AND status <> 'paused'")
+        ]
 
     async def state_of(self, instance: str) -> tuple[Arena, InstanceState]:
         """Return an instance's state, folded from its journal."""
@@ -362,11 +372,17 @@ class Simulation:
         before = self._tables()
         await rebuild(self.store, again)
         after = self._tables()
-        return [f"{name} is not what the journal says: {_differing(before[name], after[name])}" for name in before if before[name] != after[name]]
+        return [
+            f"{name} is not what the journal says: {_differing(before[name], after[name])}"
+            for name in before
+            if before[name] != after[name]
+        ]
 
     def _tables(self) -> dict[str, list[str]]:
         found = {table.name: sorted(map(repr, self._rows(f"SELECT * FROM {table.name}"))) for table in PROJECTIONS}
-        return found | {"instances": sorted(map(repr, self._rows("SELECT id, stage, status, waiting_on, title FROM instances")))}
+        return found | {
+            "instances": sorted(map(repr, self._rows("SELECT id, stage, status, waiting_on, title FROM instances")))
+        }
 
 
 def _folded(plan: Plan, instance: str, records: Sequence[Record]) -> InstanceState:

@@ -21,7 +21,7 @@ from topstitch.bootstrap.summary import summarise
 from topstitch.engine.embedded import Embedded
 from topstitch.foundation.errors import ConflictError, OperatorError
 from topstitch.model.orders import Call, Orders, Outcome
-from topstitch.model.record import Draft, Record
+from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan
 from topstitch.store import Claims, Lease, Store, Summary
@@ -71,7 +71,7 @@ class Process:
         context = contextvars.copy_context()
         context.run(CURRENT.set, self)
         loop = asyncio.get_running_loop()
-        loop.create_task(self._live(self.life), name=f"{self.name}-{self.lives}", context=context)
+        self.living = loop.create_task(self._live(self.life), name=f"{self.name}-{self.lives}", context=context)
 
     async def _live(self, life: Life) -> None:
         engine = Embedded(
@@ -181,7 +181,7 @@ class Wire:
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         """Everything else: the process may die before it."""
 
-        async def through(*given: Any, **named: Any) -> Any:  # noqa: ANN401 -- whatever the store gives
+        async def through(*given: Any, **named: Any) -> Any:
             await self._begin(f"before a {name}")
             return await getattr(self._store, name)(*given, **named)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
@@ -55,15 +56,21 @@ class People:
                     word = "approve" if self.rng.random() < 0.7 else "refuse"
                     asked, people = draft.body, draft.body["quorum"] if word == "approve" else 1
                     self._later(
-                        lambda d=draft, a=asked, w=word, n=people: self.decide(
-                            instance, str(d.step), a["approval"], a["payload_digest"], w, n
+                        partial(
+                            self.decide,
+                            instance,
+                            str(draft.step),
+                            asked["approval"],
+                            asked["payload_digest"],
+                            word,
+                            people,
                         )
                     )
                 case Kind.TASK_OPENED:
                     done = self.rng.random() < 0.75
-                    self._later(lambda d=draft, ok=done: self.see_to(instance, d.body["task"], done=ok))
+                    self._later(partial(self.see_to, instance, draft.body["task"], done=done))
                 case Kind.WAIT_BEGAN:
-                    self._later(lambda d=draft: self.send_event(instance, d.body["event"]))
+                    self._later(partial(self.send_event, instance, draft.body["event"]))
                 case _:
                     pass
 
@@ -163,7 +170,6 @@ class People:
 
     def _shut(self, instance: str, door: str) -> None:
         self._set(instance, self._world(instance).shutting(door))
-
 
 
 def _done(arena: Arena, state: InstanceState, world: World, task: str) -> World:

@@ -145,7 +145,9 @@ class Systems:
         elif now.there < was.there or now.lost:
             self.applied[instance, target] = 0
         if self.applied[instance, target] > 1:
-            self.accuse(f"{target} of {instance} was applied twice (key {call.idempotency_key}, attempt {call.attempt})")
+            self.accuse(
+                f"{target} of {instance} was applied twice (key {call.idempotency_key}, attempt {call.attempt})"
+            )
 
     def _delay(self, call: Call, chosen: Choice) -> float:
         if chosen.outcome.result is Result.UNKNOWN:

@@ -160,4 +160,4 @@ class Engines(RuleBasedStateMachine):
 
 
 TestEngines = Engines.TestCase
-TestEngines.settings = settings(max_examples=1000 if SOAKS else 150, stateful_step_count=30)
+TestEngines.settings = settings(max_examples=3000 if SOAKS else 400, stateful_step_count=30)

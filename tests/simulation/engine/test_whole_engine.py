@@ -31,7 +31,14 @@ def test_X01_nothing_stalls_nothing_happens_twice_whatever_the_seed(some: range)
 
 def assert_much_went_wrong(counts: Counter[str], ends: Counter[str]) -> None:
     """A simulation in which nothing happens proves nothing."""
-    for what in ("crash", "freeze", "stop", "stopped by its database", "crash after an append", "stall after an append"):
+    for what in (
+        "crash",
+        "freeze",
+        "stop",
+        "stopped by its database",
+        "crash after an append",
+        "stall after an append",
+    ):
         assert counts[what] > 0, what
     seen = {end.partition(" ")[2] for end in ends}
     assert {"completed", "completed_with_exceptions", "rolled_back", "stopped", "cancelled"} <= seen

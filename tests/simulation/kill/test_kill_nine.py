@@ -90,14 +90,22 @@ def test_H08_the_mutant_without_look_up_is_caught() -> None:
     report = torment(SQLITE, seed=ROUND, count=60, mutant=True)
     print(report)
     assert len(report.duplicated) >= 5
-    assert all(":order" in key or ":deliver" in key for key in report.duplicated), "only find-first writes can be doubled"
+    assert all(":order" in key or ":deliver" in key for key in report.duplicated), (
+        "only find-first writes can be doubled"
+    )
 
 
 def test_a_database_that_forgets_what_it_acknowledged_is_caught() -> None:
     """The test of the test: with ``synchronous_commit=off`` and a hard stop the harness sees the loss."""
     with Forgetful(settings=FORGETFUL) as server:
         report = torment(
-            server, seed=ROUND, count=5000, open_max=5000, kill_seconds=None, restart_seconds=(2.0, 3.0), seconds_max=15.0
+            server,
+            seed=ROUND,
+            count=5000,
+            open_max=5000,
+            kill_seconds=None,
+            restart_seconds=(2.0, 3.0),
+            seconds_max=15.0,
         )
     print(report)
     assert report.lost

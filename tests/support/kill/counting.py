@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
         else:
             self.send(status, value)
 
-    def send(self, status: int, value: Any) -> None:  # noqa: ANN401 -- whatever JSON
+    def send(self, status: int, value: Any) -> None:
         """Send an answer."""
         body = orjson.dumps(value)
         head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))

@@ -1,4 +1,4 @@
-"""Kills engines for real, at random instants, until all instances have ended; then counts what is missing and what is double.
+"""Kills engines for real, at random instants, until all instances have ended; then counts what is missing or double.
 
 ``torment`` starts a counting stub, a fork server, a few engines that compete for one
 database, and delivers events meanwhile. Whatever dies is started again, as a supervisor
@@ -29,10 +29,10 @@ from typing import Any, Final
 import msgspec
 import psycopg
 
+import topstitch
 from support.kill.counting import counting
 from support.kill.worker import Setting, clock_of, open_store, plan_of, registry_of, start_of
 from support.postgres import PostgresServer
-import topstitch
 from topstitch import lifecycle
 from topstitch.foundation.errors import OperatorError, TamperError
 from topstitch.model.instance import SUCCEEDED
@@ -54,7 +54,7 @@ SECONDS_MAX: Final = 240.0
 """One torment is over after this long, whatever has happened."""
 KILLS_FIRST: Final = 5
 RECORDS_EACH: Final = 30
-"""Records for each further kill, which is about one for each instance: on a slow machine, too, somebody lives long enough."""
+"""Records for each further kill, about one for each instance: on a slow machine, too, somebody lives long enough."""
 ROOTS: Final = (Path(topstitch.__file__).parents[1], Path(__file__).parents[2])
 
 
@@ -97,7 +97,8 @@ class Report:
             if (found := getattr(self, name))
         }
         return (
-            f"seed {self.seed}: {self.instances} instances, {self.kills} engines killed, {self.restarts} server restarts, "
+            f"seed {self.seed}: {self.instances} instances, {self.kills} engines killed, "
+            f"{self.restarts} server restarts, "
             f"{self.failed} engines ended by their database, {self.repeated} writes repeated harmlessly, "
             f"{self.seconds:.0f} s, {dict(self.ends)}: {wrong or 'nothing is wrong'}"
         )
@@ -124,7 +125,12 @@ def torment(
         url = database if isinstance(database, str) else stack.enter_context(database.database())
         stub = stack.enter_context(counting(seed, drop_rate))
         setting = Setting(
-            database=url.replace("FOLDER", folder), folder=folder, stub=stub, monotonic=time.monotonic(), speed=SPEED, mutant=mutant
+            database=url.replace("FOLDER", folder),
+            folder=folder,
+            stub=stub,
+            monotonic=time.monotonic(),
+            speed=SPEED,
+            mutant=mutant,
         )
         server = database if isinstance(database, PostgresServer) else None
         tormentor = Tormentor(setting, seed, count, kill_seconds, restart_seconds, server)
@@ -295,7 +301,8 @@ class Tormentor:
         report.lost = [name for name in self.acknowledged if name not in rows]
         now = self.clock.now().timestamp() * 1000
         report.stalled = [
-            f"{name}: {status}, wakes {_seconds(wake, now)}, leased by {owner} until {_seconds(until, now)}, epoch {epoch}, head {head}"
+            f"{name}: {status}, wakes {_seconds(wake, now)}, leased by {owner} until {_seconds(until, now)}, "
+            f"epoch {epoch}, head {head}"
             for name, (ended_at, status, wake, owner, until, epoch, head) in rows.items()
             if ended_at is None
         ]
@@ -330,12 +337,12 @@ def _seconds(at: int | None, now: float) -> str:
     return "never" if at is None else f"{(at - now) / 1000:+.1f} s"
 
 
-def _progress(backend: Any) -> tuple[int, int]:  # noqa: ANN401 -- the store's own
+def _progress(backend: Any) -> tuple[int, int]:
     ended, records = backend.execute("SELECT count(ended_at), coalesce(sum(head_seq), 0) FROM instances")[0]
     return int(ended), int(records)
 
 
-def _counted(stub: str) -> Any:  # noqa: ANN401 -- JSON
+def _counted(stub: str) -> Any:
     with urllib.request.urlopen(f"{stub}/_effects", timeout=30) as answer:  # noqa: S310 -- our own stub
         return json.load(answer)
 

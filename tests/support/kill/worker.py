@@ -80,7 +80,8 @@ def registry_of(setting: Setting, clock: PacedClock) -> Registry:
     """Return the connectors: one connection, to the counting stub."""
     connections = Path(setting.folder) / "connections.toml"
     connections.write_text(
-        f'[connections.stub]\nconnector = "http:{HERE / "system.yaml"}"\nbase_url = "{setting.stub}"\nconcurrency = 100\n'
+        f'[connections.stub]\nconnector = "http:{HERE / "system.yaml"}"\n'
+        f'base_url = "{setting.stub}"\nconcurrency = 100\n'
     )
     return Registry(load_connections(connections), clock)
 
@@ -99,9 +100,7 @@ def open_store(setting: Setting) -> Store:
 def start_of(plan: Plan, number: int, now: datetime) -> tuple[TriggerEvent, NewInstance]:
     """Return the event and the instance that bear a number."""
     name = f"W-{number:05d}"
-    event = TriggerEvent(
-        id=name, source="kill", type=plan.trigger.event_type, data={"number": name}, received_at=now
-    )
+    event = TriggerEvent(id=name, source="kill", type=plan.trigger.event_type, data={"number": name}, received_at=now)
     first = lifecycle.begin(plan, event, name, now)
     assert first is not None
     return event, new_instance(plan, instance_id(event, plan.workflow), first)

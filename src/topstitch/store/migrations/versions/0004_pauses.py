@@ -31,6 +31,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pauses")),
     )
     paused = sa.text("closed_at IS NULL")
-    op.create_index(
-        "ix_pauses_open", "pauses", ["subject"], unique=True, postgresql_where=paused, sqlite_where=paused
-    )
+    op.create_index("ix_pauses_open", "pauses", ["subject"], unique=True, postgresql_where=paused, sqlite_where=paused)

@@ -1,0 +1,66 @@
+"""The tests of the test: an engine that is wrong in one place is found by the simulation within a few seeds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from support.virtual import Verdict, simulate
+from topstitch.attempts import machine
+from topstitch.engine import activation
+from topstitch.plan.plan import ActPlan
+from topstitch.store import journal
+
+SEEDS_MAX = 200
+
+
+def first_found(word: str) -> Verdict:
+    for seed in range(SEEDS_MAX):
+        verdict = simulate(seed)
+        if any(word in line for line in verdict.broken):
+            return verdict
+    raise AssertionError(f"{SEEDS_MAX} seeds and nothing about {word!r}")
+
+
+def test_without_a_look_up_something_happens_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ActPlan, "can_look_up", property(lambda _: False))
+    monkeypatch.setattr(ActPlan, "looks_first", property(lambda _: False))
+    monkeypatch.setattr(ActPlan, "repeatable", property(lambda _: True))
+    print(first_found("twice"))
+
+
+def test_without_a_last_look_at_the_lease_two_engines_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation, "LEASE_MARGIN", timedelta(days=-1000))
+    print(first_found("holds it"))
+
+
+def test_without_the_fence_an_engine_writes_under_an_old_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = journal._Turn._head
+
+    def forgiving(turn: journal._Turn, instance: str) -> journal._Head:
+        head = looked(turn, instance)
+        head.owner, head.epoch = Anything(), Anything()
+        return head
+
+    monkeypatch.setattr(journal._Turn, "_head", forgiving)
+    print(first_found("under epoch"))
+
+
+def test_without_a_wake_time_an_instance_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activation.Activation, "_wake_at", lambda *_: None)
+    print(first_found("is an orphan"))
+
+
+def test_without_recovery_an_intent_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "recover", lambda *_: None)
+    print(first_found("twice"))
+
+
+class Anything:
+    """Equal to whatever it is compared with."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, _other: object) -> bool:
+        return True

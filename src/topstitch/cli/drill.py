@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,15 +51,26 @@ def drill(door: Door, file: str, event_file: str | None, systems: Sequence[str],
     from topstitch.cli.logs import start_log
 
     start_log("error")
-    logging.getLogger("topstitch").setLevel(logging.CRITICAL)  # outages are what it is about
     one = compiled(door, file)
     names = _systems(one, systems)
-    with tempfile.TemporaryDirectory(prefix="topstitch-drill-") as folder:
+    with tempfile.TemporaryDirectory(prefix="topstitch-drill-") as folder, _quiet():
         matrix = door.run(_drill(_drilled(door, one, Path(folder), event_file), names, ways))
     door.screen.data(_document(one, matrix, names))
     _print(door, one, matrix, names)
     if matrix.stuck:
         fail(FAILED)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep outages out of the log: they are what it is about, and the matrix tells them."""
+    log = logging.getLogger("topstitch")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 async def _drill(drilled: Drilled, names: Mapping[str, str], ways: Sequence[str]) -> Matrix:

@@ -500,8 +500,8 @@ waits = Table(
 Index("ix_waits_open", waits.c.event, postgresql_where=text("status = 'open'"), sqlite_where=text("status = 'open'"))
 
 PROJECTIONS: Final = (
-    steps, handoffs, effects, context_reads, approvals, answers, asked_people, tasks, cases, discrepancies, checks, notices,
-    waits,
+    steps, handoffs, effects, context_reads, approvals, answers, asked_people, tasks, cases, discrepancies, checks,
+    notices, waits,
 )  # fmt: skip
 """What ``rebuild`` empties and derives again; the summary of ``instances`` is the other projection."""
 

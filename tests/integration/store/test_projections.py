@@ -69,6 +69,7 @@ STORY: tuple[tuple[str, str | None, dict[str, Any]], ...] = (
                          "ok": True}),
     (Kind.CASE_OPENED, "equipment", {"case": "cas_1", "cause": "step", "step": "equipment", "seam": SEAM,
                                      "owner": {"team": "people-ops"}, "summary": "s", "remedy": "r"}),
+    (Kind.OPERATOR_COMMANDED, "equipment", {"command": "take", "reason": "r", "case": "cas_1", "owner": str(DANA)}),
     (Kind.CASE_CLOSED, "equipment", {"case": "cas_1", "how": "healed", "because": "b"}),
     (Kind.CHECK_BEGAN, None, {"check": "T+2h", "due_at": AT, "late": False}),
     (Kind.DISCREPANCY_OPENED, None, {"discrepancy": "dis_1", "record": "account", "system": "directory",

@@ -31,6 +31,7 @@ from support.virtual_systems import Systems
 from support.virtual_time import JUMPS_MAX, StuckError, VirtualLoop, seeded_chance
 from topstitch import lifecycle
 from topstitch.bootstrap.summary import summarise
+from topstitch.foundation.canonical import canonical_bytes
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.foundation.errors import ConflictError
 from topstitch.foundation.timetext import rfc3339
@@ -67,7 +68,7 @@ class Verdict:
     seed: int
     broken: tuple[str, ...]
     digest: str
-    """Of every chain's head, in order."""
+    """Of all that the journals say, in order. Not of their hashes: those are salted."""
     ends: Counter[str]
     counts: Counter[str]
 
@@ -344,16 +345,18 @@ class Simulation:
 
     async def _judged(self) -> tuple[str, Counter[str]]:
         """Look at every instance: its chain, its state, its end, its effects, its tables."""
-        heads, ends = hashlib.sha256(), Counter[str]()
+        told, ends = hashlib.sha256(), Counter[str]()
         for name in sorted(self.instances):
-            ready, state = await self.state_of(name)
-            heads.update(f"{name} {self._row(name, 'head_seq, head_hash')}\n".encode())
+            ready, records = self._arena(name), await instances.records(self.store, name)
+            state = _folded(ready.plan, name, records)
+            for record in records:
+                told.update(_as_text(record))
             ends[f"{ready.plan.workflow} {state.ended}"] += 1
             if state.ended is not None:
                 self._judge(ready, state)
         self.look_for_orphans()
         self.broken += await self._rebuilt()
-        return heads.hexdigest(), ends
+        return told.hexdigest(), ends
 
     def _judge(self, ready: Arena, state: InstanceState) -> None:
         world = self.systems.worlds.get(state.id, World())
@@ -390,6 +393,11 @@ def _folded(plan: Plan, instance: str, records: Sequence[Record]) -> InstanceSta
     for record in records:
         state = lifecycle.fold(plan, state, record)
     return state
+
+
+def _as_text(record: Record) -> bytes:
+    said = (record.instance, record.seq, record.kind, rfc3339(record.at), str(record.actor), record.stage, record.step)
+    return f"{said} ".encode() + canonical_bytes(record.body) + b"\n"
 
 
 def _differing(before: Sequence[str], after: Sequence[str]) -> str:

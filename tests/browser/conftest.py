@@ -30,8 +30,18 @@ AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep all browser tests on one worker, one after the other: two browsers are too many for two cores."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """One browser for a module. Playwright keeps an event loop running in this thread, so it must
+    be gone before the next module's tests start loops of their own."""
     program = shutil.which("chromium")
     assert program, "the browser tests need chromium; give: make parts"
     with sync_playwright() as playwright:

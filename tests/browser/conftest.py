@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser for a module. Playwright keeps an event loop running in this thread, so it must
-    be gone before the next module's tests start loops of their own."""
+    be gone before the next module's tests start loops of their own.
+    """
     program = shutil.which("chromium")
     assert program, "the browser tests need chromium; give: make parts"
     with sync_playwright() as playwright:

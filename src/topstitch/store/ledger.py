@@ -92,8 +92,9 @@ _NEW_SQLITE: Final = (
 _NEW_POSTGRES: Final = (
     "SELECT instance, seq, hash, CAST(xid AS text), position FROM journal"
     " WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) AND (xid, position) > (CAST(? AS xid8), CAST(? AS bigint))"
-    " AND position > ? ORDER BY xid, position LIMIT ?"
+    " AND position > ? ORDER BY journal.xid, position LIMIT ?"
 )
+# "journal.xid", because a bare "xid" would be the text that the first line selects, and '1000' comes before '999'.
 _RESTORED: Final = "SELECT CAST(? AS xid8) >= pg_snapshot_xmin(pg_current_snapshot())"
 _UNPLACED: Final = (
     "SELECT j.instance, j.seq, j.hash, '0', j.position FROM journal j"

@@ -80,6 +80,33 @@ async def test_a_late_commit_never_appears_behind_a_place_already_given(postgres
         assert await trail.sequencer.place() == (1, 2)
 
 
+async def test_places_follow_the_number_of_the_transaction_and_not_its_digits(
+    postgres_schema: str, tmp_path: Path
+) -> None:
+    with Store.open(postgres_schema, key_file=tmp_path / "key") as store:
+        trail = Trail(store, tmp_path)
+        await trail.start("ins_1")
+        _burn_to_power_of_ten(postgres_schema, left=5)
+        for number in range(10):  # one transaction each, from 999... to 1000...
+            await trail.store.append_outside(
+                "ins_1", [trail.draft("flag.set", {"flag": f"{number}"})], trail.clock.now()
+            )
+        assert await trail.sequencer.place() == (11, 11)
+        await trail.start("ins_2")
+        assert await trail.sequencer.place() == (1, 12)
+
+
+def _burn_to_power_of_ten(dsn: str, *, left: int) -> None:
+    """Use transactions up until so many are left before their number gets another digit."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute("SELECT CAST(CAST(pg_current_xact_id() AS text) AS bigint)").fetchone()
+        assert row is not None
+        burn = 10 ** len(str(row[0])) - row[0] - left
+        connection.execute(
+            f"DO $$ BEGIN FOR i IN 1..{burn} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+        )
+
+
 async def test_a_database_restored_into_another_cluster_goes_on(postgres_schema: str, tmp_path: Path) -> None:
     with Store.open(postgres_schema, key_file=tmp_path / "key") as store:
         trail = Trail(store, tmp_path)

@@ -55,6 +55,9 @@ SECONDS_MAX: Final = 240.0
 KILLS_FIRST: Final = 5
 RECORDS_EACH: Final = 30
 """Records for each further kill, about one for each instance: on a slow machine, too, somebody lives long enough."""
+KILLS_EACH: Final = 0.5
+"""Kills for each instance, and no more: taking over writes records as well, so on a machine slow enough the kills would
+feed themselves for ever."""
 ROOTS: Final = (Path(topstitch.__file__).parents[1], Path(__file__).parents[2])
 
 
@@ -238,7 +241,9 @@ class Tormentor:
         """Kill an engine, whichever, whenever."""
         while self.kill_seconds is not None:
             await asyncio.sleep(self.rng.uniform(*self.kill_seconds))
-            if self.alive and self.report.kills < KILLS_FIRST + self.records / RECORDS_EACH:
+            if self.alive and self.report.kills < min(
+                KILLS_FIRST + self.records / RECORDS_EACH, self.count * KILLS_EACH
+            ):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.rng.choice(self.alive), signal.SIGKILL)
                     self.report.kills += 1

@@ -13,23 +13,72 @@ from topstitch.foundation.timetext import parse_time
 from topstitch.model.instance import StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
-from topstitch.store import tables
 from topstitch.store.projections import Change, Projection, Touch
 from topstitch.store.sealing import milliseconds
 
-STEPS: Final = Projection(tables.steps, first=("started_at", "system"))
-HANDOFFS: Final = Projection(tables.handoffs, first=("ready_at", "started_at", "net_ms", "gross_ms"))
-EFFECTS: Final = Projection(tables.effects, first=("sent_at", "applied_at"))
-CONTEXT_READS: Final = Projection(tables.context_reads)
-APPROVALS: Final = Projection(tables.approvals, first=("asked_at",))
-ANSWERS: Final = Projection(tables.answers)
-ASKED_PEOPLE: Final = Projection(tables.asked_people, first=("since",))
-TASKS: Final = Projection(tables.tasks, first=("opened_at",))
-CASES: Final = Projection(tables.cases, first=("opened_at",))
-DISCREPANCIES: Final = Projection(tables.discrepancies, first=("opened_at", "check_name"))
-CHECKS: Final = Projection(tables.checks, first=("began_at",))
-NOTICES: Final = Projection(tables.notices)
-WAITS: Final = Projection(tables.waits, first=("since",))
+STEPS: Final = Projection(
+    "steps",
+    "instance step",
+    "system status attempts# started_at# done_at# duration_ms# failure failed_at# from_system to_system",
+    first=("started_at", "system"),
+)
+HANDOFFS: Final = Projection(
+    "handoffs",
+    "instance from_step to_step",
+    "from_system to_system ready_at# started_at# net_ms# gross_ms#",
+    first=("ready_at", "started_at", "net_ms", "gross_ms"),
+)
+EFFECTS: Final = Projection(
+    "effects",
+    "instance act",
+    "step system action key attempts# sent_at# applied_at# found# record url undone_at#",
+    first=("sent_at", "applied_at"),
+)
+CONTEXT_READS: Final = Projection(
+    "context_reads", "instance name", "system action status at# record url digest attempts# duration_ms#"
+)
+APPROVALS: Final = Projection(
+    "approvals",
+    "id",
+    "instance step title asked people excluded quorum# because payload_digest escalations asked_at# next_reminder_at# "
+    "reminders# give_up_at# status closed_at# closed_by waited_ms# if_approved if_refused if_unanswered",
+    first=("asked_at",),
+)
+ANSWERS: Final = Projection("answers", "approval actor", "instance answer comment answered_for payload_digest via at#")
+ASKED_PEOPLE: Final = Projection("asked_people", "item person", "instance name email asked_as since#", first=("since",))
+TASKS: Final = Projection(
+    "tasks",
+    "id",
+    "instance step act purpose title assignee form check_first system opened_at# due_at# give_up_at# escalations "
+    "status done_at# done_by output comment closed_at# ending",
+    first=("opened_at",),
+)
+CASES: Final = Projection(
+    "cases",
+    "id",
+    "instance step cause from_system to_system owner summary remedy problem attempt# opened_at# status how because "
+    "closed_at# closed_by",
+    first=("opened_at",),
+)
+DISCREPANCIES: Final = Projection(
+    "discrepancies",
+    "id",
+    "instance record system check_name last_check severity fields url opened_at# changed_at# ticket ticket_url status "
+    "resolved_at# because",
+    first=("opened_at", "check_name"),
+)
+CHECKS: Final = Projection(
+    "checks",
+    "instance check_name",
+    "due_at# began_at# late# done_at# matched# differing# unverified# pending#",
+    first=("began_at",),
+)
+NOTICES: Final = Projection("notices", "instance seq#", "step about who people notice ok# at#")
+WAITS: Final = Projection("waits", "instance step", "event since# give_up_at# status", first=("since",))
+ALL: Final = (
+    STEPS, HANDOFFS, EFFECTS, CONTEXT_READS, APPROVALS, ANSWERS, ASKED_PEOPLE, TASKS, CASES, DISCREPANCIES, CHECKS,
+    NOTICES, WAITS,
+)  # fmt: skip
 
 
 def project(record: Record) -> Sequence[Change]:

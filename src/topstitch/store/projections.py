@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import BigInteger, Table
 
 from topstitch.store.statements import RowsStatement
 
@@ -23,17 +22,20 @@ ERASED_TEXT: Final = "(erased)"
 class Projection:
     """One projected table: how a row of it is merged in memory and upserted in the database."""
 
-    __slots__ = ("columns", "first", "key", "name", "upsert")
+    __slots__ = ("columns", "first", "key", "name", "typed", "upsert")
 
-    def __init__(self, table: Table, first: Sequence[str] = ()) -> None:
-        self.name = str(table.name)
-        self.key = tuple(str(column.name) for column in table.primary_key)
-        self.columns = tuple(str(column.name) for column in table.columns)
+    def __init__(self, name: str, key: str, rest: str, first: Sequence[str] = ()) -> None:
+        """Take the columns of ``tables`` by name, numbers marked with ``#``; a test compares the two.
+
+        They are written here once more so that an engine starts without loading SQLAlchemy.
+        """
+        self.name = name
+        self.key = tuple(each.rstrip("#") for each in key.split())
+        columns = [*key.split(), *rest.split()]
+        self.typed = tuple(f"{each[:-1]}:bigint" if each.endswith("#") else f"{each}:text" for each in columns)
+        self.columns = tuple(each.rstrip("#") for each in columns)
         self.first = frozenset(first)
-        kinds = ["bigint" if isinstance(column.type, BigInteger) else "text" for column in table.columns]
-        self.upsert = RowsStatement(
-            self._upsert(), [f"{name}:{kind}" for name, kind in zip(self.columns, kinds, strict=True)]
-        )
+        self.upsert = RowsStatement(self._upsert(), self.typed)
 
     def _upsert(self) -> str:
         sets = ", ".join(

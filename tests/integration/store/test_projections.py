@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import BigInteger
 
 from integration.store.kit import DANA, NOW, claim_one, draft, dump, later, query, start
 from topstitch.foundation.errors import ConflictError, NotFoundError
@@ -107,6 +108,17 @@ async def tell(store: Store, *, at_a_time: int) -> None:
 
 def test_the_story_has_every_kind_that_a_projection_follows_from() -> None:
     assert {str(kind) for kind, _, _ in STORY} >= {str(kind) for kind in project._RULES}
+
+
+def test_what_the_engine_knows_of_the_tables_is_what_they_are() -> None:
+    known = {each.name: (set(each.key), sorted(each.typed)) for each in project.ALL}
+    assert known == {
+        table.name: (
+            {column.name for column in table.primary_key},
+            sorted(f"{c.name}:{'bigint' if isinstance(c.type, BigInteger) else 'text'}" for c in table.columns),
+        )
+        for table in PROJECTIONS
+    }
 
 
 @pytest.mark.parametrize("at_a_time", [1, 7, 100])

@@ -276,6 +276,8 @@ class Activation:
         self, drafts: Sequence[Draft], state: State, orders: Orders, now: datetime, *, resting: bool
     ) -> bool | None:
         """Append a turn; return whether it was the last; nothing when others were ahead: decide anew."""
+        if not drafts and not resting and all(isinstance(call, LOOKS) for call in orders.calls):
+            return False  # nothing to write, and nothing to send that would have to be written first
         ended = orders.ended and resting
         park = resting and not ended and not self._lingers(orders, now)
         wake_at = self._wake_at(orders, drafts, now) if park else None

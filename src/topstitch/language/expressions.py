@@ -50,17 +50,25 @@ class Facts:
     the facts are in use. ``rates`` maps ``EUR/USD`` to how many USD one EUR is worth.
     """
 
-    __slots__ = ("activation", "rates")
+    __slots__ = ("_activation", "rates", "values")
 
     def __init__(self, values: Mapping[str, Any], rates: Mapping[str, str] = NO_RATES) -> None:
-        self.activation = _RUNTIME.Activation(values if type(values) is dict else dict(values))
+        self.values = values if type(values) is dict else dict(values)
         self.rates = rates
+        self._activation: Any = None
+
+    @property
+    def activation(self) -> Any:
+        """The facts as the runtime reads them, made when the first expression asks."""
+        if self._activation is None:
+            self._activation = _RUNTIME.Activation(self.values)
+        return self._activation
 
 
 class Expression:
     """A compiled expression. Immutable; safe to share between threads."""
 
-    __slots__ = ("_asks_money", "_program", "_unwraps", "paths", "roots", "source", "syntax", "type")
+    __slots__ = ("_asks_money", "_program", "_short", "_unwraps", "paths", "roots", "source", "syntax", "type")
 
     source: str
     type: str
@@ -79,6 +87,7 @@ class Expression:
         if self._unwraps:  # the runtime cannot hand an optional out: carry it in a list of none or one
             self._program = _RUNTIME.compile(f"[?({source}\n)]")
         self._asks_money = any(name in MONEY_FUNCTIONS for name, _ in self.syntax.calls)
+        self._short = _shortcut(source, self.syntax)
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
@@ -108,6 +117,10 @@ class Expression:
         )
 
     def _evaluate(self, facts: Facts) -> Any:
+        if self._short is not None:
+            found = self._short(facts.values)
+            if found is not ABSENT:
+                return found
         try:
             value = self._program.eval(facts.activation)
             plain: Any = value.plain_value()
@@ -150,6 +163,49 @@ class Expression:
             source=self.source,
             remedy="convert it with string(...)",
         )
+
+
+_PLAIN_PATH: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+", re.ASCII)
+_PLAIN_TEST: Final = re.compile(r"([A-Za-z_][\w.]*) (==|!=) (?:\"([ !#-\[\]-~]*)\"|'([ -&(-\[\]-~]*)')", re.ASCII)
+_INTEGER_BOUND: Final = 2**63
+
+
+def _shortcut(source: str, syntax: Syntax) -> Callable[[dict[str, Any]], Any] | None:
+    """Return how to evaluate what most expressions are, a path or its comparison with a text, without the runtime.
+
+    It gives ``ABSENT`` where it cannot be sure to give what the runtime would; then that is asked.
+    """
+    source = source.strip()
+    if len(syntax.reads) != 1 or syntax.reads[0].optional_from is not None or syntax.reads[0].tested:
+        return None
+    path = syntax.reads[0].path
+    written = ".".join(path)
+    if _PLAIN_PATH.fullmatch(source) and source == written and not syntax.calls:
+        return lambda values: _plain_at(values, path)
+    test = _PLAIN_TEST.fullmatch(source)
+    if test is None or test[1] != written or len(path) < 2:
+        return None
+    wanted = test[3] if test[3] is not None else test[4]
+    equal = test[2] == "=="
+
+    def compare(values: dict[str, Any]) -> Any:
+        found = _plain_at(values, path)
+        return ABSENT if type(found) is not str else (found == wanted) is equal
+
+    return compare
+
+
+def _plain_at(values: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """Return the text, truth or whole number at a path; ``ABSENT`` for all else."""
+    value: Any = values
+    for part in path:
+        if type(value) is not dict or part not in value:
+            return ABSENT
+        value = value[part]
+    kind = type(value)
+    if (kind is str and value.isascii()) or kind is bool:
+        return value
+    return value if kind is int and -_INTEGER_BOUND <= value < _INTEGER_BOUND else ABSENT
 
 
 @lru_cache(maxsize=16_384)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from topstitch.language.expressions import (
+    ABSENT,
     Expression,
     ExpressionError,
     Facts,
@@ -301,3 +302,43 @@ def test_escaped_data_renders_as_itself(data: Any) -> None:
 
     template, plain = escaped(data)
     assert compile_template(template).render(Facts({})) == plain
+
+
+SHORT = ["trigger.a", "trigger.a.b", "found.a", 'trigger.a == "x"', "trigger.a.b != 'x y'", 'found.a == "x"']
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["x", "x y"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(
+    source=st.sampled_from(SHORT),
+    trigger=st.dictionaries(st.sampled_from(["a", "b"]), JSON, max_size=2),
+    found=JSON,
+)
+def test_what_is_evaluated_without_the_runtime_is_what_the_runtime_gives(
+    source: str, trigger: dict[str, Any], found: Any
+):
+    expression = Expression(source)
+    assert expression._short is not None
+    facts = Facts({"trigger": trigger, "found": found})
+    quick = expression._short(facts.values)
+    if quick is not ABSENT:
+        expression._short = None
+        slow = expression.evaluate_or_absent(facts)
+        assert (type(quick), quick) == (type(slow), slow)
+
+
+@pytest.mark.parametrize(
+    "source", ["trigger.?a", "has(trigger.a)", "trigger.a + 'x'", "trigger", 'trigger.a == "\\n"', "flags.a == flags.b"]
+)
+def test_what_is_more_than_a_path_is_left_to_the_runtime(source: str):
+    assert Expression(source)._short is None
+
+
+def test_plain_paths_and_comparisons_do_without_the_runtime():
+    facts = Facts({"trigger": {"a": "x", "n": 3, "t": True}})
+    found = [runtime_expression(f"trigger.{rest}").evaluate(facts) for rest in ("a", "n", "t", 'a == "x"', 'a != "x"')]
+    assert found == ["x", 3, True, True, False]
+    assert facts._activation is None, "the runtime was not asked"

@@ -39,12 +39,13 @@ from topstitch.language.expressions import Facts
 from topstitch.model.event import TriggerEvent
 from topstitch.model.instance import InstanceEnd, Mode, StepStatus
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Call, Orders, Outcome, ReadCall, ReportCall, Result, TellCall
+from topstitch.model.orders import Call, DriftCall, Orders, Outcome, ReadCall, ReportCall, Result, TellCall
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Record, Stage
 from topstitch.model.state import InstanceState, StepState
+from topstitch.plan.heals import is_heal, with_heals
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import Plan
-from topstitch.reconciliation import decide as reconciliation, tickets
+from topstitch.reconciliation import decide as reconciliation, desk, tickets
 from topstitch.reconciliation.fold import FOLDS as RECONCILIATION_FOLDS
 
 __all__ = ["Command", "begin", "decide", "fold", "initial", "operate", "recover", "settle"]
@@ -134,17 +135,19 @@ def settle(
             return _reported(state, call, outcome, now)
         case ReadCall() if call.key.startswith("@context/"):
             return context.settle(plan, state, call, outcome, now)
+        case DriftCall():
+            return reconciliation.settle(plan, state, call, outcome, now)
         case ReadCall() if call.key.startswith("@reconcile/") and tickets.act_of(call.key) not in state.acts:
             return reconciliation.settle(plan, state, call, outcome, now)
         case _ if call.key.startswith("@reconcile/"):
             return tickets.settle(plan, state, call, outcome, now)
         case _:
-            return execution.settle(plan, state, call, outcome, now, law)
+            return execution.settle(*_with_heals(plan, state), call, outcome, now, law)
 
 
 def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
     """Return what a new activation must record of writes whose answer the last one did not live to see."""
-    return [*execution.recover(plan, state, now), *tickets.recover(plan, state, now)]
+    return [*execution.recover(*_with_heals(plan, state), now), *tickets.recover(plan, state, now)]
 
 
 def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
@@ -159,6 +162,15 @@ def initial(plan: Plan, instance: str) -> InstanceState:
 
 def fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceState:
     """Return the state after one record. Kinds that carry evidence only change nothing."""
+    if state.heals and is_heal(entry.step):
+        inner_plan, inner = _with_heals(plan, state)
+        after = _fold(inner_plan, inner, entry)
+        heals = {name: after.steps[name] for name in state.heals}
+        return replace(after, steps={name: after.steps[name] for name in state.steps}, heals=heals)
+    return _fold(plan, state, entry)
+
+
+def _fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceState:
     kind = entry.kind
     plain = FOLDS.get(kind)
     if plain is not None:
@@ -166,6 +178,13 @@ def fold(plan: Plan, state: InstanceState, entry: Draft | Record) -> InstanceSta
     planned = PLANNED.get(kind)
     after: InstanceState = planned(plan, state, entry) if planned is not None else state
     return after
+
+
+def _with_heals(plan: Plan, state: InstanceState) -> tuple[Plan, InstanceState]:
+    """Return plan and state with the repairs among the steps: a repair is carried out as every step is."""
+    if not state.heals:
+        return plan, state
+    return with_heals(plan, state.heals), replace(state, steps={**state.steps, **state.heals})
 
 
 def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
@@ -178,6 +197,10 @@ def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
     _join(turn, checks)
     if turn.drafts:
         return turn
+    if state.heals:
+        _join(turn, execution.carry_heals(*_with_heals(plan, state), tuple(state.heals), now, law))
+        if turn.drafts:
+            return turn
     calls, wake = notify.calls(plan, state, now)
     turn.calls += calls
     turn.wake(wake)
@@ -199,7 +222,7 @@ def _is_over(plan: Plan, state: InstanceState, turn: Turn) -> bool:
         and not state.tells
         and not state.paused
         and reconciliation.next_check(plan, state) is None
-        and tickets.is_at_rest(plan, state)
+        and reconciliation.is_at_rest(plan, state)
     )
 
 
@@ -213,7 +236,7 @@ def _finish(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None
 
 def _end(state: InstanceState) -> str:
     outcome = state.outcome or InstanceEnd.STOPPED
-    unresolved = any(not d.resolved for d in state.discrepancies.values()) or any(state.cases.values())
+    unresolved = any(not d.resolved for d in state.discrepancies.values()) or bool(state.open_cases)
     if outcome == InstanceEnd.COMPLETED and unresolved:
         return InstanceEnd.COMPLETED_WITH_EXCEPTIONS
     if outcome == InstanceEnd.ROLLED_BACK and unresolved:
@@ -240,7 +263,7 @@ def _ended(plan: Plan, state: InstanceState, now: datetime) -> Draft:
         "residue": residue,
         "undone": undone,
         "compensated": compensated,
-        "open_cases": [case for case, is_open in state.cases.items() if is_open],
+        "open_cases": list(state.open_cases),
         "open_discrepancies": [d.id for d in state.discrepancies.values() if not d.resolved],
     }
     return Draft(kind=Kind.ENDED, at=now, actor=ENGINE, stage=Stage.AUDIT, body=body)
@@ -301,6 +324,12 @@ def _fold_executed(state: InstanceState, entry: Draft | Record) -> InstanceState
     return replace(EXECUTION_FOLDS[Kind.EXECUTED](state, entry), stage=Stage.RECONCILIATION)
 
 
+def _fold_commanded(state: InstanceState, entry: Draft | Record) -> InstanceState:
+    if entry.body["command"] in desk.COMMANDS:
+        return desk.commanded(state, entry)
+    return commands.commanded(state, entry)
+
+
 def _fold_reported(state: InstanceState, _entry: Draft | Record) -> InstanceState:
     return replace(state, reported=True)
 
@@ -319,6 +348,6 @@ FOLDS: Final[Mapping[str, Callable[[InstanceState, Any], InstanceState]]] = {
     Kind.TOLD: notify.told,
     Kind.EXECUTED: _fold_executed,
     Kind.REPORTED: _fold_reported,
-    Kind.OPERATOR_COMMANDED: commands.commanded,
+    Kind.OPERATOR_COMMANDED: _fold_commanded,
     Kind.ENDED: _fold_ended,
 }

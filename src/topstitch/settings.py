@@ -9,6 +9,7 @@ once; what it returns is handed down. It opens no database and reads no credenti
 from __future__ import annotations
 
 import getpass
+import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ DATABASE_FILE: Final = "topstitch.db"
 PREFIX: Final = "TOPSTITCH_"
 DATA_DEFAULT: Final = "topstitch-data"
 ANCHOR_KINDS: Final = ("folder", "git")
+FOUR_EYES: Final = ("auto", "high-risk", "off")
+ROUTE_KINDS: Final = ("email", "slack", "webhook", "ticket")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -66,6 +69,19 @@ class Settings:
     log_level: str
     person: str
     anchors: tuple[str, ...]
+    watch_seconds: int
+    alert_routes: tuple[str, ...]
+    alert_secret: str
+    console_url: str
+    otlp_endpoint: str
+    otlp_headers: Mapping[str, str]
+
+    sign_in: Path
+    webhook_networks: tuple[str, ...]
+    session_minutes: int
+    session_hours: int
+    four_eyes: str
+    code_tier_max: int
 
     @property
     def is_sqlite(self) -> bool:
@@ -88,6 +104,7 @@ def load(flags: Mapping[str, str | None] | None = None, environ: Mapping[str, st
     values["database"] = values["database"] or str(data / DATABASE_FILE)
     values["person"] = values["person"] or _user_name()
     values["connections"] = values["connections"] or data / "connections.toml"
+    values["sign_in"] = values["sign_in"] or data / "sign-in.toml"
     return Settings(**values)
 
 
@@ -171,11 +188,60 @@ def _level(value: str) -> str:
     return value
 
 
+def _four_eyes(value: str) -> str:
+    if value not in FOUR_EYES:
+        raise ValueError(f"one of {', '.join(FOUR_EYES)}")
+    return value
+
+
 def _anchors(value: str) -> tuple[str, ...]:
     """Read a list, one a line as it comes from the file, or with commas between as in a variable."""
     found = tuple(p.strip() for p in (value.split("\n") if "\n" in value else value.split(",")) if p.strip())
     if not all(kind in ANCHOR_KINDS and place for kind, _, place in (one.partition(":") for one in found)):
         raise ValueError("a list of folder:PATH or git:PATH")
+    return found
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    """Read a list, one a line as it comes from the file, or with commas between as in a variable."""
+    return tuple(p.strip() for p in (value.split("\n") if "\n" in value else value.split(",")) if p.strip())
+
+
+def _networks(value: str) -> tuple[str, ...]:
+    found = _listed(value)
+    for one in found:
+        try:
+            ipaddress.ip_network(one, strict=False)
+        except ValueError:
+            raise ValueError("a list of networks such as 10.0.0.0/8") from None
+    return found
+
+
+def _routes(value: str) -> tuple[str, ...]:
+    found = _listed(value)
+    for one in found:
+        kind, _, to = one.partition(":")
+        if kind.partition(".")[0] not in ROUTE_KINDS or (not to and not kind.startswith("ticket")):
+            raise ValueError(f"a list of KIND:TO, with a KIND of {', '.join(ROUTE_KINDS)}")
+    return found
+
+
+def _url(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("an address that begins with https:// or http://")
+    return value.rstrip("/")
+
+
+def _reference(value: str) -> str:
+    if value and not value.startswith(("env:", "file:")):
+        raise ValueError("a reference, env:NAME or file:PATH, and never the secret itself")
+    return value
+
+
+def _headers(value: str) -> Mapping[str, str]:
+    found = dict(one.partition("=")[::2] for one in _listed(value))
+    if not all(name and _reference(reference) for name, reference in found.items()):
+        raise ValueError("a list of NAME=env:NAME or NAME=file:PATH")
     return found
 
 
@@ -264,6 +330,92 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default="",
         doc="Where signed checkpoints are kept so that nobody here can take them back; production needs at least one.",
         read=_anchors,
+    ),
+    Setting(
+        name="watch_seconds",
+        kind="number",
+        default="30",
+        doc="How often the seams are looked at, alerts are told and traces are sent.",
+        read=_whole(1, 300),
+    ),
+    Setting(
+        name="alert_routes",
+        kind="list of KIND:TO",
+        default="email:owner",
+        doc="Where alerts are told: email:ADDRESS, email:owner (the workflow's team), slack:CHANNEL, webhook:URL or "
+        "webhook:env:NAME, ticket. KIND.ALIAS:TO names the connection.",
+        read=_routes,
+    ),
+    Setting(
+        name="alert_secret",
+        kind="env:NAME or file:PATH",
+        default="",
+        doc="What alerts to a webhook are signed with, by Standard Webhooks: a reference to whsec_ and base64.",
+        read=_reference,
+    ),
+    Setting(
+        name="console_url",
+        kind="address",
+        default="",
+        doc="Where people reach the console, for the links in alerts. Without it alerts carry no link.",
+        read=_url,
+    ),
+    Setting(
+        name="otlp_endpoint",
+        kind="address",
+        default="",
+        doc="Where traces go, as OTLP over HTTP, such as http://localhost:4318/v1/traces. Without it none are sent.",
+        read=_url,
+    ),
+    Setting(
+        name="otlp_headers",
+        kind="list of NAME=env:NAME",
+        default="",
+        doc="Headers that the collector asks for, each a reference to its value.",
+        read=_headers,
+    ),
+    Setting(
+        name="sign_in",
+        kind="file",
+        default="",
+        doc="Which OIDC providers sign people in. Without it: sign-in.toml in the data folder, if there is one.",
+        read=_maybe_path,
+    ),
+    Setting(
+        name="session_minutes",
+        kind="number",
+        default="60",
+        doc="How many minutes a session at the console lasts while nobody uses it.",
+        read=_whole(1, 1440),
+    ),
+    Setting(
+        name="session_hours",
+        kind="number",
+        default="12",
+        doc="How many hours a session lasts at the longest; then its person signs in again.",
+        read=_whole(1, 720),
+    ),
+    Setting(
+        name="code_tier_max",
+        kind="number",
+        default="0",
+        doc="Up to which risk tier somebody who is not signed in decides behind the link of a letter, with a code "
+        "from a second mail; 0 for none.",
+        read=_whole(0, 4),
+    ),
+    Setting(
+        name="webhook_networks",
+        kind="list of networks",
+        default="",
+        doc="Private networks that webhooks may be sent to, such as 10.0.0.0/8; without it, public addresses only.",
+        read=_networks,
+    ),
+    Setting(
+        name="four_eyes",
+        kind=f"one of {', '.join(FOUR_EYES)}",
+        default="auto",
+        doc="Whether publishing a change of high risk needs a second person: auto means as soon as there are users.",
+        read=_four_eyes,
     ),
 )
 """Every setting there is."""

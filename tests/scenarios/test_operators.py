@@ -132,6 +132,10 @@ async def test_C06_C07_a_revoked_secret_makes_one_case_the_instances_queue_and_r
         assert not await world.records(name, Kind.STEP_FAILED, Kind.TASK_OPENED)
     listed = (await door(world, "exceptions", "list")).json()["groups"]
     assert [(g["count"], g["cases"][0]["subject"]) for g in listed] == [(1, "connection:crm")]
+    assert listed[0]["owners"] == ["group:people-operations"]
+    told = [mail for mail in world.mails() if "Connection crm is paused" in str(mail)]
+    whom = [str(mail["to"]) for mail in told]
+    assert whom and len(whom) == len(set(whom)), "everybody of the team that owns it hears of it, once"
     tokens = len(world.calls("salesforce"))
     await world.run_for(minutes=30)
     assert len(world.calls("salesforce")) == tokens, "nothing is sent to a system that refuses the connection"
@@ -139,9 +143,9 @@ async def test_C06_C07_a_revoked_secret_makes_one_case_the_instances_queue_and_r
     crm.configure({"client_secret": secret})
     resumed = await door(world, "connections", "resume", "crm", *AS)
     assert resumed.code == 0, resumed.err
-    await world.run_for(minutes=5)
+    await world.run_for(seconds=20)
     for name in names:
-        assert (await world.statuses(name))["crm_assignment"] == "done"
+        assert (await world.statuses(name))["crm_assignment"] == "done", "it goes on at once"
     assert await pauses.open_pauses(world.store) == []
 
 
@@ -156,7 +160,7 @@ async def test_X06_nothing_new_crosses_a_paused_seam_and_deadlines_run_on(world:
     await world.run_for(minutes=10)
     assert (await world.statuses(name))["welcome_email"] == "done", "it waited its 45 minutes and no longer"
     assert (await door(world, "connections", "resume", "entra-id>servicenow", *AS)).code == 0
-    await world.run_for(minutes=3)
+    await world.run_for(seconds=20)
     assert (await world.statuses(name))["equipment"] == "done"
     assert len(world.everything("servicenow", "sc_request")) == 1
 
@@ -330,3 +334,33 @@ async def test_H11_the_selection_is_frozen_when_it_is_previewed(world: World):
     assert (await door(world, "batch", "start", told["batch"])).code == 0
     assert (await world.state(first)).paused
     assert not (await world.state(second)).paused
+
+
+async def test_X05_a_retry_closes_its_cases_and_tasks_and_a_second_failure_is_news_again(world: World):
+    names = await unreadable(world, 1)
+    first = (await items.list_cases(world.store))[0]["id"]
+    assert (await door(world, "exceptions", "waive", first, *AS)).code == 0
+    world.fault("servicenow", "503")
+    assert (await door(world, "instance", "retry", names[0], *AS)).code == 0
+    await world.run_for(hours=1)
+    world.sims["servicenow"].faults.clear()
+    listed = (await door(world, "exceptions", "list")).json()["groups"]
+    assert [g["count"] for g in listed] == [1], "what was waived and is tried again and fails is a new case"
+    assert listed[0]["cases"][0]["id"] != first
+    assert (await door(world, "instance", "retry", names[0], *AS)).code == 0
+    assert (await door(world, "exceptions", "list")).json()["groups"] == [], "the list agrees with the state"
+    assert (await world.state(names[0])).open_cases == ()
+    await world.run_to_end(*names)
+    assert (await world.row(names[0]))["status"] == "completed"
+
+
+async def test_a_retried_step_leaves_no_task_in_anybodys_inbox(world: World):
+    (name,) = await refused_orders(world, 1)
+    (task,) = await items.list_tasks(world.store, instance=name)
+    assert task["status"] == "open"
+    change = ("--set", "location=LOC-BER")
+    assert (await door(world, "instance", "retry", name, "--step", "equipment", *change, *AS)).code == 0
+    (task,) = await items.list_tasks(world.store, status=None, instance=name)
+    assert (task["status"], task["ending"]) == ("closed", "withdrawn")
+    await world.run_to_end(name)
+    assert (await world.row(name))["status"] == "completed"

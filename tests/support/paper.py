@@ -18,6 +18,7 @@ from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import (
     Call,
+    DriftCall,
     LookUpCall,
     Outcome,
     Problem,
@@ -116,6 +117,8 @@ class PaperEngine:
                     answer = answer.pop(0) if len(answer) > 1 else answer[0]
                 outcome: Outcome = answer(call) if callable(answer) else answer
                 return outcome
+            case DriftCall():
+                return self.world.get("drift", ok({"same": 1, "of": 1}))
             case _:
                 raise AssertionError(call)
 

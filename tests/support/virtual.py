@@ -210,6 +210,7 @@ class Simulation:
             await self.people.command(instance, "resume")
         bound = max((bound_seconds(self._arena(name).plan) for name in self.instances), default=1.0)
         deadline = self.clock.now() + timedelta(seconds=bound * 2)  # a called workflow may take as long again
+        self._settled.clear()
         self._check_settled()
         waiter = asyncio.Task(self._settled.wait(), loop=self.loop)
         alarm = asyncio.Task(self.clock.sleep_until(deadline), loop=self.loop)

@@ -95,6 +95,7 @@ def _moved(state: InstanceState, entry: Entry) -> InstanceState:
         failure=Failure(failure) if failure else None,
         problem=body.get("problem") or (act.problem if status is not ActStatus.DONE else None),
         request=body.get("request", act.request),
+        held=body.get("held", False) or body.get("answer") == "held",
     )
     return with_act(state, act)
 
@@ -123,8 +124,16 @@ def _read_back(state: InstanceState, entry: Entry) -> InstanceState:
         status=ActStatus(body["next"]),
         next_at=time_of(body, "next_at"),
         failure=Failure(failure) if failure else None,
+        held=body.get("held", False),
     )
     return with_act(state, act)
+
+
+def _asked_again(state: InstanceState, entry: Entry) -> InstanceState:
+    """Nothing is held back any more: what was is due now."""
+    due = {name: replace(state.acts[name], next_at=entry.at, held=False) for name in entry.body["acts"]}
+    reads = {name: replace(state.context_reads[name], again_at=entry.at, held=False) for name in entry.body["reads"]}
+    return replace(state, acts={**state.acts, **due}, context_reads={**state.context_reads, **reads})
 
 
 FOLDS: Final[Mapping[str, Fold]] = {
@@ -135,4 +144,5 @@ FOLDS: Final[Mapping[str, Fold]] = {
     Kind.ACT_LOOKED_UP: _moved,
     Kind.ACT_QUIESCED: _moved,
     Kind.ACT_READ_BACK: _read_back,
+    Kind.HOLD_ENDED: _asked_again,
 }

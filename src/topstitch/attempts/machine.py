@@ -31,7 +31,7 @@ from topstitch.model.state import ActState, ActStatus, Failure
 from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan
 
-HELD_SECONDS = 60
+HELD_SECONDS = 300
 """How long a held call waits before it looks whether the pause is over; resuming wakes it earlier."""
 RESTARTS_MAX = 3
 """How many attempts that an engine did not survive are given back; each was proved absent first."""

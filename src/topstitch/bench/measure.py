@@ -33,28 +33,35 @@ class Figures:
     extra: dict[str, float] = field(default_factory=dict)
 
 
-async def measure(name: str, carry: Carry, handoffs: Handoffs, *, many: int, at_once: int, alone: int) -> Figures:
-    """Return the figures of one contender after a warm-up."""
-    figures = Figures(name=name)
-    await _flood(carry, f"{name}-warm", min(many // 4, 200), at_once)
+async def warm_up(name: str, carry: Carry, handoffs: Handoffs, *, at_once: int) -> None:
+    """Let a contender open its connections and compile what it compiles once."""
+    await flood(carry, f"{name}-warm", 200, at_once)
     await handoffs()
+
+
+async def measure(
+    name: str, carry: Carry, handoffs: Handoffs, *, turn: int, many: int, at_once: int, alone: int
+) -> Figures:
+    """Return the figures of one contender's turn."""
+    figures = Figures(name=name)
     gc.collect()
     cpu, wall = cpu_seconds(), stopwatch()
-    await _flood(carry, f"{name}-many", many, at_once)
+    await flood(carry, f"{name}-{turn}-many", many, at_once)
     figures.cpu_ms = (cpu_seconds() - cpu) / many * 1000
     figures.per_second = many / (stopwatch() - wall)
     figures.handoff_p50, figures.handoff_p99 = _percentiles(await handoffs())
     times = []
     for number in range(alone):
         start = stopwatch()
-        await carry(f"{name}-alone-{number}")
+        await carry(f"{name}-{turn}-alone-{number}")
         times.append((stopwatch() - start) * 1000)
     figures.alone_p50 = _percentiles(times)[0]
     figures.handoff_alone_p50 = _percentiles(await handoffs())[0]
     return figures
 
 
-async def _flood(carry: Carry, prefix: str, many: int, at_once: int) -> None:
+async def flood(carry: Carry, prefix: str, many: int, at_once: int) -> None:
+    """Carry many instances out, so many at a time."""
     numbers = iter(range(many))
 
     async def lane() -> None:

@@ -1,8 +1,9 @@
-"""Runs the contenders one after another and lays their figures side by side.
+"""Runs the contenders in turns and lays their figures side by side.
 
 ``topstitch bench`` prints what ``run`` returns. Budgets are those of the architecture,
 section 6: absolute figures on the machine they were set on, so that here the ratio to the
-bare script of the same run is what is judged.
+bare script of the same round is what is judged; of all rounds, the one in the middle. So
+what else the machine does falls on all contenders alike.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from topstitch.bench.bare import Commits, Script
 from topstitch.bench.contender import EngineContender
-from topstitch.bench.measure import Figures, measure
+from topstitch.bench.measure import Figures, measure, warm_up
 from topstitch.bench.stub import running
 
 AT_ONCE: Final = 100
+ROUNDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,27 +88,41 @@ def run(*, many: int = 2000, alone: int = 100) -> dict[str, Any]:
     }
 
 
-async def _contend(url: str, folder: Path, many: int, alone: int) -> dict[str, Figures]:
-    figures: dict[str, Figures] = {}
-    async with Script(url) as script:
-        figures["bare"] = await measure("bare", script.carry, script.handoffs, many=many, at_once=AT_ONCE, alone=alone)
+async def _contend(url: str, folder: Path, many: int, alone: int) -> dict[str, list[Figures]]:
     commits = Commits(folder / "notes.db")
-    async with Script(url, commits.note) as script:
-        figures["commit"] = await measure(
-            "commit", script.carry, script.handoffs, many=many, at_once=AT_ONCE, alone=alone
-        )
+    figures: dict[str, list[Figures]] = {"bare": [], "commit": [], "engine": []}
+    async with (
+        Script(url) as bare,
+        Script(url, commits.note) as commit,
+        EngineContender(url, str(folder / "engine.db"), folder, at_once=AT_ONCE) as engine,
+    ):
+        contenders: dict[str, Script | EngineContender] = {"bare": bare, "commit": commit, "engine": engine}
+        for name, one in contenders.items():
+            await warm_up(name, one.carry, one.handoffs, at_once=AT_ONCE)
+        for turn in range(ROUNDS):
+            for name, one in contenders.items():
+                figures[name].append(
+                    await measure(
+                        name,
+                        one.carry,
+                        one.handoffs,
+                        turn=turn,
+                        many=many // ROUNDS,
+                        at_once=AT_ONCE,
+                        alone=alone // ROUNDS,
+                    )
+                )
     commits.close()
-    async with EngineContender(url, str(folder / "engine.db"), folder, at_once=AT_ONCE) as engine:
-        figures["engine"] = await measure(
-            "engine", engine.carry, engine.handoffs, many=many, at_once=AT_ONCE, alone=alone
-        )
     await asyncio.sleep(0)
     return figures
 
 
-def _row(row: Row, figures: dict[str, Figures]) -> dict[str, Any]:
-    bare, commit, engine = (row.value(figures[name]) for name in ("bare", "commit", "engine"))
-    ratio = engine / bare if bare else 0.0
+def _row(row: Row, figures: dict[str, list[Figures]]) -> dict[str, Any]:
+    values = {name: [row.value(each) for each in rounds] for name, rounds in figures.items()}
+    bare, commit, engine = (median(values[name]) for name in ("bare", "commit", "engine"))
+    ratio = median(
+        ours / theirs if theirs else 0.0 for ours, theirs in zip(values["engine"], values["bare"], strict=True)
+    )
     judged = ratio if row.ratio else engine
     met = row.budget is None or (judged >= row.budget if row.higher_is_better else judged <= row.budget)
     return {

@@ -21,11 +21,13 @@ from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, ConnectorError, NotAllowedError, NotFoundError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.absences import away, with_stand_ins
 from topstitch.governance.policy import NO_LAW
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import (
     Call,
+    DriftCall,
     InboxCall,
     LookUpCall,
     Outcome,
@@ -39,8 +41,9 @@ from topstitch.model.orders import (
     WriteCall,
 )
 from topstitch.model.record import ENGINE, Draft, Stage
+from topstitch.office.letters import Letters
 from topstitch.plan.plan import Plan
-from topstitch.store import NotYet, Store, events
+from topstitch.store import NotYet, Store, deciding, discrepancies, events
 from topstitch.trigger.match import instance_id, new_instance
 
 OURSELVES = "topstitch"
@@ -58,18 +61,20 @@ class Calls:
         clock: Clock,
         environment: str,
         laws: Laws | None = None,
+        letters: Letters | None = None,
     ) -> None:
         self._store, self._connectors, self._plans, self._clock = store, connectors, plans, clock
         self._environment = environment
         self._laws = laws
-        self._holding = Holding(store, clock)
+        self._letters = letters
+        self._holding = Holding(store, clock, self._tell)
 
     async def perform(self, plan: Plan, instance: str, call: Call) -> Outcome:
         """Make one call, unless its connection or seam is paused; whatever comes of it is an outcome."""
         held = await self._holding.held(plan, call)
         if held is not None:
             return held
-        return await self._holding.judged(instance, call, await self._made(instance, call))
+        return await self._holding.judged(plan, instance, call, await self._made(instance, call))
 
     async def _made(self, instance: str, call: Call) -> Outcome:
         try:
@@ -114,20 +119,28 @@ class Calls:
                 return await self._start(call)
             case ReportCall():
                 return await self._report(call)
+            case DriftCall():
+                same, of = await discrepancies.same_in_a_while(
+                    self._store, call.workflow, call.record, call.field, call.since
+                )
+                return Outcome(result=Result.OK, value={"same": same, "of": of})
             case _:
                 assert_never(call)
 
     async def _resolve(self, call: ResolveCall) -> Outcome:
         """Find the people. Whoever is excluded is known by a worker's number: their address is excluded too."""
+        law, now = self._laws.current() if self._laws is not None else NO_LAW, self._clock.now()
+        call = replace(call, away=away(law, now))
         barred = tuple(one for one in call.exclude if "@" not in one)
         if not barred:
-            return await people.resolve(self._connectors, call)
-        question = replace(call, who=tuple(f"person:{one}" for one in barred), exclude=())
+            return await people.resolve(self._connectors, with_stand_ins(call, law, now))
+        question = replace(call, who=tuple(f"person:{one}" for one in barred), exclude=(), away=())
         known = await people.resolve(self._connectors, question)
         if known.result is not Result.OK:
             return known
         names = tuple(str(p[part]) for p in known.value["people"] for part in ("id", "email") if p.get(part))
-        outcome = await people.resolve(self._connectors, replace(call, exclude=(*call.exclude, *names)))
+        wider = with_stand_ins(replace(call, exclude=(*call.exclude, *names)), law, now)
+        outcome = await people.resolve(self._connectors, wider)
         if outcome.result is not Result.OK:
             return outcome
         return replace(outcome, value={**outcome.value, "barred": [*call.exclude, *names]})
@@ -146,10 +159,24 @@ class Calls:
         if not found:
             message = f"nobody was found for {', '.join(call.who)}; name them in the directory or under [people]"
             return Outcome(result=Result.REFUSED, problem=Problem(code="nobody-to-tell", message=message))
-        outcome = await notices.tell(self._connectors, replace(call, people=tuple(found)), instance=instance)
+        outcome = await self._told(instance, replace(call, people=tuple(found)))
         if outcome.result is not Result.OK:
             return outcome
         return replace(outcome, value={**(outcome.value or {}), "people": found})
+
+    async def _told(self, instance: str, call: TellCall) -> Outcome:
+        """Send a notice; about an approval, to each person a letter of their own with all the facts."""
+        approval = call.notice.get("approval")
+        if approval is None or self._letters is None:
+            return await notices.tell(self._connectors, call, instance=instance)
+        mail = await self._letters.about(str(approval), str(call.notice.get("title", "")))
+        if mail is None:  # decided meanwhile: there is nothing left to ask
+            return Outcome(result=Result.OK, value={"sent": [], "skipped": [person["id"] for person in call.people]})
+        outcome = await notices.tell(self._connectors, call, instance=instance, mail=mail)
+        for post in (outcome.value or {}).get("posts", ()) if outcome.result is Result.OK else ():
+            message = deciding.Message(approval=str(approval), **post)
+            await deciding.keep_message(self._store, message, self._clock.now())
+        return outcome
 
     async def _start(self, call: StartCall) -> Outcome:
         """Start another workflow; the same key, called again, gives the same instance."""

@@ -10,6 +10,7 @@ from topstitch.bootstrap.calls import Calls
 from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
 from topstitch.bootstrap.summary import summarise
+from topstitch.foundation.w3c import follow
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.orders import Call, Orders, Outcome
 from topstitch.model.record import Draft, Record
@@ -47,7 +48,8 @@ class Core:
         return lifecycle.recover(plan, state, now)
 
     def decide(self, plan: Plan, state: InstanceState, now: datetime) -> Orders:
-        """Return what is to be recorded and called now."""
+        """Return what is to be recorded and called now. The calls carry on the trace that the trigger began."""
+        follow(state.id, state.event.get("trace"))
         return lifecycle.decide(plan, state, now, self._law())
 
     def settle(self, plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> Sequence[Draft]:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from topstitch import lifecycle
 from topstitch.bootstrap.calls import Calls
 from topstitch.bootstrap.core import Core
+from topstitch.bootstrap.credentials import reveal_stored
 from topstitch.bootstrap.database import open_store
 from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
@@ -24,6 +26,8 @@ from topstitch.engine.embedded import Embedded
 from topstitch.foundation.clock import Clock, SystemClock
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft
+from topstitch.office.desk import Desk
+from topstitch.office.letters import Letters
 from topstitch.plan.plan import Plan
 from topstitch.ports import Ports
 from topstitch.settings import Settings
@@ -74,6 +78,7 @@ async def _opened(
     registry = Registry(known, clock)
     store = open_store(settings, threads=threads)
     try:
+        await reveal_stored(store, known)
         yield wire(settings, clock, store, registry, on_trouble)
     finally:
         await registry.close()
@@ -90,7 +95,9 @@ def wire(
     """Put the parts together."""
     plans = Plans(store, registry.contracts())
     laws = Laws(store, settings.environment)
-    core = Core(plans, Calls(store, registry, plans, clock, settings.environment, laws), laws)
+    laws.on_change = partial(reveal_stored, store, registry.connections)
+    letters = Letters(Desk(store, plans.load, clock), settings.console_url)
+    core = Core(plans, Calls(store, registry, plans, clock, settings.environment, laws, letters), laws)
     engine = Embedded(
         store,
         core,

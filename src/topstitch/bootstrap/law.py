@@ -1,8 +1,8 @@
-"""Keeps the law of one installation: which policy bundle is in force here, and every one before it.
+"""Keeps the law of one installation: which policy bundle is in force, every one before it, and who decides beside it.
 
 ``wire`` makes one ``Laws``; the engine asks it at every activation and the intake at every event, because
-another process may have published. A bundle never changes under its digest, so it is read once;
-what is asked each time is a single number. ``publish`` is the door to the store: nothing goes
+another process may have published, or granted a delegation. A bundle never changes under its digest, so it
+is read once; what is asked each time is two numbers. ``publish`` is the door to the store: nothing goes
 through it that has a finding or a failing test. Where no bundle was ever published the
 definitions alone decide.
 """
@@ -10,19 +10,23 @@ definitions alone decide.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+
+from msgspec.structs import replace
 
 from topstitch.foundation.canonical import canonical_bytes, digest_bytes, parse
 from topstitch.foundation.errors import AuthorError, RequestError, TamperError
 from topstitch.governance.agents import Act, require_agent_may
 from topstitch.governance.bundle import Bundle, bundle_from_normal
 from topstitch.governance.bundle_files import FILES_MAX, Findings, read_bundle
+from topstitch.governance.duties import Delegation
 from topstitch.governance.policy import NO_LAW, Law, Tested, run_tests
 from topstitch.model.record import Actor, ActorKind
-from topstitch.store import Store, policies
+from topstitch.office.standing import agents_of, calendar_of, delegations_of
+from topstitch.store import Store, deciding, policies
 from topstitch.store.policies import StoredBundle
 
 
@@ -34,11 +38,18 @@ class Laws:
         self._bundles: dict[str, Bundle] = {}
         self._law = NO_LAW
         self._revision = 0
+        self._changes = 0
         self._look: asyncio.Task[None] | None = None
+        self.on_change: Callable[[], Awaitable[None]] | None = None
+        """Called when something of the installation itself has changed, such as a stored credential."""
 
     def current(self) -> Law:
         """Return what held at the last ``refresh``."""
         return self._law
+
+    async def delegations(self) -> tuple[Delegation, ...]:
+        """Return who may answer for whom, as it is now; each grant knows its own time."""
+        return (await self.refresh()).delegations
 
     @property
     def digest(self) -> str | None:
@@ -57,9 +68,24 @@ class Laws:
 
     async def _looked(self) -> None:
         self._look = None  # who asks from here on needs a look of their own
-        revision = await policies.revision(self._store, self._environment)
-        if revision <= self._revision:
-            return
+        revision, changes = await deciding.revisions(self._store, self._environment)
+        if changes > self._changes:
+            await self._look_who_decides(changes)
+        if revision > self._revision:
+            await self._look_at_bundles()
+
+    async def _look_who_decides(self, changes: int) -> None:
+        """Read delegations, agents and the calendar anew: something of the installation itself has changed."""
+        grants = await delegations_of(self._store)
+        agents = await agents_of(self._store)
+        calendar = await calendar_of(self._store, self._environment)
+        if self.on_change is not None:
+            await self.on_change()
+        if changes > self._changes:  # a look that began later may have been quicker
+            self._law = replace(self._law, delegations=grants, agents=agents, calendar=calendar)
+            self._changes = changes
+
+    async def _look_at_bundles(self) -> None:
         move = await policies.in_force(self._store, self._environment)
         if move is None:
             return
@@ -73,7 +99,7 @@ class Laws:
                 detail={"digest": move.digest},
             )
         if move.revision > self._revision:  # a look that began later may have been quicker
-            self._law = Law(in_force=self._bundles[move.digest], bundles=dict(self._bundles))
+            self._law = replace(self._law, in_force=self._bundles[move.digest], bundles=dict(self._bundles))
             self._revision = move.revision
 
 

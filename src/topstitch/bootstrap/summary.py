@@ -12,6 +12,7 @@ from typing import Any
 from topstitch.foundation.timetext import rfc3339
 from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.state import ActStatus, InstanceState, StepState
+from topstitch.plan.heals import step_of
 from topstitch.plan.plan import Plan
 from topstitch.reconciliation.decide import next_check
 from topstitch.store import Summary
@@ -32,7 +33,8 @@ def summarise(plan: Plan, state: InstanceState) -> Summary:
 
 def waiting_on(plan: Plan, state: InstanceState) -> list[str]:
     """Return each thing the instance waits for, people first."""
-    found = [_approval(plan, step) for step in state.steps.values() if step.status is StepStatus.ASKING]
+    asking = [step for step in (*state.steps.values(), *state.heals.values()) if step.status is StepStatus.ASKING]
+    found = [_approval(plan, step) for step in asking]
     found += [f"{who(task.people, task.to)}: {task.title}" for task in _open_tasks(state)]
     found += [line for step in state.steps.values() if (line := _system(plan, state, step))]
     if not found:
@@ -50,8 +52,8 @@ def who(people: Iterable[Mapping[str, Any]], otherwise: str) -> str:
 
 
 def _approval(plan: Plan, step: StepState) -> str:
-    title = plan.steps[step.id].title
-    ask = plan.steps[step.id].approval
+    declared = step_of(plan, step.id)
+    title, ask = declared.title, declared.approval
     named = ", ".join(ask.ask) if ask else "owner"
     people = step.approval.people if step.approval else ()
     return f"{who(people, named)}: decide on {title}"

@@ -125,22 +125,16 @@ async def _answer(
     door: Door, name: str, person: str | None, said: str, comment: str | None, digest: str | None
 ) -> None:
     from topstitch.cli.desk import desk
-    from topstitch.governance import approvals as rules
     from topstitch.store import items
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
         row = await items.get_approval(here.store, name)
-        records = await here.say(
-            row["instance"],
-            lambda state, now: rules.answer(
-                state, name, settings.person, said, now, comment=comment, payload_digest=digest, via="cli"
-            ),
-        )
+        record = await here.answer(name, settings.person, said, comment=comment, digest=digest, via="cli")
     word = "Approved" if said == "approve" else "Refused"
-    actor = records[-1].actor
+    actor = record.actor
     door.screen.data(
-        {"approval": name, "answer": said, "actor": str(actor), "instance": row["instance"], "seq": records[-1].seq}
+        {"approval": name, "answer": said, "actor": str(actor), "instance": row["instance"], "seq": record.seq}
     )
     follows = row["if_approved"] if said == "approve" else row["if_refused"]
     door.screen.print(f"{word} by {actor.id}. {follows}.")

@@ -104,7 +104,7 @@ async def _verify(door: Door, name: str | None, keys: Sequence[str], kept: Seque
         if name:
             only = name if any(f.instance == name for f in found.findings) else await here.named(name)
             found = await _concerning(here, found, only)
-    door.screen.data({**_document(found), "silent": silent})
+    door.screen.data({**verdict_document(found), "silent": silent})
     for line in silent:
         door.screen.note(f"{door.screen.mark('warn')} {line}")
     if not found.whole:
@@ -135,7 +135,8 @@ async def _concerning(here: Any, found: Verdict, name: str) -> Verdict:
     )
 
 
-def _document(found: Verdict) -> dict[str, Any]:
+def verdict_document(found: Verdict) -> dict[str, Any]:
+    """Return a verdict as data."""
     from topstitch.cli.chains import chains_of
 
     findings = [

@@ -9,7 +9,7 @@ import click
 from topstitch.cli.command import Door, command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 HEAD = ("", "bare script", "one commit a step", "topstitch", "ratio", "budget", "")
 
@@ -18,18 +18,60 @@ HEAD = ("", "bare script", "one commit a step", "topstitch", "ratio", "budget", 
 @click.option(
     "--instances", type=click.IntRange(100, 20_000), default=2000, show_default=True, help="How many of each."
 )
-def bench(door: Door, instances: int) -> None:
+@click.option("--proof", is_flag=True, help="Measure only how fast definitions are verified and tortured.")
+@click.option(
+    "--seams", is_flag=True, help="Measure the metrics instead: over 100,000 finished instances, and at work."
+)
+def bench(door: Door, instances: int, *, proof: bool, seams: bool) -> None:
     """Measure ten calls an instance against a stub that answers after a millisecond, beside a bare script.
 
-    The ratio to the bare script of the same run is what counts; figures depend on the machine.
+    The ratio to the bare script of the same run is what counts; figures depend on the machine. Below it stands
+    how fast definitions are proved.
     """
+    from topstitch.bench.proof import run_proof
+
+    if seams:
+        _seams(door)
+        return
+    if proof:
+        proved = run_proof()
+        door.screen.data(proved)
+        _print_figures(door, proved["rows"])
+        return
     from topstitch.bench.run import run
 
     door.screen.note(f"Carrying {instances} instances out, three ways; this takes about a minute.")
-    result = run(many=instances)
+    result = run(many=instances) | {"proof": run_proof()["rows"]}
     door.screen.data(result)
-    lines = [HEAD, *(_line(row) for row in result["rows"])]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    _print(door, [HEAD, *(_line(row) for row in result["rows"])])
+    door.screen.print()
+    _print_figures(door, result["proof"])
+
+
+def _seams(door: Door) -> None:
+    from topstitch.bench.seams import FINISHED, run_seams
+
+    door.screen.note(f"Filling a database with {FINISHED:,} finished instances, then reading; this takes two minutes.")
+    result = run_seams()
+    door.screen.data(result)
+    _print_figures(door, result["rows"])
+
+
+def _print_figures(door: Door, figures: Sequence[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            row["title"],
+            f"{row['figure']:,.2f} {row['unit']}",
+            "-" if row["budget"] is None else f"{row['budget']:,.1f} {row['unit']}",
+            "" if row["budget"] is None else "✓ within" if row["met"] else "▲ over",
+        )
+        for row in figures
+    ]
+    _print(door, [("", "figure", "budget", ""), *rows])
+
+
+def _print(door: Door, lines: list[tuple[str, ...]]) -> None:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         cells = [
             line[0].ljust(widths[0]),

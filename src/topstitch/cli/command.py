@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
+from topstitch.cli.rights import admit
 from topstitch.cli.screen import Screen
 from topstitch.foundation.errors import (
     AuthorError,
@@ -77,7 +78,12 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
         @functools.wraps(function)
         def called(**given: Any) -> None:
             door = _door(given)
-            _end(door.screen, lambda: function(door, **given))
+
+            def work() -> None:
+                admit(door, given)
+                function(door, **given)
+
+            _end(door.screen, work)
 
         decorated: Callable[..., Any] = called
         for option in reversed(_common(data=data)):

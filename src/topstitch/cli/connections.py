@@ -1,6 +1,6 @@
 """Commands on connections and seams: what is paused and why, pausing, and going on.
 
-A pause holds calls back; it fails none of them. What waits goes on within a minute of resuming, at the
+A pause holds calls back; it fails none of them. What waits goes on as soon as it is resumed, at the
 rate of the connection.
 """
 
@@ -88,7 +88,10 @@ async def _list(door: Door) -> None:
 @REASON
 @PERSON
 def pause(door: Door, name: str, reason: str, person: str | None) -> None:
-    """Hold every call over a connection, or every crossing of a seam such as entra-id>servicenow."""
+    """Hold every call over a connection, or every crossing of a seam such as entra-id>servicenow.
+
+    Work is held; people are still told what waits for them.
+    """
     door.run(_pause(door, name, reason, person))
 
 
@@ -112,7 +115,7 @@ async def _pause(door: Door, name: str, reason: str, person: str | None) -> None
 @REASON
 @PERSON
 def resume(door: Door, name: str, reason: str, person: str | None) -> None:
-    """Let calls go on; what waits follows within a minute."""
+    """Let calls go on; what waits follows at once."""
     door.run(_resume(door, name, reason, person))
 
 
@@ -126,7 +129,7 @@ async def _resume(door: Door, name: str, reason: str, person: str | None) -> Non
     async with desk(settings) as here:
         done = await pauses.resume(here.store, subject, parse_actor(settings.person), here.now(), because=reason)
     door.screen.data({"subject": subject, "pause": done.id, "by": done.closed_by})
-    door.screen.print(f"{name} goes on, by {done.closed_by}: {reason}. What waited follows within a minute.")
+    door.screen.print(f"{name} goes on, by {done.closed_by}: {reason}. What waited follows at once.")
 
 
 def subject_of(settings: Settings, name: str) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from topstitch.cli.command import FINDINGS, Door, command, fail
-from topstitch.foundation.errors import OperatorError
+from topstitch.cli.command import FINDINGS, WAITING, Door, command, fail
+from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from topstitch.language.check import CheckResult
     from topstitch.language.load import Document
     from topstitch.model.action import SystemContract
+    from topstitch.settings import Settings
 
 FORMATS: Final = ("text", "json", "github", "sarif")
 Checked = tuple["Document", "CheckResult"]
@@ -72,24 +73,65 @@ def schema(door: Door, output: str | None) -> None:
 
 
 @command("publish")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", required=False)
 @click.option("--as", "person", metavar="PERSON", help="Who publishes. [the person setting, or your user name]")
 @click.option("--parent", metavar="DIGEST", help="Refuse unless this version is in force. [the one in force now]")
 @click.option("--dry-run", is_flag=True, help="Check and compare, and publish nothing.")
-def publish(door: Door, file: str, person: str | None, parent: str | None, *, dry_run: bool) -> None:
-    """Publish a definition: from now on its events start this version."""
+@click.option("--pending", is_flag=True, help="List what waits for a second person.")
+@click.option("--agree", metavar="DIGEST", help="Put in force what somebody else proposed.")
+@click.option("--withdraw", metavar="DIGEST", help="Take back what was proposed.")
+def publish(door: Door, file: str | None, person: str | None, parent: str | None, **wanted: Any) -> None:
+    """Publish a definition: from now on its events start this version.
+
+    A change of high risk by its own author waits until another publisher agrees.
+    """
+    settings = door.settings(person=person)
+    if wanted["pending"] or wanted["agree"] or wanted["withdraw"]:
+        _second_person(door, settings, **{name: wanted[name] for name in ("agree", "withdraw")})
+        return
+    if file is None:
+        raise RequestError("no-file", "name the FILE to publish, or use --pending, --agree or --withdraw")
     document, result = _checked(door, Path(file))
     if not result.ok:
         _print(door, [(document, result)], "json" if door.screen.as_json else "text", every=False)
         door.screen.note("Nothing was published.")
         fail(FINDINGS)
-    from topstitch.cli.publishing import Publication, publish_definition
+    from topstitch.cli.publishing import publish_definition
 
-    settings = door.settings(person=person)
-    done: Publication = door.run(publish_definition(settings, document.text, result, parent=parent, dry_run=dry_run))
+    done = door.run(publish_definition(settings, document.text, result, parent=parent, dry_run=wanted["dry_run"]))
     door.screen.data(done.document())
     for line in done.lines():
         door.screen.print(line)
+    if done.waits and not done.dry_run:
+        fail(WAITING)
+
+
+def _second_person(door: Door, settings: Settings, *, agree: str | None, withdraw: str | None) -> None:
+    from topstitch.cli import publishing
+
+    if agree is not None:
+        done = door.run(publishing.agree(settings, agree))
+        door.screen.print(f"{done.workflow} {done.version} is in force; {done.proposed_by} wrote it, and you agreed.")
+        return
+    if withdraw is not None:
+        done = door.run(publishing.withdraw(settings, withdraw))
+        door.screen.print(f"{done.workflow} {done.version} no longer waits.")
+        return
+    found = door.run(publishing.waiting(settings))
+    door.screen.data(
+        {
+            "items": [
+                {"digest": p.digest, "workflow": p.workflow, "version": p.version, "proposed_by": p.proposed_by,
+                 "because": list(p.because)}
+                for p in found
+            ]
+        }
+    )  # fmt: skip
+    rows = [
+        (p.digest.removeprefix("sha256:")[:12], f"{p.workflow} {p.version}", p.proposed_by, "; ".join(p.because))
+        for p in found
+    ]
+    door.screen.table(("proposal", "definition", "by", "because"), rows, "Nothing waits for a second person.")
 
 
 def _checked(door: Door, path: Path) -> Checked:

@@ -6,7 +6,7 @@ actor and reason: in the instance's journal, or the installation's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,10 @@ import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
 from topstitch.cli.operate import PERSON, REASON
-from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
+from topstitch.foundation.errors import NotFoundError, RequestError
 
 if TYPE_CHECKING:
     from topstitch.cli.desk import Desk
-    from topstitch.model.record import Actor, Draft
-    from topstitch.model.state import InstanceState
-    from topstitch.plan.plan import Plan
-    from topstitch.store.pauses import Pause
 
 
 @click.group()
@@ -44,6 +40,8 @@ def _case_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], cli
 @click.option("--owner", metavar="PERSON", help="Only what this person has taken, or this group owns.")
 def list_cases(door: Door, owner: str | None, *, every: bool, each: bool) -> None:
     """List cases by cause: how many, since when, whose, and what to do."""
+    from topstitch.office.cases import grouped
+
     found, now = door.run(_found(door, owner, every=every))
     groups = grouped(found)
     door.screen.data({"groups": [_group_document(name, cases, now) for name, cases in groups.items()]})
@@ -55,73 +53,16 @@ def list_cases(door: Door, owner: str | None, *, every: bool, each: bool) -> Non
 
 async def _found(door: Door, owner: str | None, *, every: bool) -> tuple[list[dict[str, Any]], datetime]:
     from topstitch.cli.desk import desk
+    from topstitch.office.cases import cases_of
 
     async with desk(door.settings()) as here:
         found, now = await cases_of(here, every=every), here.now()
     return [c for c in found if owner is None or str(c["owner"]).endswith(owner)], now
 
 
-async def cases_of(here: Desk, *, every: bool = False) -> list[dict[str, Any]]:
-    """Return the cases of instances and of connections, oldest first."""
-    from topstitch.store import items, pauses
-
-    rows = [dict(row) for row in await items.list_cases(here.store, status=None if every else "open", limit=10_000)]
-    held = await (pauses.all_pauses(here.store) if every else pauses.open_pauses(here.store))
-    return sorted([*rows, *map(_connection_case, held)], key=lambda row: (row["opened_at"], row["id"]))
-
-
-def _connection_case(pause: Pause) -> dict[str, Any]:
-    return {
-        "id": pause.id,
-        "subject": pause.subject,
-        "instance": None,
-        "instance_title": f"{pause.kind} {pause.name}",
-        "step": None,
-        "cause": f"{pause.kind} paused" if pause.cause == "operator" else pause.cause,
-        "from_system": pause.name.partition(">")[0],
-        "to_system": pause.name.rpartition(">")[2],
-        "owner": pause.owner or "nobody yet",
-        "summary": f"{pause.kind} {pause.name} is paused: {pause.reason}",
-        "remedy": f"Mend it, then: topstitch connections resume {pause.name} -m <why>",
-        "problem": pause.problem,
-        "attempt": None,
-        "opened_at": pause.opened_at,
-        "closed_at": pause.closed_at,
-        "closed_by": pause.closed_by,
-        "because": pause.because,
-        "status": "open" if pause.closed_at is None else "closed",
-    }
-
-
-def grouped(cases: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return cases by cause: what went wrong, in which system, at which step."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for case in cases:
-        groups.setdefault(group_of(case), []).append(case)
-    return groups
-
-
-def group_of(case: Mapping[str, Any]) -> str:
-    """Return what a case has in common with others of its cause."""
-    code = (_problem(case) or {}).get("code")
-    parts = (case["to_system"] or "topstitch", case["step"], code or case["cause"])
-    return "/".join(str(part) for part in parts if part)
-
-
-def _problem(case: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    from topstitch.foundation.canonical import parse
-
-    said = case.get("problem")
-    if isinstance(said, str):
-        try:
-            said = parse(said)
-        except ValueError:
-            return {"message": said}
-    return said if isinstance(said, Mapping) else None
-
-
 def _group_document(name: str, cases: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any]:
     from topstitch.cli.desk import plain
+    from topstitch.office.cases import problem_of
 
     return {
         "group": name,
@@ -131,7 +72,7 @@ def _group_document(name: str, cases: Sequence[Mapping[str, Any]], now: datetime
         "age_seconds": round((now - cases[0]["opened_at"]).total_seconds()),
         "owners": sorted({str(case["owner"]) for case in cases}),
         "remedy": cases[0]["remedy"],
-        "cases": [{**plain(case), "problem": _problem(case)} for case in cases],
+        "cases": [{**plain(case), "problem": problem_of(case)} for case in cases],
     }
 
 
@@ -168,14 +109,15 @@ def show(door: Door, name: str) -> None:
 async def _show(door: Door, name: str) -> None:
     from topstitch.cli.desk import desk, plain
     from topstitch.cli.when import ago, at
+    from topstitch.office.cases import case_of, problem_of
 
     async with desk(door.settings()) as here:
-        case = await _case(here, name)
+        case = await case_of(here, name)
         opened = await _opened(here, case)
         now = here.now()
     document = {
         **plain(case),
-        "problem": _problem(case),
+        "problem": problem_of(case),
         "request": opened.get("request"),
         "about": opened.get("about"),
     }
@@ -187,21 +129,12 @@ async def _show(door: Door, name: str) -> None:
     say(f"since {at(case['opened_at'])} ({ago(case['opened_at'], case['closed_at'] or now)}), owned by {case['owner']}")
     if case["attempt"] is not None:
         say(f"after attempt {case['attempt']}")
-    for label, value in (("asked", opened.get("request")), ("answered", _problem(case))):
+    for label, value in (("asked", opened.get("request")), ("answered", problem_of(case))):
         for field, part in (value or {}).items() if isinstance(value, Mapping) else ():
             say(f"    {label}  {field}: {part}")
     say(f"To do: {case['remedy']}")
     if case["instance"]:
         say(f"topstitch instance show {case['instance']}")
-
-
-async def _case(here: Desk, name: str) -> dict[str, Any]:
-    found = [case for case in await cases_of(here, every=True) if str(case["id"]).startswith(name)]
-    if not found:
-        raise NotFoundError("no-case", f"there is no case {name}; topstitch exceptions list --each names them")
-    if len(found) > 1 and all(case["id"] != name for case in found):
-        raise NotFoundError("id-unclear", f"more than one case begins with {name}; type more of it")
-    return next((case for case in found if case["id"] == name), found[0])
 
 
 async def _opened(here: Desk, case: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -266,9 +199,10 @@ DONE = {"take": "taken", "retry": "tried again", "waive": "waived"}
 
 async def _act(door: Door, names: Sequence[str], group: str | None, person: str | None, reason: str, verb: str) -> Any:
     from topstitch.cli.desk import desk
-    from topstitch.cli.selections import one_by_one
     from topstitch.foundation.clock import SystemClock
     from topstitch.model.record import parse_actor
+    from topstitch.office.cases import on_case
+    from topstitch.office.selections import one_by_one
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
@@ -282,10 +216,12 @@ async def _act(door: Door, names: Sequence[str], group: str | None, person: str 
 
 
 async def _chosen(here: Desk, names: Sequence[str], group: str | None) -> dict[str, dict[str, Any]]:
+    from topstitch.office.cases import case_of, cases_of, group_of
+
     if bool(names) == (group is not None):
         raise RequestError("no-case-named", "name the cases, or their cause with --group")
     if group is None:
-        found = [await _case(here, name) for name in names]
+        found = [await case_of(here, name) for name in names]
     else:
         found = [case for case in await cases_of(here) if group_of(case) == group]
         if not found:
@@ -293,53 +229,3 @@ async def _chosen(here: Desk, names: Sequence[str], group: str | None) -> dict[s
                 "no-group", f"no open case has the cause {group}; topstitch exceptions list names the causes"
             )
     return {str(case["id"]): case for case in found}
-
-
-async def on_case(here: Desk, case: Mapping[str, Any], actor: Actor, reason: str, verb: str) -> int | None:
-    """Do one act on one case; return where it was recorded."""
-    from topstitch.store import pauses
-
-    if case["status"] != "open":
-        raise ConflictError(
-            "case-closed", f"{case['id']} is closed already, by {case['closed_by']}; nothing is left to {verb}"
-        )
-    if case["instance"] is None:
-        if verb == "take":
-            await pauses.take(here.store, case["id"], actor, here.now(), reason=reason)
-        else:
-            await pauses.resume(here.store, case["subject"], actor, here.now(), because=reason)
-        return None
-    name = str(case["instance"])
-    plan = (await here.picture(name)).plan
-    records = await here.say(name, lambda state, now: acted(plan, state, case, actor, reason, verb, now))
-    return records[-1].seq
-
-
-def acted(
-    plan: Plan, state: InstanceState, case: Mapping[str, Any], actor: Actor, reason: str, verb: str, now: datetime
-) -> list[Draft]:
-    """Return the records of an act on a case; raise when it cannot be done."""
-    from topstitch import lifecycle
-    from topstitch.execution.operate import Command
-    from topstitch.model.kinds import Kind
-    from topstitch.model.record import Draft
-
-    def said(kind: Kind, body: Mapping[str, Any]) -> Draft:
-        return Draft(kind=kind, at=now, actor=actor, stage=state.stage, step=case["step"], body=body, personal=personal)
-
-    personal: tuple[tuple[str | int, ...], ...] = ()
-    match verb:
-        case "take":
-            personal = (("reason",),)
-            body = {"command": "take", "reason": reason, "case": case["id"], "owner": str(actor)}
-            return [said(Kind.OPERATOR_COMMANDED, body)]
-        case "waive":
-            personal = (("because",),)
-            return [said(Kind.CASE_CLOSED, {"case": case["id"], "how": "waived", "because": reason})]
-        case _:
-            personal = (("because",),)
-            closed = said(Kind.CASE_CLOSED, {"case": case["id"], "how": "retried", "because": reason})
-            if case["cause"] == "orphan":
-                return [closed]
-            wish = Command(name="retry", reason=reason, step=case["step"])
-            return [closed, *lifecycle.operate(plan, state, wish, actor, now)]

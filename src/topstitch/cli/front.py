@@ -1,7 +1,8 @@
 """Puts the console beside the API on one port: whose address a request has decides who answers it.
 
-``serve`` and the demo use it. The console has no sign-in of its own yet, so whoever reaches it
-acts as the person of the settings; ``serve`` therefore shows it on loopback addresses only.
+``serve`` and the demo use it. On loopback, whoever reaches the console acts as the person of the
+settings until there are users or a sign-in provider. Elsewhere it is shown only once people can sign
+in and ``console_url`` says by which address they come; before that nobody is anybody there.
 """
 
 from __future__ import annotations
@@ -11,30 +12,38 @@ from typing import TYPE_CHECKING, Final
 
 from topstitch.api import problems
 from topstitch.api.app import HEALTH
+from topstitch.api.metrics import METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from topstitch.access import Access
     from topstitch.bootstrap.installation import Installation
     from topstitch.settings import Settings
 
-PROGRAMS: Final = ("/api/", "/hooks/", HEALTH, f"{problems.PAGES}/")
+PROGRAMS: Final = ("/api/", "/hooks/", HEALTH, METRICS, f"{problems.PAGES}/")
 """Addresses that programs ask; everything else is a page."""
 
 
 class Front:
     """One application out of two."""
 
-    def __init__(self, programs: ASGIApp, pages: Starlette | None) -> None:
-        self._programs, self._pages = programs, pages
+    def __init__(
+        self, programs: ASGIApp, pages: Starlette | None, is_open: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        self._programs, self._pages, self._is_open = programs, pages, is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to whoever answers its address."""
         if self._pages is None or scope["type"] != "http" or scope["path"].startswith(PROGRAMS):
             await self._programs(scope, receive, send)
-        else:
+        elif self._is_open is None or await self._is_open():
             await self._pages(scope, receive, send)
+        else:
+            await self._programs(scope, receive, send)
 
     def close(self) -> None:
         """End the streams that pages hold open, so that the server can end."""
@@ -50,10 +59,12 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def front(programs: ASGIApp, house: Installation, settings: Settings) -> Front:
-    """Return both as one application; without the console where others than this machine could reach it."""
-    if not is_loopback(settings.host):
+def front(programs: ASGIApp, house: Installation, settings: Settings, access: Access | None = None) -> Front:
+    """Return both as one application. Without ``access`` (the demo) nobody ever signs in."""
+    here = is_loopback(settings.host)
+    if not here and (access is None or access.origin is None):
         return Front(programs, None)
+    from topstitch.bootstrap.asking import codes_of
     from topstitch.cli.instance_view import view
     from topstitch.cli.tale import Teller
     from topstitch.console.app import console_app
@@ -74,8 +85,12 @@ def front(programs: ASGIApp, house: Installation, settings: Settings) -> Front:
             view=view,
             teller=lambda plan: Teller(plan).sentence,
             commands=StoreCommands(house.ports.store, house.plans.load, house.clock),
-            identify=LocalPeople(settings.person),
+            identify=access.identify if access else LocalPeople(settings.person),
+            access=access,
+            codes=codes_of(house),
+            sign_in="/sign-in" if access else None,
+            origin=access.origin if access else None,
             settings=shown,
         )
     )
-    return Front(programs, console)
+    return Front(programs, console, access.asks if access and not here else None)

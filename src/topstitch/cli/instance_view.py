@@ -16,6 +16,7 @@ from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
 from topstitch.model.state import InstanceState, StepState
+from topstitch.plan.heals import step_of
 from topstitch.plan.plan import Plan
 
 UNDONE: Final = (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)
@@ -67,15 +68,16 @@ def view(plan: Plan, state: InstanceState, records: Sequence[Record], now: datet
 def waiting(plan: Plan, state: InstanceState, records: Sequence[Record], now: datetime) -> list[dict[str, Any]]:
     """Return what the instance waits for: what, on whom, since when, until when."""
     found: list[dict[str, Any]] = []
-    for step in state.steps.values():
+    for step in (*state.steps.values(), *state.heals.values()):
         asked = step.approval
         if step.status is StepStatus.ASKING and asked is not None and asked.ending is None:
-            ask = plan.steps[step.id].approval
+            declared = step_of(plan, step.id)
+            ask = declared.approval
             found.append(
                 _wait(
                     "approval",
                     asked.id,
-                    plan.steps[step.id].title,
+                    declared.title,
                     asked.people,
                     ", ".join(ask.ask if ask else ()),
                     asked.asked_at,
@@ -330,6 +332,7 @@ def _discrepancies(state: InstanceState) -> list[dict[str, Any]]:
             "severity": d.severity,
             "fields": list(d.fields),
             "ticket": d.ticket,
+            "state": d.status.value,
             "resolved": d.resolved,
         }
         for d in state.discrepancies.values()

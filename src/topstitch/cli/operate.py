@@ -33,7 +33,7 @@ def add_to(group: click.Group) -> None:
 @PERSON
 def retry(door: Door, name: str, step: str | None, changes: Sequence[str], reason: str, person: str | None) -> None:
     """Try a step again that came to nothing, and what was not run because of it."""
-    values = dict(map(_change, changes)) if changes else None
+    values = dict(map(changed, changes)) if changes else None
     door.run(_act(door, name, person, {"name": "retry", "reason": reason, "step": step, "input": values}))
 
 
@@ -83,7 +83,7 @@ def cancel(door: Door, name: str, choice: str | None, reason: str, person: str |
 @PERSON
 def edit(door: Door, name: str, change: str, reason: str, person: str | None) -> None:
     """Change process data such as trigger.location; an approval of the old payload is void."""
-    path, value = _change(change)
+    path, value = changed(change)
     door.run(_act(door, name, person, {"name": "edit", "reason": reason, "path": path, "value": value}))
 
 
@@ -100,7 +100,6 @@ def reassign(door: Door, name: str, item: str, to: str, reason: str, person: str
 
 
 async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, Any]) -> None:
-    from topstitch import lifecycle
     from topstitch.cli.desk import desk
     from topstitch.execution.operate import Command
     from topstitch.model.record import parse_actor
@@ -108,17 +107,14 @@ async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, A
     settings = door.settings(person=person)
     async with desk(settings) as here:
         identity = await here.named(name)
-        plan = (await here.picture(identity)).plan
         wish = Command(**wanted)
-        actor = parse_actor(settings.person)
-        records = await here.say(identity, lambda state, now: lifecycle.operate(plan, state, wish, actor, now))
-    record = records[0]
+        record = await here.operate(identity, wish, parse_actor(settings.person))
     door.screen.data({"instance": identity, "command": wish.name, "actor": str(record.actor), "seq": record.seq})
     door.screen.print(f"{wish.name.capitalize()} recorded for {identity}, by {record.actor.id}: {wish.reason}")
     door.screen.note(f"Follow it with: topstitch instance watch {identity}")
 
 
-def _change(text: str) -> tuple[str, Any]:
+def changed(text: str) -> tuple[str, Any]:
     """Read ``field=value``; the value is JSON, or else text as it is."""
     from topstitch.foundation.canonical import parse
 

@@ -487,12 +487,13 @@ def _scope(plan: Plan, state: InstanceState, record: Record) -> Mapping[str, Any
     from topstitch.governance.facts import DEFINITION_DECIDED, ENGINE_ACTS, NO_FREEZE, rebuilt
     from topstitch.governance.policy import scope_of
     from topstitch.model.record import ActorKind, parse_actor
+    from topstitch.plan.heals import step_of
 
     asker = parse_actor(state.requester or "")
     noted = rebuilt(record.body.get("facts", {})).get("calendar", {})
     return scope_of(
         plan,
-        plan.steps[str(record.step)],
+        step_of(plan, str(record.step)),
         state,
         record.body["payload"],
         calendar={**NO_FREEZE, **noted},

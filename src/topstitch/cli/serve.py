@@ -15,6 +15,7 @@ from topstitch.foundation.process import settle_memory
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from topstitch.access import Access
     from topstitch.bootstrap.installation import Installation
     from topstitch.settings import Settings
 
@@ -37,10 +38,16 @@ def serve(door: Door, host: str | None, port: str | None, log_level: str | None)
 
 async def _serve(door: Door, settings: Settings) -> None:
     from topstitch.api.app import make_app
+    from topstitch.api.rest import close
     from topstitch.bootstrap.auditing import sealing
+    from topstitch.bootstrap.chatting import chat_of, chat_routes, chatting
     from topstitch.bootstrap.installation import open_installation
+    from topstitch.bootstrap.measuring import Scrape, measuring, watcher_of
+    from topstitch.bootstrap.webhooks import sending
     from topstitch.cli.front import front
     from topstitch.cli.hosting import serving, take_port
+    from topstitch.cli.programs import mounts, rest
+    from topstitch.connectors.outgoing import Outgoing, read_networks
 
     stopping = asyncio.Event()
     _on_signals(stopping.set)
@@ -49,26 +56,62 @@ async def _serve(door: Door, settings: Settings) -> None:
         async with open_installation(settings) as house:
             house.ports.connectors.open_all()
             await _warm(house)
-            app = make_app(house.intake, body_bytes_max=settings.body_kb_max * 1024, standing=lambda: standing(house))
-            doors = front(app, house, settings)
+            chat = chat_of(house)
+            scrape = Scrape(watcher_of(settings, house.ports.store, house.plans), house.clock)
+            access = _access(house, settings)
+            api = rest(house, settings, access.identify, origin=access.origin)
+            app = make_app(
+                house.intake,
+                body_bytes_max=settings.body_kb_max * 1024,
+                standing=lambda: standing(house),
+                mounts=mounts(api),
+                scrape=scrape,
+                more=chat_routes(chat, house.clock),
+            )
+            doors = front(app, house, settings, access)
             async with serving(doors, listening) as port:
-                _greet(door, settings, port)
-                async with sealing(settings, house.ports.store, house.clock):
+                _greet(door, settings, port, signs_in=await access.asks())
+                async with (
+                    sealing(settings, house.ports.store, house.clock),
+                    measuring(house),
+                    chatting(chat),
+                    sending(house.ports.store, house.clock, Outgoing(read_networks(settings.webhook_networks))),
+                ):
                     await run_engine(house, stopping)
+                await close(api)
                 doors.close()
     finally:
         listening.close()
     LOG.info("stopped; everything is where it was left")
 
 
-def _greet(door: Door, settings: Settings, port: int) -> None:
+def _access(house: Installation, settings: Settings) -> Access:
+    """Return who knows the people here; the person of the settings only to this machine."""
+    from topstitch.bootstrap.entrance import entrance
+    from topstitch.cli.front import is_loopback
+    from topstitch.console.people import LocalPeople
+
+    local = LocalPeople(settings.person) if is_loopback(settings.host) else None
+    return entrance(settings, house.ports.store, house.clock, local=local)
+
+
+def _greet(door: Door, settings: Settings, port: int, *, signs_in: bool) -> None:
+    from topstitch.bootstrap.entrance import public_origin
     from topstitch.cli.front import is_loopback
 
     address = f"http://{settings.host}:{port}"
     door.screen.data({"address": address, "data": str(settings.data)})
+    origin = public_origin(settings)
     if is_loopback(settings.host):
-        door.screen.print(f"Console: {address}/   (you act as {settings.person})")
+        who = "people sign in" if signs_in else f"you act as {settings.person}"
+        door.screen.print(f"Console: {origin or address}/   ({who})")
+    elif origin and signs_in:
+        door.screen.print(f"Console: {origin}/   (people sign in)")
+    else:
+        lacks = "topstitch users add" if origin else "console_url in topstitch.toml"
+        door.screen.note(f"The console is not shown to other machines yet; it needs {lacks}.")
     door.screen.print(f"Events: POST {address}/api/v1/events   webhooks: POST {address}/hooks/<name>")
+    door.screen.print(f"Metrics: {address}/metrics")
     door.screen.note("Stop with Ctrl-C.")
 
 
@@ -78,11 +121,15 @@ async def run_engine(house: Installation, stopping: asyncio.Event) -> None:
     from topstitch.bootstrap.orphans import Orphans, stopped
 
     engine = asyncio.create_task(house.engine.run(), name="engine")
+    from topstitch.bootstrap.populations import Populations
+
     watching = asyncio.create_task(Orphans(house).watch(), name="orphans")
+    comparing = asyncio.create_task(Populations(house).watch(), name="populations")
     waiting = asyncio.create_task(stopping.wait(), name="until stopped")
     await asyncio.wait({engine, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     await stopped(watching)
+    await stopped(comparing)
     house.engine.stop()
     await engine
 

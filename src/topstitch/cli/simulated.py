@@ -65,7 +65,12 @@ BINDINGS: Final[Mapping[str, _Binding]] = {
         settings={n: n for n in ("smtp_host", "smtp_port", "imap_host", "imap_port", "from")},
         secrets={"username": "username", "password": "password"},
     ),
-    "chat": _Binding(system="slack", connector="slack@1", settings={}, secrets={"token": "bot_token"}),
+    "chat": _Binding(
+        system="slack",
+        connector="slack@1",
+        settings={},
+        secrets={"token": "bot_token", "signing_secret": "signing_secret", "app_token": "app_token"},
+    ),
 }
 """The aliases of the shipped definitions."""
 TAIL: Final = """

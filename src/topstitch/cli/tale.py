@@ -13,6 +13,7 @@ from topstitch.bootstrap.summary import who
 from topstitch.foundation.timetext import parse_time
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ActorKind, Record
+from topstitch.plan.heals import heal_step, is_heal
 from topstitch.plan.plan import Plan
 
 Body = Mapping[str, Any]
@@ -31,7 +32,8 @@ class Teller:
 
     def step(self, record: Record) -> str:
         """Return a step's title."""
-        step = self.plan.steps.get(record.step or "")
+        step = heal_step(self.plan, record.step or "") if is_heal(record.step) else None
+        step = step or self.plan.steps.get(record.step or "")
         return step.title if step else record.step or "the instance"
 
     def system(self, alias: str | None) -> str:
@@ -114,6 +116,8 @@ def _result(t: Teller, r: Record, b: Body) -> str | None:
             return (
                 f"{system} does not take {_act(t, r, b)}: {_said(b.get('problem'))}; try {b['attempt'] + 1} {_later(b)}"
             )
+        case "transient":
+            return f"{system} does not take {_act(t, r, b)}: {_said(b.get('problem'))}; that was the last try"
         case _:
             return f"{system} does not take {_act(t, r, b)}: {_said(b.get('problem'))}"
 
@@ -195,7 +199,7 @@ def _told(_t: Teller, _r: Record, b: Body) -> str | None:
     if b["notice"]["kind"] in ("approval", "reminder", "task", "case"):
         return None
     people = who(b["people"] if isinstance(b["people"], list) else [], ", ".join(b["who"]))
-    return f"told of it: {people}"
+    return f"a notice goes to {people}"
 
 
 def _case(_t: Teller, _r: Record, b: Body) -> str:
@@ -208,7 +212,7 @@ def _executed(_t: Teller, _r: Record, b: Body) -> str:
 
 
 def _check_began(_t: Teller, _r: Record, b: Body) -> str | None:
-    return f"the check {b['check']} begins{' late' if b['late'] else ''}"
+    return f"the check at {b['check']} begins{' late' if b['late'] else ''}: every system is read again"
 
 
 def _check_read(t: Teller, _r: Record, b: Body) -> str | None:
@@ -232,13 +236,36 @@ def _ticketed(_t: Teller, _r: Record, b: Body) -> str:
     return f"an exception ticket says so: {name}"
 
 
+def _reopened(t: Teller, _r: Record, b: Body) -> str:
+    return f"the difference in {t.system(b['system'])} is back: {_fields(b)}"
+
+
+def _waived(_t: Teller, r: Record, b: Body) -> str:
+    if b.get("until") is None:
+        return f"the difference stands again: {b.get('because', '')}"
+    return f"{_actor(r)} lets the difference stand until {b['until']}: {b.get('because', '')}"
+
+
+def _superseded(t: Teller, _r: Record, b: Body) -> str:
+    return f"{t.system(b['system'])} is behind its source, which has moved on: {_fields(b)}"
+
+
+def _heal_proposed(_t: Teller, r: Record, b: Body) -> str:
+    who_does = _actor(r) if r.actor.kind is ActorKind.HUMAN else "a repair"
+    return f"{who_does} asks for {b['action']}" if who_does != "a repair" else f"a repair is proposed: {b['action']}"
+
+
+def _heal_refused(_t: Teller, _r: Record, b: Body) -> str:
+    return f"{b['field']} is not repaired by {b['action']}: {b['because']}"
+
+
 def _resolved(_t: Teller, _r: Record, b: Body) -> str:
-    return f"the difference is gone ({b['how']})"
+    return _RESOLVED.get(b["how"], f"the difference is {b['how']}")
 
 
 def _check_done(_t: Teller, _r: Record, b: Body) -> str:
-    parts = [f"{b[n]} {word}" for n, word in _COUNTS if b.get(n)]
-    return f"the check {b['check']} is done: {', '.join(parts) or 'nothing to compare'}"
+    parts = [f"{b[n]} {words[b[n] != 1]}" for n, words in _COUNTS if b.get(n)]
+    return f"the check at {b['check']} is done: {', '.join(parts) or 'nothing to compare'}"
 
 
 def _ended(_t: Teller, _r: Record, b: Body) -> str:
@@ -274,11 +301,17 @@ def _act(t: Teller, r: Record, b: Body) -> str:
 
 
 _COUNTS: Final = (
-    ("matched", "as it should be"),
-    ("differing", "different"),
-    ("unverified", "not readable"),
-    ("pending", "waiting"),
+    ("matched", ("system as it should be", "systems as they should be")),
+    ("differing", ("different", "different")),
+    ("unverified", ("not readable", "not readable")),
+    ("pending", ("still waiting", "still waiting")),
 )
+_RESOLVED: Final[Mapping[str, str]] = {
+    "agreed": "the difference is gone: the system holds again what it should",
+    "waived": "the difference is waived",
+    "accepted": "the difference is accepted as it is",
+    "superseded": "the difference is overtaken by a later one",
+}
 _SENTENCES: Final[Mapping[str, Callable[[Teller, Record, Body], str | None]]] = {
     Kind.STARTED: _started,
     Kind.STAGE_ENTERED: _stage,
@@ -316,7 +349,12 @@ _SENTENCES: Final[Mapping[str, Callable[[Teller, Record, Body], str | None]]] = 
     Kind.CHECK_BEGAN: _check_began,
     Kind.CHECK_READ: _check_read,
     Kind.DISCREPANCY_TICKETED: _ticketed,
+    Kind.DISCREPANCY_REOPENED: _reopened,
+    Kind.DISCREPANCY_WAIVED: _waived,
+    Kind.DISCREPANCY_SUPERSEDED: _superseded,
     Kind.DISCREPANCY_RESOLVED: _resolved,
+    Kind.HEAL_PROPOSED: _heal_proposed,
+    Kind.HEAL_REFUSED: _heal_refused,
     Kind.CHECK_DONE: _check_done,
     Kind.ENDED: _ended,
     Kind.OPERATOR_COMMANDED: _commanded,
@@ -327,8 +365,8 @@ _SENTENCES: Final[Mapping[str, Callable[[Teller, Record, Body], str | None]]] = 
 def _said(problem: object) -> str:
     if not isinstance(problem, Mapping):
         return ""
-    status = f" ({problem['status']})" if problem.get("status") else ""
-    return f"{str(problem.get('message', problem.get('code', ''))).split('; ')[0]}{status}"
+    said, status = str(problem.get("message", problem.get("code", ""))).split("; ")[0], problem.get("status")
+    return said if not status or str(status) in said else f"{said} ({status})"
 
 
 def _later(body: Body) -> str:

@@ -105,7 +105,6 @@ async def _done(
     door: Door, name: str, person: str | None, outputs: Sequence[str], output_json: str | None, comment: str | None
 ) -> None:
     from topstitch.cli.desk import desk
-    from topstitch.governance.by_hand import finished
     from topstitch.store import items
 
     settings = door.settings(person=person)
@@ -113,14 +112,9 @@ async def _done(
         row = await items.get_task(here.store, name)
         form = row["form"] or {}
         output = handed_in(outputs, output_json, form)
-        records = await here.say(
-            row["instance"],
-            lambda state, now: finished(state, name, settings.person, output, form, now, comment=comment),
-        )
-    door.screen.data(
-        {"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq}
-    )
-    door.screen.print(f"Handed in by {records[-1].actor.id}. What was done is read back from the system now.")
+        record = await here.finish_task(name, settings.person, output, comment)
+    door.screen.data({"task": name, "actor": str(record.actor), "instance": row["instance"], "seq": record.seq})
+    door.screen.print(f"Handed in by {record.actor.id}. What was done is read back from the system now.")
     door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
 
 
@@ -135,19 +129,14 @@ def fail(door: Door, name: str, person: str | None, because: str) -> None:
 
 async def _fail(door: Door, name: str, person: str | None, because: str) -> None:
     from topstitch.cli.desk import desk
-    from topstitch.governance.by_hand import could_not
     from topstitch.store import items
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
         row = await items.get_task(here.store, name)
-        records = await here.say(
-            row["instance"], lambda state, now: could_not(state, name, settings.person, because, now)
-        )
-    door.screen.data(
-        {"task": name, "actor": str(records[-1].actor), "instance": row["instance"], "seq": records[-1].seq}
-    )
-    door.screen.print(f"Noted by {records[-1].actor.id}: {name} cannot be done.")
+        record = await here.fail_task(name, settings.person, because)
+    door.screen.data({"task": name, "actor": str(record.actor), "instance": row["instance"], "seq": record.seq})
+    door.screen.print(f"Noted by {record.actor.id}: {name} cannot be done.")
 
 
 def handed_in(outputs: Sequence[str], output_json: str | None, form: Mapping[str, Any]) -> dict[str, Any]:

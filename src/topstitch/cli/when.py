@@ -1,9 +1,10 @@
-"""Decides how times are shown to a person: the minute, and how long ago."""
+"""Decides how times are shown to a person, the minute and how long ago, and how a person may type one."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 
+from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import duration_text, parse_time
 
 
@@ -30,3 +31,14 @@ def until(moment: datetime | str | None, now: datetime) -> str:
     real = parse_time(moment) if isinstance(moment, str) else moment
     left = (real - now).total_seconds()
     return f"in {duration_text(left)}" if left > 0 else f"{duration_text(-left)} ago"
+
+
+def moment(text: str, flag: str, *, to_its_end: bool = False) -> datetime:
+    """Read a time, or a day in UTC: its beginning, or its end."""
+    try:
+        if len(text) == len("2026-12-24"):
+            day = date.fromisoformat(text) + timedelta(days=1 if to_its_end else 0)
+            return datetime(day.year, day.month, day.day, tzinfo=UTC)
+        return parse_time(text)
+    except ValueError as error:
+        raise RequestError("time-unclear", f"{flag} {text!r} is no time ({error}); write 2026-12-24") from None

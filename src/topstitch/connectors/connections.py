@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from topstitch.connectors.credentials import check_reference, read_reference
+from topstitch.connectors.credentials import STORED, StoredValues, check_reference, read_reference
 from topstitch.connectors.limits import Rate, parse_rate
 from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.timetext import parse_duration
@@ -74,9 +74,25 @@ class Connections(msgspec.Struct, frozen=True, kw_only=True):
     people: PeopleSettings = PeopleSettings()
     notify: str | None = None
     """The alias of the connection that sends notices to people."""
+    chat: str | None = None
+    """The alias of the chat where what is asked is posted with buttons."""
+    channel: str | None = None
+    """The channel it is posted to; without one, to each person who is asked."""
     rates: Mapping[str, str] = {}
     """``EUR/USD`` -> how many USD one EUR is worth."""
     path: str = ""
+    stored: StoredValues = msgspec.field(default_factory=StoredValues)
+    """What ``stored:NAME`` means; filled by whoever opens the installation."""
+
+    def read(self, reference: str) -> str:
+        """Return what a reference refers to."""
+        return read_reference(reference, self.folder, self.stored)
+
+    def stored_names(self) -> frozenset[str]:
+        """Return which stored credentials the connections and hooks refer to."""
+        references = [r for one in self.connections.values() for r in one.credentials.values()]
+        references += [r for one in self.hooks.values() for r in (one.secret, one.username) if r]
+        return frozenset(r.partition(":")[2] for r in references if r.startswith(f"{STORED}:"))
 
     @property
     def folder(self) -> Path:
@@ -129,7 +145,9 @@ class _Reader:
             connections=connections,
             hooks={n: self._hook(n, t, connections) for n, t in self._tables("hooks").items()},
             people=self._people(connections),
-            notify=self._notify(connections),
+            notify=self._notify("connection", connections),
+            chat=self._notify("chat", connections),
+            channel=self._channel(),
             rates=self._rates(),
             path=str(self._path),
         )
@@ -167,7 +185,7 @@ class _Reader:
     def _reference(self, reference: object, at: tuple[str, ...]) -> None:
         try:
             check_reference(reference if isinstance(reference, str) else "")
-            if self._check_credentials:
+            if self._check_credentials and not str(reference).startswith(f"{STORED}:"):
                 read_reference(str(reference), self._path.parent)
         except OperatorError as error:
             raise self._error(at, f"{'.'.join(at)}: {error.message}", error.code) from None
@@ -211,13 +229,21 @@ class _Reader:
             groups={name: tuple(members) for name, members in groups.items()},
         )
 
-    def _notify(self, connections: Mapping[str, ConnectionSettings]) -> str | None:
+    def _notify(self, name: str, connections: Mapping[str, ConnectionSettings]) -> str | None:
         table = self._table("notify")
-        self._known(table, ("connection",), ("notify",))
-        alias = table.get("connection")
+        self._known(table, ("connection", "chat", "channel"), ("notify",))
+        alias: str | None = table.get(name)
         if alias is not None:
-            self._alias(alias, connections, ("notify", "connection"))
+            self._alias(alias, connections, ("notify", name))
         return alias
+
+    def _channel(self) -> str | None:
+        channel = self._table("notify").get("channel")
+        if channel is None:
+            return None
+        if not isinstance(channel, str) or not channel.strip("# "):
+            raise self._error(("notify", "channel"), f'{channel!r} is no channel; write channel = "approvals"')
+        return channel.strip("# ")
 
     def _rates(self) -> dict[str, str]:
         for pair, rate in self._table("rates").items():

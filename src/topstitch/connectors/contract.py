@@ -9,13 +9,11 @@ An adapter never retries, looks up or decides: it translates one call and its an
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import types
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
@@ -28,6 +26,7 @@ from topstitch.connectors.schemas import check_date, check_money, schema_of
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import PermanentError, RequestError, UnknownOutcomeError
 from topstitch.foundation.timetext import parse_duration
+from topstitch.foundation.w3c import followed, outgoing
 from topstitch.model.action import ActionContract, Effect, EventContract, Idempotency, SystemContract
 
 MoneyText = Annotated[str, AfterValidator(check_money), WithJsonSchema({"type": "string", "format": "money"})]
@@ -93,16 +92,12 @@ class CallContext:
 
     @property
     def traceparent(self) -> str | None:
-        """The W3C trace header: the one given, else one that follows from the instance and the key."""
+        """The W3C trace header: the one given, else the span of this attempt in the trace of the instance."""
         if self.trace or not self.instance:
             return self.trace
-        span = hashlib.sha256(f"{self.key}#{self.attempt}".encode()).hexdigest()[:16]
-        return f"00-{_trace_id(self.instance)}-{span}-01"
-
-
-@lru_cache(maxsize=4096)
-def _trace_id(instance: str) -> str:
-    return hashlib.sha256(instance.encode()).hexdigest()[:32]
+        about = followed()
+        incoming = about.incoming if about is not None and about.instance == self.instance else None
+        return outgoing(self.instance, self.key, self.attempt, incoming).header()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Decides where a credential comes from and that its value is shown nowhere.
 
-A credential is written as a reference, ``env:NAME`` or ``file:PATH``; the value is read when
-a connection needs it, and again when the system refuses it, so that a rotated secret is
-picked up without a restart. Everything that is kept for people passes the redactor, which
-knows every value that was ever read here. It never writes a value into an error or a repr.
+A credential is written as a reference, ``env:NAME``, ``file:PATH`` or ``stored:NAME``; the value is
+read when a connection needs it, and again when the system refuses it, so that a rotated secret is
+picked up without a restart. What is stored lies encrypted in the database; whoever opens an
+installation fills ``StoredValues`` with what its connections refer to. Everything that is kept for
+people passes the redactor, which knows every value that was ever read here. It never writes a value
+into an error or a repr.
 """
 
 from __future__ import annotations
@@ -19,6 +21,9 @@ from urllib.parse import quote, quote_plus
 from topstitch.foundation.errors import OperatorError
 
 HIDDEN: Final = "[hidden]"
+STORED: Final = "stored"
+KINDS: Final = ("env", "file", STORED)
+"""What a reference may begin with."""
 KNOWN_LENGTH_MIN: Final = 4
 """Shorter secrets are hidden by the name of their field only: as text they would match everywhere."""
 
@@ -73,6 +78,33 @@ class Redactor:
                 return value
 
 
+class StoredValues:
+    """The stored credentials that this process may use, as they were when last looked at."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Say how many, never which or what."""
+        return f"StoredValues({len(self._values)})"
+
+    def fill(self, values: Mapping[str, str]) -> None:
+        """Put what is stored now in the place of what was."""
+        self._values = dict(values)
+
+    def get(self, name: str) -> str:
+        """Return a stored credential; raise ``OperatorError`` when there is none of that name."""
+        value = self._values.get(name)
+        if value is None:
+            raise OperatorError(
+                "credential_missing",
+                f"no credential {name} is stored; store it with topstitch secrets set {name}",
+            )
+        return value
+
+
 _NOTHING_KNOWN: Final = Redactor()
 
 
@@ -90,12 +122,18 @@ class Credentials:
     """The credentials of one connection: references, and the values read from them."""
 
     def __init__(
-        self, alias: str, references: Mapping[str, str], redactor: Redactor, folder: Path | None = None
+        self,
+        alias: str,
+        references: Mapping[str, str],
+        redactor: Redactor,
+        folder: Path | None = None,
+        stored: StoredValues | None = None,
     ) -> None:
         self.alias = alias
         self._references = dict(references)
         self._redactor = redactor
         self._folder = folder
+        self._stored = stored
         self._values: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -134,7 +172,7 @@ class Credentials:
 
     def _read(self, name: str) -> str:
         try:
-            return read_reference(self._references[name], self._folder)
+            return read_reference(self._references[name], self._folder, self._stored)
         except OperatorError as error:
             raise OperatorError(error.code, f"{name} of connection {self.alias!r}: {error.message}") from None
 
@@ -146,17 +184,20 @@ class Credentials:
 def check_reference(text: str) -> None:
     """Raise ``OperatorError`` unless ``text`` has the form of a reference. It is not repeated: it may be a secret."""
     kind, _, rest = text.partition(":")
-    if kind not in ("env", "file") or not rest:
+    if kind not in KINDS or not rest:
         raise OperatorError(
             "credential_not_a_reference",
-            'a credential must be a reference, not a value; write "env:NAME" or "file:PATH" and keep the value there',
+            'a credential must be a reference, not a value; write "env:NAME", "file:PATH" or "stored:NAME" and keep '
+            "the value there",
         )
 
 
-def read_reference(text: str, folder: Path | None = None) -> str:
-    """Return what ``env:NAME`` or ``file:PATH`` refers to; relative paths start at ``folder``."""
+def read_reference(text: str, folder: Path | None = None, stored: StoredValues | None = None) -> str:
+    """Return what ``env:NAME``, ``file:PATH`` or ``stored:NAME`` refers to; relative paths start at ``folder``."""
     check_reference(text)
     kind, _, rest = text.partition(":")
+    if kind == STORED:
+        return (stored or StoredValues()).get(rest)
     return _read_environment(rest) if kind == "env" else _read_file((folder or Path()) / Path(rest).expanduser())
 
 

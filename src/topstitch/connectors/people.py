@@ -3,7 +3,9 @@
 The engine calls ``resolve`` for a ``ResolveCall``. Which alias answers which question stands
 under ``[people]`` in ``connections.toml``; groups can also be written down there. It reads
 only, asks each system through its reader, and never picks between people: it names them
-all, and says who was excluded and why.
+all, and says who was excluded and why. A manager who may not decide, or who is away without a
+stand-in, is passed over for the manager above; at the top nobody is found, and the asker goes on
+to the owner.
 """
 
 from __future__ import annotations
@@ -16,8 +18,12 @@ from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import stopwatch
 from topstitch.model.orders import Outcome, Problem, ResolveCall, Result
 
-_OF: Final = re.compile(r"(manager_of)\((subject|requester)\)")
+_OF: Final = re.compile(r"manager_of\(([^\s()]+)\)")
 EXCLUDED_BECAUSE: Final = "may not decide on this: requested it, proposed it or carried it out"
+ABOVE: Final = "; whoever is above was asked"
+AWAY: Final = "is away, and nobody stands in"
+MANAGERS_MAX: Final = 8
+"""How far up a chain of managers somebody is looked for."""
 
 
 class _UnansweredError(Exception):
@@ -32,20 +38,25 @@ async def resolve(registry: Registry, call: ResolveCall) -> Outcome:
     """Return the people that are meant: ``{"people": [...], "excluded": [...]}``."""
     began = stopwatch()
     found: list[dict[str, Any]] = []
+    passed: list[dict[str, str]] = []
     try:
         for who in call.who:
-            found += [{**person, "for": who} for person in await _people(registry, who, call)]
+            found += [{**person, "for": who} for person in await _people(registry, who, call, passed)]
     except _UnansweredError as error:
         return error.outcome
     people, excluded = _without(_once(found), call.exclude)
-    value = {"people": people, "excluded": excluded}
+    people, away = _there(people, call.away)
+    value = {"people": people, "excluded": [*passed, *excluded, *away]}
     return Outcome(result=Result.OK, value=value, duration_ms=round((stopwatch() - began) * 1000))
 
 
-async def _people(registry: Registry, who: str, call: ResolveCall) -> list[dict[str, Any]]:
+async def _people(
+    registry: Registry, who: str, call: ResolveCall, passed: list[dict[str, str]]
+) -> list[dict[str, Any]]:
     match = _OF.fullmatch(who)
     if match is not None:
-        return await _manager(registry, call.subject if match[2] == "subject" else call.requester)
+        named = {"subject": call.subject, "requester": call.requester}
+        return await _managers(registry, named.get(match[1], match[1]), call, passed)
     kind, colon, name = who.partition(":")
     match kind if colon else who:
         case "group" | "role":
@@ -59,12 +70,44 @@ async def _people(registry: Registry, who: str, call: ResolveCall) -> list[dict[
             return await _person(registry, call.requester)
         case "subject":
             return await _person(registry, call.subject)
+        case _ if "@" in who:
+            return await _person(registry, who)
         case _:
             raise _UnansweredError(
                 _refused(
                     "who_unknown", f"{who!r} names nobody; use manager_of(subject), group:<name>, owner or requester"
                 )
             )
+
+
+async def _managers(
+    registry: Registry, person: str | None, call: ResolveCall, passed: list[dict[str, str]]
+) -> list[dict[str, Any]]:
+    """Return somebody's managers; above those who may not decide or are away, theirs."""
+    for _ in range(MANAGERS_MAX):
+        managers = await _manager(registry, person)
+        over = [(one, why) for one in managers if (why := _passed_over(one, call))]
+        if len(over) < len(managers) or not managers:
+            return managers
+        passed += [{"person": str(one["id"]), "why": why + ABOVE} for one, why in over]
+        person = str(over[0][0]["id"])
+    return []
+
+
+def _passed_over(person: Mapping[str, Any], call: ResolveCall) -> str | None:
+    names = _names(person)
+    if names & {_bare(one) for one in call.exclude}:
+        return EXCLUDED_BECAUSE
+    return AWAY if names & {_bare(one) for one in call.away} else None
+
+
+def _there(people: list[dict[str, Any]], away: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Leave out who is away, unless that would leave nobody: a late answer is better than none."""
+    gone = {_bare(one) for one in away}
+    there = [person for person in people if gone.isdisjoint(_names(person))]
+    if not there:
+        return people, []
+    return there, [{"person": p["id"], "why": AWAY} for p in people if p not in there]
 
 
 async def _manager(registry: Registry, person: str | None) -> list[dict[str, Any]]:

@@ -186,6 +186,10 @@ class Registry:
         """Turn a vendor's notification into an event."""
         return self._opened(alias).connector.normalise_event(name, raw)
 
+    def connector_of(self, alias: str) -> Connector:
+        """Return what stands behind an alias, for what is no call of an instance: a conversation, a test of its own."""
+        return self._opened(alias).connector
+
     async def health(self, alias: str) -> Outcome:
         """Prove that the system answers and takes the credential."""
         return await self._opened(alias).health()
@@ -238,7 +242,9 @@ class Registry:
             alias=settings.alias,
             base_url=settings.base_url,
             options=settings.options,
-            credentials=Credentials(settings.alias, settings.credentials, self.redactor, folder),
+            credentials=Credentials(
+                settings.alias, settings.credentials, self.redactor, folder, self.connections.stored
+            ),
             limits=Limits(self._clock, rate=settings.rate, concurrency=settings.concurrency),
             clock=self._clock,
             redactor=self.redactor,

@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from starlette.requests import HTTPConnection
-
+from topstitch.access.service import Access
 from topstitch.connectors.connections import Connections
-from topstitch.console.people import Person
+from topstitch.console.people import Identify, Person
 from topstitch.execution.operate import Command
 from topstitch.foundation.clock import Clock
 from topstitch.governance.bundle import Bundle
+from topstitch.governance.policy import Law
 from topstitch.model.action import Contracts
 from topstitch.model.orders import Outcome
 from topstitch.model.record import Record
 from topstitch.model.state import InstanceState
+from topstitch.office.codes import Codes
 from topstitch.plan.plan import Plan
 from topstitch.store import Store
 
 View = Callable[[Plan, InstanceState, Sequence[Record], datetime], dict[str, Any]]
 Teller = Callable[[Plan], Callable[[Record], str | None]]
-Identify = Callable[[HTTPConnection], Person | None]
 
 
 class Commands(Protocol):
@@ -72,11 +72,19 @@ class Hands:
     identify: Identify
     sign_in: str | None = None
     """Where to send who is not signed in; without it, demo mode: anybody here may act as anybody."""
+    access: Access | None = None
+    """Who signs people in; without it nobody can, and ``identify`` says who everybody is."""
+    codes: Codes | None = None
+    """Lets somebody without an account decide behind a link; without it, only who is signed in does."""
     origin: str | None = None
     """The public origin, for browsers that send no Sec-Fetch-Site; without it the request's own host counts."""
     connections: Connections | None = None
     health: Callable[[str], Awaitable[Outcome]] | None = None
     bundles: Sequence[Bundle] = ()
+    law: Callable[[], Awaitable[Law]] | None = None
+    """What holds here now, published bundles included; without it, the first of ``bundles``."""
+    environment: str = "prod"
+    """Where policies are in force."""
     settings: Sequence[tuple[str, str, str]] = ()
     """Name, value as text, meaning: what Settings lists; no secret may be among them."""
     zone: str = "UTC"

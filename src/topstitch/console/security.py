@@ -10,21 +10,19 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from topstitch.access.origins import REFUSED, SAFE, is_ours
 from topstitch.foundation.ids import random_bytes
 
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SERVERS: Final = "/sign-in/ended/"
+"""Where a sign-in provider's own server says that a session has ended; what it says is signed."""
 POLICY: Final = (
     "default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types htmx"
-)
-REFUSED: Final = (
-    "This form did not come from the console's own pages, so nothing was changed. Open the page in the console and "
-    "send it from there; behind a proxy, set the console's public origin.\n"
 )
 
 
@@ -52,15 +50,7 @@ class Shield:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        if scope["method"] not in SAFE and not self.is_ours(Headers(scope=scope), scope):
-            await PlainTextResponse(REFUSED, 403)(scope, receive, guarded)
+        if scope["method"] not in SAFE and not (scope["path"].startswith(SERVERS) or is_ours(scope, self._origin)):
+            await PlainTextResponse(REFUSED + "\n", 403)(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)
-
-    def is_ours(self, headers: Headers, scope: Scope) -> bool:
-        """Whether an unsafe request comes from our own pages."""
-        site = headers.get("sec-fetch-site")
-        if site is not None:
-            return site in ("same-origin", "none")
-        wanted = self._origin or f"{scope.get('scheme', 'http')}://{headers.get('host', '')}"
-        return headers.get("origin") == wanted

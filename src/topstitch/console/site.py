@@ -6,8 +6,10 @@ pictures) is marked where it is made. The JSON twin of a page goes through ``twi
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Final
@@ -19,12 +21,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from topstitch import __version__
-from topstitch.console import icons, reads, times, words
+from topstitch.console import icons, times, words
 from topstitch.console.hands import Hands
 from topstitch.console.people import Person
 from topstitch.foundation.canonical import canonical_bytes, digest_bytes
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.store.searches import open_counts
 
 PAYLOAD_SHOWN_MAX: Final = 64 * 1024
 NOTHING: Final = "\u2013"
@@ -97,6 +100,7 @@ class Site:
     ) -> Response:
         """Return a page."""
         person = request.state.person
+        bare = bare or person is None
         zone = self.zone(request)
         around: dict[str, Any] = {
             "request": request,
@@ -106,15 +110,17 @@ class Site:
             "theme": _chosen(request, THEME_COOKIE, THEMES),
             "keys": request.cookies.get(KEYS_COOKIE) != "off",
             "rail": RAIL,
-            "open": None if bare else await reads.open_counts(self.hands.store),
+            "open": None if bare else await open_counts(self.hands.store),
             "notices": self.hands.notices,
-            "demo": self.hands.sign_in is None,
+            "demo": acts_as_anybody(self.hands, person),
             "at": lambda moment, form="short": _time(moment, form, zone),
             "local": lambda text: in_zone(str(text), zone),
             "here": lambda **changes: _here(request, changes),
             "nav": None,
             "live": None,
+            "live_mode": "hold",
             "twin": None,
+            "sheet": None,
             "bare": bare,
             "said": request.query_params.get("said"),
         }
@@ -142,14 +148,21 @@ class Site:
 _TITLES: Final = {403: "Not yours to do", 404: "Nothing here", 409: "Somebody was quicker", 422: "This cannot be read"}
 
 
+def acts_as_anybody(hands: Hands, person: Person | None) -> bool:
+    """Whether nobody signs in here (yet), so that whoever sits at this machine chooses who they are."""
+    if person is None or person.identity.via != "local":
+        return False
+    return hands.sign_in is None or hands.access is not None
+
+
 def status_of(error: TopstitchError) -> int:
     """Return the HTTP status that says who must act."""
     return next((code for kind, code in STATUS_BY_KIND if isinstance(error, kind)), 500)
 
 
-def problem(error: TopstitchError) -> Response:
+def problem(error: TopstitchError, status: int | None = None) -> Response:
     """Return what went wrong with a JSON twin."""
-    status = status_of(error)
+    status = status or status_of(error)
     document = {
         "type": "about:blank",
         "title": _TITLES.get(status, "This did not work"),
@@ -163,6 +176,31 @@ def problem(error: TopstitchError) -> Response:
 def twin(document: Mapping[str, Any] | Sequence[Any]) -> Response:
     """Return data as JSON."""
     return Response(canonical_bytes(plain(document)), media_type="application/json")
+
+
+def sheet(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
+    """Return rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+    return Response(written.getvalue(), media_type="text/csv; charset=utf-8")
+
+
+def _cell(value: Any) -> Any:
+    match plain(value):
+        case None:
+            return ""
+        case list() | dict() as nested:
+            return canonical_bytes(nested).decode()
+        case str() as text:
+            return f"'{text}" if text[:1] in _FORMULA else text
+        case other:
+            return other
+
+
+_FORMULA: Final = tuple("=+-@\t\r")
 
 
 def plain(value: Any) -> Any:
@@ -306,9 +344,14 @@ FORM_BYTES_MAX: Final = 256 * 1024
 
 async def sent(request: Request) -> dict[str, str]:
     """Return the fields of a posted form, the last of each name; forms here send no files."""
+    return dict(await sent_pairs(request))
+
+
+async def sent_pairs(request: Request) -> list[tuple[str, str]]:
+    """Return the fields of a posted form in order, with names that come more than once."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > FORM_BYTES_MAX:
             raise RequestError("too-large", f"a form has at most {FORM_BYTES_MAX // 1024} KB; write less")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)

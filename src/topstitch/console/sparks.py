@@ -7,7 +7,7 @@ where that is over its limit, else the latency. Pure.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from topstitch.console import words
-from topstitch.console.reads import Crossing
 from topstitch.console.times import span
+from topstitch.store.measures import Crossings
+from topstitch.store.searches import Crossing
 
 BUCKETS: Final = 24
 EXCEPTION_TARGET, EXCEPTION_ALERT = 0.01, 0.03
@@ -89,13 +90,31 @@ def seams(
     return {key: _seam(key, ones, failures.get(key, 0), since, until) for key, ones in groups.items()}
 
 
+def gathered(
+    found: Iterable[Crossings], failures: Mapping[tuple[str, str], int], slots: int = BUCKETS
+) -> dict[tuple[str, str], Seam]:
+    """Return each seam from crossings that were gathered by stretch: thousands of them cost little."""
+    buckets: dict[tuple[str, str], list[list[int]]] = {}
+    for one in found:
+        if one.from_system != one.to_system:
+            own = buckets.setdefault((one.from_system, one.to_system), [[] for _ in range(slots)])
+            own[min(max(one.slot, 0), slots - 1)] += [ms for ms in one.net_ms if ms is not None]
+    for key in failures:
+        if key[0] != key[1]:
+            buckets.setdefault(key, [[] for _ in range(slots)])
+    return {key: _of_buckets(key, own, failures.get(key, 0)) for key, own in buckets.items()}
+
+
 def _seam(key: tuple[str, str], ones: Sequence[Crossing], failed: int, since: datetime, until: datetime) -> Seam:
-    values = sorted(one.net_ms for one in ones)
     width = (until - since) / BUCKETS or timedelta(seconds=1)
     buckets: list[list[int]] = [[] for _ in range(BUCKETS)]
     for one in ones:
         buckets[min(BUCKETS - 1, max(0, int((one.at - since) / width)))].append(one.net_ms)
-    series = tuple(percentile(sorted(b), 0.95) if b else None for b in buckets)
+    return _of_buckets(key, buckets, failed)
+
+
+def _of_buckets(key: tuple[str, str], buckets: Sequence[list[int]], failed: int) -> Seam:
+    values = sorted(ms for bucket in buckets for ms in bucket)
     return Seam(
         source=key[0],
         target=key[1],
@@ -103,7 +122,7 @@ def _seam(key: tuple[str, str], ones: Sequence[Crossing], failed: int, since: da
         p50_ms=percentile(values, 0.5),
         p95_ms=percentile(values, 0.95),
         failed=failed,
-        series=series,
+        series=tuple(percentile(sorted(b), 0.95) if b else None for b in buckets),
     )
 
 

@@ -15,10 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from topstitch.console.hands import Hands
-from topstitch.console.reads import changed_since, head_position
+from topstitch.console.people import whose
 from topstitch.foundation.errors import TopstitchError
+from topstitch.governance import access
+from topstitch.store import instances
+from topstitch.store.searches import changed_since, head_position
 
 COMMENT_SECONDS: Final = 15.0
+RIGHTS_SECONDS: Final = 60.0
+"""How long an open stream goes without asking again whether its person may."""
 QUEUE_MAX: Final = 200
 STREAMS_MAX: Final = 2_000
 TURNS_MAX: Final = 10**9
@@ -117,9 +122,16 @@ async def stream(request: Request) -> Response:
     last = request.headers.get("last-event-id", "")
     since = int(last) if last.isdigit() else None
 
+    hands: Hands = request.app.state.hands
+
     async def events() -> AsyncIterator[bytes]:
         yield b": looking on\nretry: 1000\n\n"
+        asked_at = hands.clock.now()
         async for change in watcher.listen(since):
+            if (hands.clock.now() - asked_at).total_seconds() >= RIGHTS_SECONDS:
+                asked_at = hands.clock.now()
+                if not await _may_still(hands, request, wanted):
+                    return
             if change is None:
                 yield b": still here\n\n"
             elif wanted is None or change[1] == wanted:
@@ -127,3 +139,12 @@ async def stream(request: Request) -> Response:
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+async def _may_still(hands: Hands, request: Request, instance: str | None) -> bool:
+    """Whether somebody who looks on is still signed in, and still may."""
+    person = await whose(hands.identify, request)
+    if person is None:
+        return False
+    place = str((await instances.get(hands.store, instance))["workflow"]) if instance else None
+    return access.may(person.identity, "instances.read", place)

@@ -126,7 +126,7 @@ def _unread(
     body |= {"attempt": progress.attempt + 1, "problem": said}
     if result is Result.HELD:
         wait = problem.retry_after_seconds if problem and problem.retry_after_seconds else HELD_SECONDS
-        body |= {"attempt": progress.attempt, "again_at": rfc3339(now + timedelta(seconds=wait))}
+        body |= {"attempt": progress.attempt, "again_at": rfc3339(now + timedelta(seconds=wait)), "held": True}
         return [_draft(Kind.CONTEXT_FAILED, now, body)]
     if result is not Result.REFUSED and progress.attempt + 1 < read.retry.attempts:
         wait = read.retry.wait_seconds(progress.attempt + 1, f"{state.id}:{read.name}")

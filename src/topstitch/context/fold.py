@@ -38,6 +38,7 @@ def _failed(state: InstanceState, entry: Entry) -> InstanceState:
         settled=again_at is None,
         failed=again_at is None,
         problem=body["problem"],
+        held=body.get("held", False),
     )
     return replace(state, context_reads={**state.context_reads, body["name"]: progress})
 

@@ -19,7 +19,7 @@ from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.facts import DEFINITION_DECIDED, ENGINE_ACTS, recorded, split
 from topstitch.governance.notify import personal_in, tell
 from topstitch.governance.obligations import AUTO, Ruling, declared_gate, gates_body, gates_from
-from topstitch.governance.policy import NO_LAW, judge, personal_facts, scope_of
+from topstitch.governance.policy import judge, personal_facts, scope_of
 from topstitch.language.cel import ENGINE
 from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.instance import SETTLED, SUCCEEDED, Disposition, Mode
@@ -153,7 +153,7 @@ def _judged(
     plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, payload: Any
 ) -> tuple[Ruling, dict[str, Any]]:
     declared, because = _who_releases(plan, step_plan, state)
-    if desk.law is NO_LAW and state.steps[step_plan.id].proposal is None:
+    if desk.law.in_force is None and not desk.law.bundles and state.steps[step_plan.id].proposal is None:
         body: dict[str, Any] = {
             "outcome": declared.outcome,
             "because": because,

@@ -16,6 +16,7 @@ from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
 from topstitch.execution.desk import desk_of
 from topstitch.execution.wind_down import wind_down
+from topstitch.governance.cases import closed
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
@@ -25,6 +26,8 @@ from topstitch.model.state import InstanceState
 from topstitch.plan.plan import Plan, StepPlan
 
 STAGE = Stage.EXECUTION
+FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped"})
+"""Causes that only matter to an instance that is to go on."""
 
 
 def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Turn:
@@ -45,9 +48,22 @@ def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -
             if not turn.drafts and _all_settled(state, undoing=True):
                 rollback.undo_all(plan, state, desk, turn)
                 if not turn.drafts and rollback.is_finished(plan, state):
-                    turn.drafts.append(_executed(desk, _rolled_back(state)))
+                    turn.drafts += [*_moot(state, desk), _executed(desk, _rolled_back(state))]
         case Mode.FINISHED:
             pass
+    return turn
+
+
+def carry_heals(plan: Plan, state: InstanceState, names: tuple[str, ...], now: datetime, law: Law = NO_LAW) -> Turn:
+    """Return what the repairs want now: each is carried out as a step is, whatever else is over."""
+    turn = Turn()
+    if state.paused or (state.mode is Mode.ROLLING_BACK and state.executed_at is None):
+        return turn
+    desk = desk_of(plan, state, now, law)
+    for name in names:
+        wants = _WANTS.get(state.steps[name].status)
+        if wants is not None:
+            wants(plan, plan.steps[name], state, desk, turn)
     return turn
 
 
@@ -79,7 +95,17 @@ def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
         for act in state.acts.values()
         if not act.id.startswith("@reconcile/")
     )
-    return [draft for draft in drafts if draft is not None]
+    return [*(draft for draft in drafts if draft is not None), *_asked_again(state, now)]
+
+
+def _asked_again(state: InstanceState, now: datetime) -> list[Draft]:
+    """Ask at once for what a pause held back: whoever woke the instance early may have ended the pause."""
+    acts = [act.id for act in state.acts.values() if act.held and act.next_at is not None and act.next_at > now]
+    reads = [n for n, read in state.context_reads.items() if read.held and read.again_at and read.again_at > now]
+    if not acts and not reads:
+        return []
+    body = {"acts": acts, "reads": reads}
+    return [Draft(kind=Kind.HOLD_ENDED, at=now, actor=ENGINE, stage=state.stage, body=body)]
 
 
 def _act_of(key: str) -> str:
@@ -96,7 +122,7 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
         if wants is not None:
             settled = False
             wants(plan, plan.steps[name], state, desk, turn)
-            if any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
+            if turn.drafts and any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
                 turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
                 return
     if settled:
@@ -120,8 +146,14 @@ def _all_settled(state: InstanceState, *, undoing: bool = False) -> bool:
 
 
 def _completed(state: InstanceState) -> str:
-    clean = all(step.status in IN_ORDER for step in state.steps.values()) and not any(state.cases.values())
+    clean = all(step.status in IN_ORDER for step in state.steps.values()) and not state.open_cases
     return "completed" if clean else "completed_with_exceptions"
+
+
+def _moot(state: InstanceState, desk: Desk) -> list[Draft]:
+    """Close the cases that a rollback has answered: what is taken back is not to be mended and retried any more."""
+    answered = (case for case in state.cases.values() if case.how is None and case.cause in FORWARD_CASES)
+    return [closed(case, desk.now, desk.stage, "rolled back") for case in answered]
 
 
 def _rolled_back(state: InstanceState) -> str:

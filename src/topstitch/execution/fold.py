@@ -22,6 +22,7 @@ from topstitch.model.state import (
     ActState,
     ActStatus,
     ApprovalState,
+    CaseState,
     Failure,
     InstanceState,
     StepState,
@@ -316,6 +317,8 @@ def _task_escalated(state: InstanceState, entry: Entry) -> InstanceState:
 
 
 def _task_closed(state: InstanceState, entry: Entry) -> InstanceState:
+    if entry.body["task"] not in state.tasks:
+        return state  # the retry that withdraws it has forgotten it already
     return _task(state, entry, ending=entry.body["ending"])
 
 
@@ -372,11 +375,14 @@ def _child_ended(state: InstanceState, entry: Entry) -> InstanceState:
 
 
 def _case_opened(state: InstanceState, entry: Entry) -> InstanceState:
-    return replace(state, cases={**state.cases, entry.body["case"]: True})
+    body = entry.body
+    case = CaseState(id=body["case"], about=body["about"], cause=body["cause"], step=entry.step)
+    return replace(state, cases={**state.cases, case.id: case})
 
 
 def _case_closed(state: InstanceState, entry: Entry) -> InstanceState:
-    return replace(state, cases={**state.cases, entry.body["case"]: False})
+    case = replace(state.cases[entry.body["case"]], how=entry.body["how"])
+    return replace(state, cases={**state.cases, case.id: case})
 
 
 def _executed(state: InstanceState, entry: Entry) -> InstanceState:

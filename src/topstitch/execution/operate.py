@@ -17,15 +17,18 @@ from msgspec.structs import replace
 
 from topstitch.attempts.fold import Entry
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
-from topstitch.governance import tasks
+from topstitch.governance import cases, tasks
 from topstitch.governance.notify import gathered, personal_in, tell
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Path, Stage
-from topstitch.model.state import ContextState, InstanceState, StepState, TaskState
+from topstitch.model.state import CaseState, ContextState, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan
 from topstitch.plan.rollback_order import transitive_needs
 
+RETRIED: Final = "retried"
+CLOSES: Final[Mapping[str, str]] = {"retry": RETRIED, "skip": "skipped", "reassign": "reassigned"}
+"""Commands that are the answer to a case, and how it is closed by them."""
 RETRYABLE: Final = frozenset(
     {
         StepStatus.COMPENSATING,
@@ -78,7 +81,19 @@ def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, no
             raise RequestError("unknown-command", f"there is no command {command.name}; see topstitch instance --help")
     body = {"command": command.name, "reason": command.reason, **body, **_proposed(command, actor)}
     kept = ((("reason",),) if command.reason else ()) + personal + personal_in(body)
-    closings = _closings(state, command, actor, now) if command.name == "skip" else []
+    if body.get("proposal", {}).get("reason"):
+        kept += (("proposal", "reason"),)
+    closings: list[Draft] = []
+    if command.name == "skip":
+        closings = _closings(state, command, actor, now)
+    elif command.name == "retry":
+        mine = [t for t in state.tasks.values() if t.step in body["steps"] and t.ending is None]
+        closings = [tasks.close_task(task, now, state.stage, "withdrawn") for task in mine]
+    closings += [
+        cases.closed(case, now, state.stage, CLOSES[command.name], actor, command.reason)
+        for case in state.cases.values()
+        if case.how is None and command.name in CLOSES and _is_dealt_with(case, command, body)
+    ]
     draft = Draft(
         kind=Kind.OPERATOR_COMMANDED,
         at=now,
@@ -303,9 +318,28 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
         outcome=None,
         ended=None,
         reported=False,
-        cases=dict.fromkeys(state.cases, False) if restarted or entry.step else state.cases,
+        cases={name: _heard_again(case, body) for name, case in state.cases.items()},
         stage=Stage.CONTEXT if restarted else Stage.EXECUTION,
     )
+
+
+def _is_dealt_with(case: CaseState, command: Command, body: Mapping[str, Any]) -> bool:
+    """Whether a command is the answer to a case."""
+    if command.name == "retry":
+        return _is_of(case, body)
+    if command.name == "skip":
+        return case.step == command.step
+    return case.cause == "nobody-to-ask" and case.step == body.get("of")
+
+
+def _heard_again(case: CaseState, body: Mapping[str, Any]) -> CaseState:
+    """What was waived of a step that is tried again would be news once more."""
+    return replace(case, how=RETRIED) if case.how == cases.WAIVED and _is_of(case, body) else case
+
+
+def _is_of(case: CaseState, body: Mapping[str, Any]) -> bool:
+    """Whether a case is about what a retry tries again."""
+    return case.step in body["steps"] or (case.step is None and case.cause == "context" and bool(body.get("context")))
 
 
 def _skipped(state: InstanceState, entry: Entry) -> InstanceState:

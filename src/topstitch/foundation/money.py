@@ -8,7 +8,7 @@ that somebody recorded; without one the comparison fails rather than guesses.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -46,3 +46,12 @@ def compare(left: str, right: str, rates: Mapping[str, str] = NO_RATES) -> int:
             raise ValueError(f"no rate for {pair}; add it under [rates] in connections.toml")
         amount *= Decimal(rates[pair])
     return (amount > other.amount) - (amount < other.amount)
+
+
+def add_money(amounts: Sequence[str]) -> str:
+    """Return the sum of amounts of one currency; raise ``ValueError`` when there are several, or none."""
+    read = [parse_money(amount) for amount in amounts]
+    currencies = {one.currency for one in read}
+    if len(currencies) != 1:
+        raise ValueError("amounts of several currencies are not added up without a rate")
+    return str(Money(amount=sum((one.amount for one in read), Decimal(0)), currency=currencies.pop()))

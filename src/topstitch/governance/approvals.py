@@ -93,7 +93,7 @@ def approval_id(instance: str, step: str, asks: int) -> str:
 
 def asked_step(state: InstanceState, approval: str) -> StepState:
     """Return the step that an approval releases."""
-    for step in state.steps.values():
+    for step in (*state.steps.values(), *state.heals.values()):
         if step.approval is not None and step.approval.id == approval:
             return step
     for step in state.steps.values():

@@ -1,4 +1,4 @@
-"""Decides when people are at work: working hours, holidays of a country, and change freezes, as data.
+"""Decides when people are at work: working hours, holidays of a country, absences and change freezes, as data.
 
 Approval timers may run in working hours only (``asking: {hours: business}`` in a bundle), and
 policies read ``calendar.freeze`` and ``calendar.working_hours``. The caller says what time it is.
@@ -17,6 +17,7 @@ import msgspec
 
 from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.timetext import parse_time, rfc3339
+from topstitch.governance.duties import folded
 from topstitch.governance.facts import NO_FREEZE
 from topstitch.language.load import load
 
@@ -33,6 +34,14 @@ class Freeze(msgspec.Struct, frozen=True, kw_only=True):
     because: str
 
 
+class Absence(msgspec.Struct, frozen=True, kw_only=True):
+    """A time in which somebody is not asked: who stands in for them is, or else somebody above them."""
+
+    who: str
+    starts_at: datetime
+    ends_at: datetime
+
+
 class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     """When one organisation works. ``hours`` is empty for all hours of all days."""
 
@@ -44,6 +53,11 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     country: str = ""
     """Whose holidays count when nobody says otherwise."""
     freezes: tuple[Freeze, ...] = ()
+    absences: tuple[Absence, ...] = ()
+
+    def absent(self, now: datetime) -> frozenset[str]:
+        """Return who is away at ``now``, as names are compared."""
+        return frozenset(folded(one.who) for one in self.absences if one.starts_at <= now < one.ends_at)
 
     def is_working(self, now: datetime, country: str | None = None) -> bool:
         """Whether people are at work at ``now``."""
@@ -120,7 +134,7 @@ def read_calendar(text: str, path: str) -> Calendar:
 
 
 def _calendar(data: Mapping[str, Any]) -> Calendar:
-    unknown = set(data) - {"zone", "hours", "holidays", "country", "freezes"}
+    unknown = set(data) - {"zone", "hours", "holidays", "country", "freezes", "absences"}
     if unknown:
         raise ValueError(f"there is no field '{min(unknown)}' in a calendar")
     hours = {day: _spans_of(day, spans) for day, spans in (data.get("hours") or {}).items()}
@@ -137,6 +151,7 @@ def _calendar(data: Mapping[str, Any]) -> Calendar:
         },
         country=str(data.get("country", "")),
         freezes=tuple(_freeze(one) for one in data.get("freezes") or ()),
+        absences=tuple(_absence(one) for one in data.get("absences") or ()),
     )
 
 
@@ -161,6 +176,13 @@ def _freeze(data: Mapping[str, Any]) -> Freeze:
     if ends_at <= starts_at:
         raise ValueError("a freeze ends before it begins")
     return Freeze(starts_at=starts_at, ends_at=ends_at, because=str(data["because"]))
+
+
+def _absence(data: Mapping[str, Any]) -> Absence:
+    starts_at, ends_at = parse_time(str(data["from"])), parse_time(str(data["until"]))
+    if ends_at <= starts_at:
+        raise ValueError("an absence ends before it begins")
+    return Absence(who=str(data["who"]), starts_at=starts_at, ends_at=ends_at)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -1,27 +1,30 @@
 """Decides when something becomes an exception case: what a person must know of, with an owner.
 
-A case is opened once for each cause within an instance: its id follows from what it is
-about, so that repeating the decision opens no second one. It names the seam, both systems,
-what was asked and answered (redacted), and a remedy (E-18).
+A case is opened once for each cause within an instance, however often the decision is repeated;
+what was closed and happens anew is a new one, unless a person has waived it. It names the seam,
+both systems, what was asked and answered (redacted), and a remedy (E-18).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from topstitch.foundation.ids import derived_id
 from topstitch.governance.notify import personal_in, tell
 from topstitch.model.kinds import Kind
-from topstitch.model.record import ENGINE, Draft, Stage
-from topstitch.model.state import InstanceState
+from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
+from topstitch.model.state import CaseState, InstanceState
 from topstitch.plan.plan import Plan
 
+WAIVED: Final = "waived"
+"""How a person closed a case who will not hear of it again."""
 
-def case_id(instance: str, about: str, cause: str) -> str:
-    """Return the id that follows from what a case is about."""
-    return derived_id("cas", instance, about, cause)
+
+def case_id(instance: str, about: str, cause: str, earlier: int = 0) -> str:
+    """Return the id that follows from what a case is about, and how many there were before."""
+    return derived_id("cas", instance, about, cause, *([str(earlier)] if earlier else []))
 
 
 def open_case(
@@ -42,9 +45,10 @@ def open_case(
     to: str = "owner",
 ) -> Draft | None:
     """Return the record that opens a case, or nothing when this instance has it already."""
-    identity = case_id(state.id, about, cause)
-    if identity in state.cases:
+    same = [case for case in state.cases.values() if (case.about, case.cause) == (about, cause)]
+    if any(case.how in (None, WAIVED) for case in same):
         return None
+    identity = case_id(state.id, about, cause, len(same))
     body: dict[str, Any] = {"case": identity, "cause": cause, "about": about, "owner": to, "summary": summary}
     body["remedy"] = remedy
     parts = {"seam": seam, "problem": problem, "request": request, "attempt": attempt}
@@ -57,8 +61,15 @@ def open_case(
 
 def close_case(state: InstanceState, now: datetime, stage: Stage, *, about: str, cause: str, how: str) -> Draft | None:
     """Return the record that closes a case which is still open, or nothing."""
-    identity = case_id(state.id, about, cause)
-    if not state.cases.get(identity):
-        return None
-    body = {"case": identity, "how": how}
-    return Draft(kind=Kind.CASE_CLOSED, at=now, actor=ENGINE, stage=stage, body=body)
+    same = (c for c in state.cases.values() if (c.about, c.cause, c.how) == (about, cause, None))
+    return next((closed(case, now, stage, how) for case in same), None)
+
+
+def closed(case: CaseState, now: datetime, stage: Stage, how: str, actor: Actor = ENGINE, because: str = "") -> Draft:
+    """Return the record that closes a case."""
+    body: dict[str, Any] = {"case": case.id, "how": how}
+    personal: tuple[Path, ...] = ()
+    if because:
+        body["because"] = because
+        personal = (("because",),)
+    return Draft(kind=Kind.CASE_CLOSED, at=now, actor=actor, stage=stage, step=case.step, body=body, personal=personal)

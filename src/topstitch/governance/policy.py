@@ -38,6 +38,8 @@ from topstitch.plan.scope import values
 
 AGENT_LIMITS: Final = "agent-limits"
 """The rule of the engine's own that past an agent's limits a person is asked."""
+LIMITS_READ: Final = ("kind", "id", "owner", "max_tier", "within_limits")
+"""What that rule reads of a proposal; the words of the model are not among it."""
 MARKS_MAX: Final = 500
 """For how many steps the personal facts are remembered."""
 DEFINITION: Final = "definition:"
@@ -116,7 +118,8 @@ def judge(
     ruling = join_all((declared, verdict.ruling, own))
     reasons = [*because, *(reason.body() for reason in verdict.reasons)]
     if own is not AUTO:
-        reasons.append({"rule": AGENT_LIMITS, "read": {"decided_by": dict(decided)}, "demands": str(own)})
+        read = {name: decided[name] for name in LIMITS_READ if name in decided}
+        reasons.append({"rule": AGENT_LIMITS, "read": {"decided_by": read}, "demands": str(own)})
     body: dict[str, Any] = {"outcome": ruling.outcome, "because": reasons, "env": scope["env"], "engine": ENGINE}
     if ruling.gates:
         body["gates"] = gates_body(ruling)
@@ -164,6 +167,8 @@ def personal_facts(plan: Plan, step_plan: StepPlan, body: Mapping[str, Any]) -> 
     found: list[Path] = [("facts", path) for path, value in body.get("facts", {}).items() if marks.cover(path, value)]
     for index, one in enumerate(body["because"]):
         found += [("because", index, "read", path) for path, value in one["read"].items() if marks.cover(path, value)]
+    if body.get("decided_by", {}).get("reason"):
+        found.append(("decided_by", "reason"))  # what a model says of its proposal may name anybody
     found += [("denied", index, "text") for index, one in enumerate(body.get("denied", ())) if one["text"]]
     return tuple(found)
 

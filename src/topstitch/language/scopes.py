@@ -52,6 +52,7 @@ DIFFERENCE: Final = record(
         "expected": ANY,
         "actual": ANY,
         "check": _TEXT,
+        "proposal": _TEXT,
     }
 )
 """``difference``: what reconciliation confirmed; ``expected`` and ``actual`` are those of the first field."""

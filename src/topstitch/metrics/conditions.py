@@ -9,6 +9,7 @@ otherwise the system is named. Pure; ``watch`` gathers, ``alerts`` opens and cle
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from topstitch.foundation.timetext import duration_text
@@ -21,6 +22,7 @@ from topstitch.metrics.seams import Seam, counts, seam_of
 from topstitch.metrics.sla import PromiseState, Standing
 from topstitch.plan.plan import Plan
 from topstitch.store.measures import LongCrossing, Overdue
+from topstitch.store.sealing import milliseconds
 
 SpeedKey = tuple[str, str]
 """Workflow and step."""
@@ -336,6 +338,27 @@ def overdue_conditions(
         )
         for workflow, late in grouped.items()
         if (plan := by_workflow.get(workflow)) is not None
+    ]
+
+
+def population_conditions(plans: Iterable[Plan], open_findings: Mapping[str, tuple[int, datetime]]) -> list[Condition]:
+    """Return the workflows whose whole populations differ: somebody has no instance, or stands without one."""
+    return [
+        Condition(
+            cause=f"population|{plan.workflow}",
+            kind=Kind.CHECK,
+            level=Level.RED,
+            workflow=plan.workflow,
+            version=plan.version,
+            since_ms=milliseconds(since),
+            title=f"{plan.title}: the systems do not list the same",
+            text=f"{count} findings are open; see topstitch discrepancies list --workflow {plan.workflow}",
+            diagnosis="the systems: each finding names what is missing, extra or there twice",
+            owner=plan.owner,
+        )
+        for plan in plans
+        if plan.workflow in open_findings
+        for count, since in (open_findings[plan.workflow],)
     ]
 
 

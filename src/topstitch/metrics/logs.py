@@ -1,7 +1,7 @@
 """Decides what a log line carries and what it never does: instance and trace ids in, secrets and personal data out.
 
-``processors`` are structlog's: the door that starts the log puts them before its renderer.
-``about`` names the instance that what follows is about, in this task and those it starts.
+``named`` and ``redact`` are processors of structlog: the door that starts the log puts them before its renderer.
+An entry made while an instance is worked on names it and its trace.
 Values under telling names are redacted wherever they stand, and so is what looks like a
 credential inside a text. It opens no file and sets no level.
 """
@@ -9,13 +9,10 @@ credential inside a text. It opens no file and sets no level.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
-from structlog.contextvars import bound_contextvars, merge_contextvars
-
-from topstitch.metrics.w3c import trace_id_of
+from topstitch.foundation.w3c import followed, trace_id_of
 
 REDACTED: Final = "[redacted]"
 DEPTH_MAX: Final = 8
@@ -37,19 +34,15 @@ KEPT: Final = frozenset(
 )
 
 Event = MutableMapping[str, Any]
-Processor = Callable[[Any, str, Event], Event]
 
 
-def processors() -> tuple[Processor, ...]:
-    """Return what every entry passes before it is rendered."""
-    return (merge_contextvars, redact)
-
-
-@contextmanager
-def about(instance: str, traceparent: str | None = None, **more: str) -> Iterator[None]:
-    """Name the instance, and its trace, in every entry inside the block."""
-    with bound_contextvars(instance=instance, trace_id=trace_id_of(instance, traceparent), **more):
-        yield
+def named(_logger: Any, _method: str, event: Event) -> Event:
+    """Name the instance that the present task works on, and its trace."""
+    about = followed()
+    if about is not None:
+        event.setdefault("instance", about.instance)
+        event.setdefault("trace_id", trace_id_of(about.instance, about.incoming))
+    return event
 
 
 def redact(_logger: Any, _method: str, event: Event) -> Event:

@@ -17,6 +17,7 @@ from topstitch.foundation.errors import OperatorError, TamperError
 from topstitch.foundation.timetext import parse_time
 from topstitch.metrics.spans import Span, spans_of
 from topstitch.store import Store, instances, rollups
+from topstitch.store.database import is_postgres
 from topstitch.store.instances import StoredRecord
 from topstitch.store.ledger import INSTALLATION
 from topstitch.store.sealing import milliseconds
@@ -28,7 +29,7 @@ TRACED_MARK: Final = "measures_traced_position"
 BATCH: Final = 2000
 """How many records one turn follows."""
 SETTLE_SECONDS: Final = 5
-"""Records are followed once they are so old: on PostgreSQL a later position may commit before an earlier one."""
+"""On PostgreSQL, where a later position may commit before an earlier one, records are followed once they are so old."""
 TIMEOUT_SECONDS: Final = 10.0
 
 
@@ -71,7 +72,7 @@ async def export_new(store: Store, sink: SpanSink, now: datetime) -> int:
     """Send the spans that were completed since the last time; return how many. Call until it returns 0."""
     mark = await rollups.mark(store, TRACED_MARK)
     stored = await instances.stored_records(store, after_position=mark, limit=BATCH)
-    records = _settled(stored, now - timedelta(seconds=SETTLE_SECONDS))
+    records = _settled(stored, now - timedelta(seconds=SETTLE_SECONDS)) if is_postgres(store.url) else stored
     if not records:
         return 0
     seqs: dict[str, set[int]] = {}

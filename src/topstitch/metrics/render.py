@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from topstitch.foundation.timetext import duration_text, rfc3339
 from topstitch.metrics.baselines import Speed
 from topstitch.metrics.exceptions import Share
 from topstitch.metrics.limits import DEFAULT, Limits
-from topstitch.metrics.report import Line
+from topstitch.metrics.report import Line, ManualBaseline
 from topstitch.metrics.routes import document, lines
 from topstitch.metrics.seams import Band, SeamFigures
 from topstitch.metrics.sla import PromiseState, Standing, summary
 from topstitch.plan.plan import Plan
-from topstitch.store.alarms import AlertRow, Mute
+from topstitch.store.alarms import AlertRow, Message, Mute
 from topstitch.store.sealing import moment
 
 SEAM_COLUMNS: Final = (
@@ -30,9 +32,18 @@ REPORT_COLUMNS: Final = ("what", "before", "now", "change")
 NOTHING_YET: Final = "-"
 
 
-def seam_rows(figures: Iterable[SeamFigures]) -> list[tuple[str, ...]]:
-    """Return the rows under ``SEAM_COLUMNS``, in the order given."""
-    return [
+WHOSE: Final = 2
+"""How many columns of the board say whose seam it is."""
+
+
+def seam_columns(whose: bool = True) -> tuple[str, ...]:
+    """Return the heads of the board's columns; ``whose`` when more than one definition is on it."""
+    return SEAM_COLUMNS[0 if whose else WHOSE :]
+
+
+def seam_rows(figures: Iterable[SeamFigures], whose: bool = True) -> list[tuple[str, ...]]:
+    """Return the rows under ``seam_columns``, in the order given."""
+    rows = [
         (
             one.workflow,
             one.version,
@@ -49,6 +60,7 @@ def seam_rows(figures: Iterable[SeamFigures]) -> list[tuple[str, ...]]:
         )
         for one in figures
     ]
+    return [row[0 if whose else WHOSE :] for row in rows]
 
 
 def seam_state(one: SeamFigures) -> str:
@@ -143,9 +155,46 @@ def alert_page(row: AlertRow) -> list[str]:
     return lines(row, "opened")
 
 
-def alert_data(rows: Iterable[AlertRow]) -> list[dict[str, Any]]:
-    """Return alerts as data."""
-    return [document(row) for row in rows]
+def alert_data(rows: Iterable[AlertRow], mutes: Iterable[Mute] = (), now_ms: int = 0) -> list[dict[str, Any]]:
+    """Return alerts as data, with who has taken each on and until when nobody is told."""
+    muted = {one.cause: one for one in mutes if one.ends_ms > now_ms}
+    return [
+        document(row)
+        | {
+            "cause": row.cause,
+            "note": row.note,
+            "muted_until": rfc3339(moment(muted[row.cause].ends_ms)) if row.cause in muted else None,
+            "muted_because": muted[row.cause].because if row.cause in muted else None,
+        }
+        for row in rows
+    ]
+
+
+def message_data(found: Iterable[Message]) -> list[dict[str, Any]]:
+    """Return who was told as data."""
+    return [
+        {
+            "route": one.route,
+            "event": one.event,
+            "sent_at": rfc3339(moment(one.sent_ms)) if one.sent_ms is not None else None,
+            "tries": one.tries,
+            "problem": one.problem,
+        }
+        for one in found
+    ]
+
+
+def message_lines(found: Iterable[Message]) -> list[str]:
+    """Return who was told, a line each."""
+    return [f"Told: {one.route}, {one.event}: {_sending(one)}" for one in found]
+
+
+def _sending(one: Message) -> str:
+    if one.sent_ms is not None:
+        return f"sent {rfc3339(moment(one.sent_ms))}"
+    if one.next_ms is None:
+        return f"given up after {one.tries} tries: {one.problem}"
+    return f"not yet, tried {one.tries} times" + (f": {one.problem}" if one.problem else "")
 
 
 def sla_rows(found: Iterable[Standing], plans: Mapping[str, Plan]) -> list[tuple[str, ...]]:
@@ -177,6 +226,49 @@ def sla_data(found: Iterable[Standing]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
+
+
+def promise_data(found: Iterable[Standing], plans: Mapping[str, Plan]) -> list[dict[str, Any]]:
+    """Return every promise with its owner and how many instances stand how."""
+    return [
+        {
+            "workflow": workflow,
+            "promise": promise,
+            "owner": dict(plans[workflow].owner) if workflow in plans else {},
+            **{str(state): count for state, count in states.items()},
+        }
+        for (workflow, promise), states in summary(found).items()
+    ]
+
+
+def speed_data(figures: Iterable[SeamFigures], speeds: Mapping[tuple[str, str], Speed]) -> list[dict[str, Any]]:
+    """Return the speed of the steps behind some edges as data."""
+    keys = dict.fromkeys((one.workflow, one.edge.to_step) for one in figures)
+    return [
+        {
+            "workflow": workflow,
+            "step": step,
+            "pace": speed.pace,
+            "current_ms": speed.current_ms,
+            "baseline_ms": speed.baseline.median_ms if speed.baseline else None,
+            "first_baseline_ms": speed.first.median_ms if speed.first else None,
+            "goal_ms": speed.goal_ms(),
+            "progress": speed.progress(),
+            "text": speed.text,
+        }
+        for workflow, step in keys
+        if (speed := speeds.get((workflow, step))) is not None
+    ]
+
+
+def report_data(found: Iterable[Line]) -> list[dict[str, Any]]:
+    """Return a report as data."""
+    return [{"what": line.what, "before": line.before, "now": line.now, "change": line.change} for line in found]
+
+
+def manual_data(manual: ManualBaseline | None) -> dict[str, Any] | None:
+    """Return what was recorded of the work by hand as data."""
+    return msgspec.to_builtins(manual) if manual is not None else None
 
 
 def report_rows(found: Iterable[Line]) -> list[tuple[str, ...]]:

@@ -1,64 +1,78 @@
 """Makes the rounds: looks at everything, has told what is due, exports spans, keeps the roll-ups.
 
-A door starts ``go_round`` beside the engine and cancels it at the end. Each round stands alone:
-what goes wrong in one part is handed to ``on_trouble`` and the others go on, because the watch
-must not die of what it watches. It waits on the clock it is given and asks no other.
+``bootstrap.measuring`` starts ``go_round`` beside the engine and cancels it at the end. Each round
+stands alone: what goes wrong in one part is handed to ``on_trouble`` and the others go on, because
+the watch must not die of what it watches. Every process of an installation makes rounds; what they
+find is counted once, each message is sent by one, and one at a time exports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from topstitch.foundation.clock import Clock
 from topstitch.metrics.otlp import SpanSink, export_new
+from topstitch.metrics.outbox import deliver
 from topstitch.metrics.routes import Sender
-from topstitch.metrics.watch import EVALUATE_SECONDS, Watcher, deliver, evaluate, keep
+from topstitch.metrics.watch import EVALUATE_SECONDS, Watcher, evaluate, keep
+from topstitch.store import turns
+from topstitch.store.sealing import milliseconds
 
 KEEP_SECONDS: Final = 600
 """How often roll-ups and retention are due."""
 EXPORTS_MAX: Final = 20
 """How many batches of spans one round sends; the next round goes on."""
+TURN: Final = "export"
+TURN_SECONDS: Final = 3 * EVALUATE_SECONDS
+"""Who exports goes on doing so; this long after its last round another process takes over."""
 
 Trouble = Callable[[str, BaseException], None]
 
 
-async def go_round(
-    watcher: Watcher, clock: Clock, *, on_trouble: Trouble, sender: Sender | None = None, sink: SpanSink | None = None
-) -> None:
-    """Make one round after the other until cancelled."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What rounds are made with."""
+
+    watcher: Watcher
+    on_trouble: Trouble
+    sender: Sender | None = None
+    sink: SpanSink | None = None
+    owner: str = "alone"
+    """Which process this is, for what one at a time does."""
+
+
+async def go_round(one: Round, clock: Clock, *, pace: Clock | None = None, every_seconds: float | None = None) -> None:
+    """Make one round after the other until cancelled. ``pace`` is what it waits by, where a clock runs away."""
     kept: datetime | None = None
+    waits, rest = pace or clock, timedelta(seconds=every_seconds or EVALUATE_SECONDS)
     while True:
-        now = clock.now()
+        now, began = clock.now(), waits.now()
         due = kept is None or now - kept >= timedelta(seconds=KEEP_SECONDS)
-        await one_round(watcher, now, on_trouble=on_trouble, sender=sender, sink=sink, keeping=due)
+        await one_round(one, now, keeping=due)
         kept = now if due else kept
-        await clock.sleep_until(now + timedelta(seconds=EVALUATE_SECONDS))
+        await waits.sleep_until(began + rest)
 
 
-async def one_round(
-    watcher: Watcher,
-    now: datetime,
-    *,
-    on_trouble: Trouble,
-    sender: Sender | None = None,
-    sink: SpanSink | None = None,
-    keeping: bool = False,
-) -> None:
+async def one_round(one: Round, now: datetime, *, keeping: bool = False) -> None:
     """Make one round."""
-    await _part("evaluate", evaluate(watcher, now), on_trouble)
-    if sender is not None:
-        await _part("deliver", deliver(watcher, sender, now), on_trouble)
-    if sink is not None:
-        await _part("export", _export(watcher, sink, now), on_trouble)
+    await _part("evaluate", evaluate(one.watcher, now), one.on_trouble)
+    if one.sender is not None:
+        await _part("deliver", deliver(one.watcher, one.sender, now), one.on_trouble)
+    if one.sink is not None:
+        await _part("export", _export(one, one.sink, now), one.on_trouble)
     if keeping:
-        await _part("keep", keep(watcher, now), on_trouble)
+        await _part("keep", keep(one.watcher, now), one.on_trouble)
 
 
-async def _export(watcher: Watcher, sink: SpanSink, now: datetime) -> None:
+async def _export(one: Round, sink: SpanSink, now: datetime) -> None:
+    store, until = one.watcher.store, now + timedelta(seconds=TURN_SECONDS)
+    if not await turns.take(store, TURN, one.owner, milliseconds(now), milliseconds(until)):
+        return
     for _ in range(EXPORTS_MAX):
-        if await export_new(watcher.store, sink, now) == 0:
+        if await export_new(store, sink, now) == 0:
             return
 
 

@@ -12,7 +12,7 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
@@ -21,7 +21,7 @@ from topstitch.foundation.canonical import canonical_bytes, parse
 from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.metrics.alerts import Tell
-from topstitch.store.alarms import AlertRow
+from topstitch.store.alarms import AlertRow, Message
 from topstitch.store.sealing import moment
 
 EVENT_WORDS: Final = {"opened": "", "raised": "Worse: ", "cleared": "Over: "}
@@ -48,7 +48,9 @@ class Route:
     name: str
     kind: RouteKind
     to: str
-    """An address, a channel, a URL, or the alias of the ITSM."""
+    """An address or ``owner``, a channel, or a URL; nothing for the ITSM."""
+    through: str = ""
+    """The alias of the connection that carries it; empty where only one can."""
     secret: str = ""
     """``whsec_...``, for a webhook."""
     console: str = ""
@@ -61,8 +63,11 @@ class Payload:
 
     kind: RouteKind
     to: str
+    alert: str
+    """The alert it is about."""
     message: str
     """The message's id: the same for every try."""
+    through: str = ""
     body: Mapping[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes = b""
@@ -81,14 +86,21 @@ def tells(routes: Mapping[str, Route]) -> dict[str, Tell]:
     return {name: Tell(word=_worder(route)) for name, route in routes.items()}
 
 
-def payload_of(route: Route, message: str, body: str, now: datetime) -> Payload:
+def payload_of(route: Route, message: Message, now: datetime) -> Payload:
     """Return what is sent now for a message that was worded when the alert changed."""
-    document: Mapping[str, Any] = parse(body)
+    document: Mapping[str, Any] = parse(message.body)
+    made = Payload(
+        kind=route.kind,
+        to=route.to,
+        alert=message.alert,
+        message=message.id,
+        through=route.through,
+        body=document,
+    )
     if route.kind is not RouteKind.WEBHOOK:
-        return Payload(kind=route.kind, to=route.to, message=message, body=document)
+        return made
     raw = canonical_bytes(document)
-    headers = sign_webhook(route.secret, message, raw, now)
-    return Payload(kind=route.kind, to=route.to, message=message, body=document, headers=headers, raw=raw)
+    return replace(made, headers=sign_webhook(route.secret, message.id, raw, now), raw=raw)
 
 
 def sign_webhook(secret: str, message: str, raw: bytes, now: datetime) -> dict[str, str]:
@@ -107,8 +119,12 @@ def sign_webhook(secret: str, message: str, raw: bytes, now: datetime) -> dict[s
 
 
 def email_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]:
-    """Return subject and text of a mail."""
-    return {"subject": f"[topstitch] {headline(alert, event)}", "text": "\n".join(lines(alert, event, console))}
+    """Return subject and text of a mail, and whose workflow it is about."""
+    return {
+        "subject": f"[topstitch] {headline(alert, event)}",
+        "text": "\n".join(lines(alert, event, console)),
+        "owner": dict(alert.body.get("owner") or {}),
+    }
 
 
 def slack_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]:
@@ -134,7 +150,7 @@ def ticket_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any
         "process": alert.id,
         "summary": headline(alert, event),
         "severity": SEVERITIES[alert.level],
-        "details": "\n".join(lines(alert, event, console)),
+        "detail": "\n".join(lines(alert, event, console)),
         "closed": event == "cleared",
     }
 

@@ -136,7 +136,7 @@ def _standing(
         from_system=_before(plan, first),
         to_system=plan.connector_of(plan.steps[first].system),
         holds_up=_holds_up(plan, progress, waiting),
-        text=f"{_s(used)} of {_s(within)} used" + (f", {_s(expected)} usually still to come" if waiting else ""),
+        text=f"{_s(used)} of {_s(within)} used" + (f", {_s(expected)} usually still to come" if waiting and expected else ""),
     )
 
 

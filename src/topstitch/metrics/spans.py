@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from topstitch.foundation.timetext import parse_time
-from topstitch.metrics.w3c import parse_traceparent, span_id_of, trace_id_of
+from topstitch.foundation.w3c import parse_traceparent, span_id_of, trace_id_of
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record, Stage
 
@@ -108,7 +108,7 @@ class _Trace:
             yield self._span(
                 record,
                 f"read {body.get('system')}.{body.get('action')}",
-                ("read", str(body["name"]), str(body.get("attempt"))),
+                ("attempt", f"@context/{body['name']}/{body.get('attempt')}", "1"),
                 begins=_before(record.at, took),
                 kind="client",
                 failed=_code(body),
@@ -158,7 +158,7 @@ class _Trace:
         return self._span(
             record,
             f"{body.get('system')}.{body.get('action')}",
-            ("attempt", act, str(attempt)),
+            ("attempt", str(body.get("key") or act), str(attempt)),
             begins=intent.at,
             kind="client",
             parent=span_id_of(self.name, "step", step, "") if step else None,

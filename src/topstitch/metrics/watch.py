@@ -1,8 +1,8 @@
-"""Watches the seams: gathers the rows, lets the rules judge, writes what they say, and has it told.
+"""Watches the seams: gathers the rows, lets the rules judge, and writes what they say.
 
 ``evaluate`` is one look at everything and one transaction; two processes that look at the same
 time count once. ``board``, ``speeds`` and ``promises`` are the same figures for pages, so that
-board and alert cannot disagree. ``deliver`` sends what is due. People acknowledge, mute and pin
+board and alert cannot disagree. ``outbox`` tells. People acknowledge, mute and pin
 anew here, and each of that stands in the installation's journal. Nothing here touches an instance.
 """
 
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Protocol
 
-import msgspec
-
-from topstitch.foundation.errors import NotFoundError, RequestError, TopstitchError
+from topstitch.foundation.errors import NotFoundError, RequestError
 from topstitch.foundation.timetext import duration_text, rfc3339
 from topstitch.governance.calendar import Calendar
 from topstitch.metrics import alerts, baselines, conditions, pending, rollups, routes, seams, sla
@@ -24,22 +22,19 @@ from topstitch.metrics.baselines import Speed
 from topstitch.metrics.exceptions import Count, Outcome
 from topstitch.metrics.limits import DAY_MS, DEFAULT, HOUR_MS, Limits
 from topstitch.metrics.pending import Open, Pending
-from topstitch.metrics.routes import Route, Sender
+from topstitch.metrics.routes import Route
 from topstitch.metrics.seams import Seam, SeamFigures, Window
 from topstitch.metrics.sla import Progress, Standing
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.plan.plan import Plan
-from topstitch.store import Store, alarms, measures, rollups as kept
-from topstitch.store.alarms import AlertRow, Message, Mute, Verdict
+from topstitch.store import Store, alarms, measures, populations, rollups as kept
+from topstitch.store.alarms import AlertRow, Mute, Verdict
 from topstitch.store.measures import Duration, Wanted
 from topstitch.store.rollups import Baseline
 from topstitch.store.sealing import milliseconds
 
 EVALUATE_SECONDS: Final = 30
 """How often an evaluation is due."""
-MESSAGE_TRIES: Final = 8
-MESSAGE_FIRST_SECONDS: Final = 10
-MESSAGE_MAX_SECONDS: Final = 3600
 PINNER: Final = "system:metrics"
 
 
@@ -150,6 +145,7 @@ async def _conditions(
     found += conditions.sla_conditions(plans, standings, limits)
     overdue = await measures.overdue(store, now_ms - limits.overdue_ms, now_ms)
     found += conditions.overdue_conditions(plans, overdue, now_ms, limits)
+    found += conditions.population_conditions(known.in_force, await populations.open_counts(store))
     return found, pinned
 
 
@@ -405,34 +401,6 @@ def _slowest(
         ]
         for key, rows in recent.items()
     }
-
-
-# --- Telling --------------------------------------------------------------------------------------------
-
-
-async def deliver(watcher: Watcher, sender: Sender, now: datetime) -> int:
-    """Send the messages that are due; return how many went out. One that fails is tried again, up to eight times."""
-    sent = 0
-    for message in await alarms.due_messages(watcher.store, milliseconds(now)):
-        after = await _send(watcher, sender, message, now)
-        await alarms.note_sending(watcher.store, after)
-        sent += after.sent_ms is not None
-    return sent
-
-
-async def _send(watcher: Watcher, sender: Sender, message: Message, now: datetime) -> Message:
-    tries = message.tries + 1
-    route = watcher.routes.get(message.route)
-    if route is None:
-        problem = f"the route {message.route} is not configured any more"
-        return msgspec.structs.replace(message, tries=tries, next_ms=None, problem=problem)
-    try:
-        await sender.send(routes.payload_of(route, message.id, message.body, now))
-    except TopstitchError as error:
-        wait = min(MESSAGE_FIRST_SECONDS * 2 ** (tries - 1), MESSAGE_MAX_SECONDS)
-        again = milliseconds(now + timedelta(seconds=wait)) if tries < MESSAGE_TRIES else None
-        return msgspec.structs.replace(message, tries=tries, next_ms=again, problem=error.message)
-    return msgspec.structs.replace(message, tries=tries, next_ms=None, sent_ms=milliseconds(now), problem=None)
 
 
 # --- What people do ---------------------------------------------------------------------------------------

@@ -140,22 +140,38 @@ class Kind(StrEnum):
     CASE_CLOSED = "case.closed"
     """{case, how, because?}"""
 
+    HOLD_ENDED = "hold.ended"
+    """{acts, reads}: calls that a pause had held back are asked for again at once."""
+
     EXECUTED = "executed"
     """{outcome, at}: every step has settled; T+ checks may still be due."""
     CHECK_BEGAN = "check.began"
-    """{check, due_at, late}"""
+    """{check, due_at, late, records?: [record]}: with ``records`` only these are read."""
+    SOURCE_READ = "source.read"
+    """{check, name, system, value?, problem?}: what the system whose word counts says now (``authority``)."""
     CHECK_READ = "check.read"
     """{check, record, system, read: n, verdict: match | suspected | differs | unverified | pending |
-    nothing_expected, fields: [{field, intended, committed, observed, verdict, cause, severity}], again_at?,
-    step_status, waiting_on?, url?, problem?}"""
+    nothing_expected, fields: [{field, intended, committed, observed, verdict, cause, severity, heal?}], again_at?,
+    step_status, waiting_on?, url?, problem?, suspects?, clears?}"""
     DISCREPANCY_OPENED = "discrepancy.opened"
-    """{discrepancy, record, system, check, severity, fields: [...], url?}"""
+    """{discrepancy, record, system, check, severity, fields: [...], owner, url?}"""
     DISCREPANCY_UPDATED = "discrepancy.updated"
     """{discrepancy, check, severity, fields}"""
     DISCREPANCY_TICKETED = "discrepancy.ticketed"
-    """{discrepancy, ticket, url?}"""
+    """{discrepancy, revision, ticket, state, url?}"""
+    DISCREPANCY_REOPENED = "discrepancy.reopened"
+    """{discrepancy, record, system, check, severity, fields, owner, times, url?}: it was resolved or waived."""
+    DISCREPANCY_WAIVED = "discrepancy.waived"
+    """{discrepancy, until, because}: actor lets it stand until then."""
+    DISCREPANCY_SUPERSEDED = "discrepancy.superseded"
+    """{discrepancy, record, system, check, fields, owner, url?}: the source moved on after us; no alarm."""
     DISCREPANCY_RESOLVED = "discrepancy.resolved"
-    """{discrepancy, how: agreed | waived | accepted | superseded, check?, because?}"""
+    """{discrepancy, how: agreed | accepted | superseded, check?, because?}"""
+    HEAL_PROPOSED = "heal.proposed"
+    """{heal, discrepancy, record, field, system, action, payload, payload_digest, mode: propose | auto, same?, of?}.
+    From here on the heal is carried out as a step of this name is: decision, approval, intent, result."""
+    HEAL_REFUSED = "heal.refused"
+    """{discrepancy, record, field, action, because, same?, of?}"""
     CHECK_DONE = "check.done"
     """{check, matched, differing, unverified, pending}"""
 
@@ -166,7 +182,7 @@ class Kind(StrEnum):
     OPERATOR_COMMANDED = "operator.commanded"
     """{command: retry | skip | pause | resume | cancel | edit | reassign, reason, step?, ...}, with its actor.
     retry: {steps: [those that wait again], input?, before?}; cancel: {choice: rollback | stop}; edit: {path, before,
-    after}; reassign: {approval? | task?, people}. See ``execution.operate``."""
+    after}; reassign: {approval? | task?, people}; in bulk: {batch}. See ``execution.operate``."""
     ATTEMPT_REFUSED = "attempt.refused"
     """{what, because}: somebody tried what is impossible (a write in the context stage, a write without a grant)."""
     ERASED = "erased"
@@ -179,5 +195,24 @@ class Kind(StrEnum):
     """{hold, subject: commitment, ground}, in the installation's own journal: this person may not be erased."""
     HOLD_LIFTED = "hold.lifted"
     """{hold, because}, in the installation's own journal."""
+    DELEGATION_GRANTED = "delegation.granted"
+    """{delegation, grantor, delegate, group?, starts_at, ends_at, because}, in the installation's own journal."""
+    DELEGATION_ENDED = "delegation.ended"
+    """{delegation, grantor, delegate}, in the installation's own journal: earlier than it would have ended."""
+    AGENT_CHANGED = "agent.changed"
+    """{agent, owner, max_tier, actions, money_per_day, asks_per_day, off}, in the installation's own journal."""
+    CALENDAR_LOADED = "calendar.loaded"
+    """{environment, digest}, in the installation's own journal: working hours, absences and freezes from here on."""
+    SECRET_CHANGED = "secret.changed"
+    """{name, how: set | removed}, in the installation's own journal; never a value."""
+    ACCESS_CHANGED = "access.changed"
+    """{command: add | disable | enable | password | grant | revoke | token | token_revoke | link, about, role?, where?,
+    scopes?, ends_at?}, in the installation's own journal: who may do what was changed."""
+    PUBLISH_PROPOSED = "publish.proposed"
+    """{workflow, version, digest, parent?, because: [...]}, in the installation's own journal: a change of high risk
+    waits for a second person."""
+    PUBLISH_SETTLED = "publish.settled"
+    """{workflow, version, digest, ending: published | withdrawn, proposed_by, four_eyes}, in the installation's own
+    journal."""
     PLAN_MOVED = "plan.moved"
     """{from, to, plan_digest}"""

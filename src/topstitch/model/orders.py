@@ -78,6 +78,8 @@ class ResolveCall(msgspec.Struct, frozen=True, kw_only=True, tag="resolve"):
     requester: str | None
     owner: Mapping[str, Any]
     exclude: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
+    """Who is not there, and has nobody who stands in."""
 
 
 class TellCall(msgspec.Struct, frozen=True, kw_only=True, tag="tell"):
@@ -122,7 +124,17 @@ class ReportCall(msgspec.Struct, frozen=True, kw_only=True, tag="report"):
     body: Mapping[str, Any]
 
 
-Call = ReadCall | LookUpCall | WriteCall | ResolveCall | TellCall | StartCall | InboxCall | ReportCall
+class DriftCall(msgspec.Struct, frozen=True, kw_only=True, tag="drift"):
+    """Count the instances that show the same difference; the value is ``{"same": n, "of": n}``."""
+
+    key: str
+    workflow: str
+    record: str
+    field: str
+    since: datetime
+
+
+Call = ReadCall | LookUpCall | WriteCall | ResolveCall | TellCall | StartCall | InboxCall | ReportCall | DriftCall
 
 
 class Result(StrEnum):

@@ -106,6 +106,8 @@ class ActState(msgspec.Struct, frozen=True, kw_only=True):
     request: Mapping[str, Any] | None = None
     handed_over: bool = False
     """Whether the failure has been dealt with by whoever asked for the act."""
+    held: bool = False
+    """Whether a pause held its last call back."""
 
 
 class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +158,17 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     output: Any = None
     by: str | None = None
     ending: str | None = None
+
+
+class CaseState(msgspec.Struct, frozen=True, kw_only=True):
+    """One exception case: what a person must know of."""
+
+    id: str
+    about: str
+    cause: str
+    step: str | None = None
+    how: str | None = None
+    """How it was closed; nothing while it is open."""
 
 
 class StepState(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,6 +225,8 @@ class ContextState(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool = False
     failed: bool = False
     problem: Mapping[str, Any] | None = None
+    held: bool = False
+    """Whether a pause held it back."""
 
 
 class Tell(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +247,10 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     due_at: datetime
     late: bool = False
+    only: tuple[str, ...] = ()
+    """The records that are read; all of them when empty."""
+    sources: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    """Context read -> ``{value}`` as it is now, or ``{problem}``: what the system whose word counts says."""
     reads: Mapping[str, CheckRead] = msgspec.field(default_factory=dict)
     done: bool = False
 
@@ -245,6 +264,31 @@ class CheckRead(msgspec.Struct, frozen=True, kw_only=True):
     unread_since: datetime | None = None
     fields: tuple[Mapping[str, Any], ...] = ()
     settled: bool = False
+
+
+class DiscrepancyStatus(StrEnum):
+    """Where a disagreement stands (``language.md`` 5.2)."""
+
+    SUSPECTED = "suspected"
+    """Seen once; a second read after the settle time decides."""
+    CONFIRMED = "confirmed"
+    """A second read saw it too."""
+    TICKETED = "ticketed"
+    """Its ticket knows of it."""
+    HEALING = "healing"
+    """A repair is proposed or under way."""
+    WAIVED = "waived"
+    """A person lets it stand until a day."""
+    ACCEPTED = "accepted"
+    """A person says that what is there is right."""
+    SUPERSEDED = "superseded"
+    """The source moved on after us: work for an update, no alarm."""
+    RESOLVED = "resolved"
+    """A read agreed again."""
+
+
+OVER = frozenset({DiscrepancyStatus.ACCEPTED, DiscrepancyStatus.SUPERSEDED, DiscrepancyStatus.RESOLVED})
+"""Statuses that ask nothing more of anybody, unless the difference comes back."""
 
 
 class DiscrepancyState(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,7 +305,19 @@ class DiscrepancyState(msgspec.Struct, frozen=True, kw_only=True):
     ticketed: int = 0
     """The revision the ticket last heard of."""
     ticket: Mapping[str, Any] | None = None
-    resolved: bool = False
+    status: DiscrepancyStatus = DiscrepancyStatus.CONFIRMED
+    times: int = 0
+    """How often it came back."""
+    waived_until: datetime | None = None
+    accepted: Mapping[str, Any] = NOTHING
+    """Field -> the value a person accepted: from then on it is what should be there."""
+    unhealed: tuple[str, ...] = ()
+    """Fields whose repair was refused."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether nothing more is asked of anybody."""
+        return self.status in OVER
 
 
 class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,13 +352,19 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     tasks: Mapping[str, TaskState] = NOTHING
     flags: Mapping[str, bool] = NOTHING
     tells: Mapping[str, Tell] = NOTHING
-    cases: Mapping[str, bool] = NOTHING
-    """Case id -> still open."""
+    cases: Mapping[str, CaseState] = NOTHING
     context_done_at: datetime | None = None
     executed_at: datetime | None = None
     outcome: str | None = None
     checks: Mapping[str, CheckState] = NOTHING
     discrepancies: Mapping[str, DiscrepancyState] = NOTHING
+    heals: Mapping[str, StepState] = NOTHING
+    """Repairs, each carried out as a step is: ``heal:<record>.<field>`` (``plan.heals``)."""
     reported: bool = False
     ended: str | None = None
     seq: int = 0
+
+    @property
+    def open_cases(self) -> tuple[str, ...]:
+        """The cases that nobody has closed yet."""
+        return tuple(case.id for case in self.cases.values() if case.how is None)

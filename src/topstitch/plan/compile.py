@@ -233,6 +233,26 @@ class _Compiler:
             ticket=ticket,
             close_ticket=close,
             ticket_task=_task(r.on_difference.if_that_fails.task),
+            month_end="month_end" in r.at,
+            population=self.population(r.population) if r.population else None,
+        )
+
+    def population(self, r: schema.Population) -> p.PopulationPlan:
+        return p.PopulationPlan(
+            left=self.side(r.left),
+            right=self.side(r.right),
+            every_seconds=parse_duration(r.every),
+            grace_seconds=parse_duration(r.grace),
+        )
+
+    def side(self, r: schema.PopulationSide) -> p.SidePlan:
+        alias, action = self.action(r.read)
+        return p.SidePlan(
+            system=alias,
+            action=action,
+            params=compile_template(r.with_),
+            key=runtime_expression(r.key.removeprefix("=").strip()),
+            since_seconds=parse_duration(r.since),
         )
 
     def record(self, name: str, r: schema.ReconcileRecord) -> p.RecordPlan:
@@ -262,19 +282,35 @@ class _Compiler:
         heal = None
         if rule.heal:
             heal = self.act(rule.heal, rule.heal_with or {}, p.RetryPlan(attempts=1))
-        properties: Mapping[str, Any] = action.output.get("properties") or {}
+        template = compile_template(expected)
         return p.FieldPlan(
             field=rule.field,
             rule=name,
-            expected=compile_template(expected),
+            expected=template,
             tolerance=rule.within,
             ignore_case=rule.ignore_case,
             severity=rule.severity,
             authority=rule.authority,
             heal=heal,
             heal_auto=rule.mode == "auto",
-            format=(properties.get(rule.field) or {}).get("format"),
+            format=format_of(action.output, rule.field),
+            sources=self.sources(rule.authority, template),
         )
+
+    def sources(self, authority: str | None, expected: Template) -> tuple[str, ...]:
+        """Return the context reads of the authority that an expected value is made of."""
+        named = {path.split(".")[1] for path in expected.paths if path.startswith("context.")}
+        reads = self.w.context
+        return tuple(sorted(n for n in named if n in reads and reads[n].read.partition(".")[0] == authority))
+
+
+def format_of(schema_: JsonSchema, path: str) -> str | None:
+    """Return the format of the field under a dotted path: money, a date or a moment is compared as such."""
+    found: JsonSchema = schema_
+    for part in path.split("."):
+        found = (found.get("properties") or {}).get(part) or {}
+    branches = (found, *found.get("anyOf", ()), *found.get("oneOf", ()))
+    return next((str(branch["format"]) for branch in branches if "format" in branch), None)
 
 
 def _retry(retry: schema.Retry) -> p.RetryPlan:

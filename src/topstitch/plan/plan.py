@@ -273,6 +273,8 @@ class FieldPlan:
     heal: ActPlan | None
     heal_auto: bool
     format: str | None
+    sources: tuple[str, ...] = ()
+    """The context reads, of the system whose word counts, that the expected value comes from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +304,30 @@ class ReconcilePlan:
     ticket: ActPlan
     close_ticket: ActPlan | None
     ticket_task: TaskPlan
+    month_end: bool = False
+    """Whether everything is read once more before the period ends."""
+    population: PopulationPlan | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidePlan:
+    """One of two whole sets that are compared."""
+
+    system: str
+    action: ActionContract
+    params: Template
+    key: Expression
+    since_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PopulationPlan:
+    """Which sets are compared, how often, and how long a difference may last before it counts."""
+
+    left: SidePlan
+    right: SidePlan
+    every_seconds: int
+    grace_seconds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

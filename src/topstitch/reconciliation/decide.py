@@ -1,13 +1,16 @@
-"""Decides what is compared when, and what a difference leads to.
+"""Decides what is compared when.
 
 Checks are due at fixed times after T; a restart changes none of them, and one that begins
 late says so. A difference counts once a second read, after the settle time, still shows it.
 What cannot be read is *unverified*, never a match; a step that still waits for a person is
-*pending*, not a difference; for a step that was undone the expectation turns round.
+*pending*, not a difference; for a step that was undone the expectation turns round. Where
+the definition names the system whose word counts, that system is asked first. People may
+ask for a read of one record at any time (``desk``).
 """
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,13 +20,13 @@ from topstitch.governance.cases import close_case, open_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Outcome, ReadCall, Result
+from topstitch.model.orders import DriftCall, Outcome, ReadCall, Result
 from topstitch.model.record import ENGINE, Draft, Path, Stage
-from topstitch.model.state import ActState, CheckRead, CheckState, InstanceState, StepState
-from topstitch.plan.plan import ExpectPlan, FieldPlan, Plan, RecordPlan
+from topstitch.model.state import OVER, CheckRead, CheckState, DiscrepancyStatus, InstanceState, StepState
+from topstitch.plan.personal import paths_in
+from topstitch.plan.plan import Plan, RecordPlan
 from topstitch.plan.scope import facts, step_values
-from topstitch.reconciliation import tickets
-from topstitch.reconciliation.compare import cause, field_of
+from topstitch.reconciliation import conclude, heal, observe, tickets
 
 STAGE = Stage.RECONCILIATION
 LATE_SECONDS = 60
@@ -33,19 +36,24 @@ UNREADABLE_GIVE_UP_SECONDS = 7200
 """An unreadable system is asked again every half hour for two hours; then a case says so."""
 CAP_SECONDS = 7200
 """With ``T: executed``, T is never later than this after the trigger (ruling 4)."""
+MONTH_END = "month_end"
+SOURCE = "source:"
+"""How the reads of a system whose word counts are told from those of a record."""
 UNDONE = frozenset({StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND})
 EXPECTED = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.KEPT})
 FRESH = CheckRead()
 
 
 def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
-    """Return what reconciliation wants now: a check begun, reads, tickets."""
+    """Return what reconciliation wants now: a check begun, reads, tickets, repairs proposed."""
     turn = Turn()
     if state.paused or state.started_at is None:
         return turn
     tickets.tend(plan, state, now, turn)
+    heal.tend(plan, state, now, turn)
+    _end_waivers(state, now, turn)
     due = next_check(plan, state)
-    if due is None:
+    if due is None or turn.drafts:
         return turn
     name, due_at = due
     check = state.checks.get(name)
@@ -53,8 +61,7 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
         if now < due_at:
             turn.wake(due_at)
         else:
-            body = {"check": name, "due_at": rfc3339(due_at), "late": (now - due_at).total_seconds() > LATE_SECONDS}
-            turn.drafts.append(_draft(Kind.CHECK_BEGAN, now, None, body))
+            turn.drafts.append(began(name, due_at, now))
         return turn
     _carry_on(plan, state, check, now, turn)
     return turn
@@ -63,32 +70,69 @@ def decide(plan: Plan, state: InstanceState, now: datetime) -> Turn:
 def next_check(plan: Plan, state: InstanceState) -> tuple[str, datetime] | None:
     """Return the first check that is not done and when it is due; nothing when none is left.
 
-    An instance in which nothing is left to compare needs none; one whose last step settled
-    after the last check gets one more.
+    One that has begun goes first, before all the one that somebody asked for. An instance in
+    which nothing is left to compare needs none; one whose last step settled after the last
+    check gets one more.
     """
+    begun = [check for check in state.checks.values() if not check.done]
+    if begun:
+        first = next((check for check in begun if check.only), begun[0])
+        return first.name, first.due_at
     if state.executed_at is not None and not _anything_there(plan, state):
         return None
-    origin = _origin(plan, state)
-    for name, seconds in plan.reconcile.at:
+    for name, due_at in scheduled(plan, state):
         if not _done(state, name):
-            return name, origin + timedelta(seconds=seconds)
-    if state.executed_at is None or not plan.reconcile.at:
-        return None
-    name, seconds = plan.reconcile.at[0]
-    last = max((c.due_at for c in state.checks.values()), default=origin)
-    settled = [state.steps[r.covers].settled_at for r in plan.reconcile.records]
-    extra = f"executed{name[1:]}"
-    if any(at is not None and at > last for at in settled) and not _done(state, extra):
-        return extra, state.executed_at + timedelta(seconds=seconds)
-    return None
+            return name, due_at
+    return _one_more(plan, state)
 
 
-def settle(plan: Plan, state: InstanceState, call: ReadCall, outcome: Outcome, now: datetime) -> list[Draft]:
-    """Return the records of what a system was found to hold."""
+def scheduled(plan: Plan, state: InstanceState) -> list[tuple[str, datetime]]:
+    """Return every check that the definition asks for, and when it is due."""
+    origin = _origin(plan, state)
+    found = [(name, origin + timedelta(seconds=seconds)) for name, seconds in plan.reconcile.at]
+    if plan.reconcile.month_end:
+        found.append((MONTH_END, last_day_of_month(found[-1][1] if found else origin)))
+    return found
+
+
+def last_day_of_month(after: datetime) -> datetime:
+    """Return when the first last day of a month begins, in UTC, that begins later than ``after``."""
+    last = after.replace(day=monthrange(after.year, after.month)[1], hour=0, minute=0, second=0, microsecond=0)
+    if last > after:
+        return last
+    first = last + timedelta(days=1)
+    return first.replace(day=monthrange(first.year, first.month)[1])
+
+
+def began(name: str, due_at: datetime, now: datetime, *, records: tuple[str, ...] = (), by: Any = ENGINE) -> Draft:
+    """Return the record that begins a check; with ``records`` only these are read."""
+    late = (now - due_at).total_seconds() > LATE_SECONDS
+    body: dict[str, Any] = {"check": name, "due_at": rfc3339(due_at), "late": late}
+    if records:
+        body["records"] = list(records)
+    return Draft(kind=Kind.CHECK_BEGAN, at=now, actor=by, stage=STAGE, body=body)
+
+
+def is_at_rest(plan: Plan, state: InstanceState) -> bool:
+    """Whether no ticket, no repair and no waiver keeps the instance open."""
+    waived = any(d.status is DiscrepancyStatus.WAIVED for d in state.discrepancies.values())
+    return not waived and tickets.is_at_rest(plan, state) and heal.is_at_rest(state)
+
+
+def settle(
+    plan: Plan, state: InstanceState, call: ReadCall | DriftCall, outcome: Outcome, now: datetime
+) -> list[Draft]:
+    """Return the records of what a system was found to hold, or of how far a difference has spread."""
+    if isinstance(call, DriftCall):
+        return heal.settle(plan, state, call, outcome, now)
     _, name, record_name, number = call.key.split("/")
     check = state.checks.get(name)
+    if check is None or check.done:
+        return []
+    if record_name.startswith(SOURCE):
+        return _source_read(plan, check, record_name.removeprefix(SOURCE), outcome, now)
     record = next((r for r in plan.reconcile.records if r.name == record_name), None)
-    if check is None or record is None:
+    if record is None:
         return []
     progress = check.reads.get(record_name, FRESH)
     if progress.settled or int(number) != progress.read:
@@ -97,6 +141,41 @@ def settle(plan: Plan, state: InstanceState, call: ReadCall, outcome: Outcome, n
         return _unreadable(plan, state, check, record, progress, outcome, now)
     observed = outcome.value if outcome.result is Result.OK else None
     return _compared(plan, state, check, record, progress, observed, outcome, now)
+
+
+def _end_waivers(state: InstanceState, now: datetime, turn: Turn) -> None:
+    """A waiver that is over has its record read again: it agrees, or the discrepancy is back."""
+    for found in state.discrepancies.values():
+        until = found.waived_until
+        if found.status is not DiscrepancyStatus.WAIVED or until is None:
+            continue
+        name = f"waiver-{rfc3339(until)}-{found.record}"
+        if now < until:
+            turn.wake(until)
+        elif name not in state.checks:
+            turn.drafts.append(began(name, until, now, records=(found.record,)))
+        elif state.checks[name].done:
+            turn.drafts.append(_waiver_expired(found.id, now))
+
+
+def _waiver_expired(name: str, now: datetime) -> Draft:
+    """The system could not be read when the waiver ended: what was waived stands again."""
+    body = {"discrepancy": name, "until": None, "because": "the waiver is over"}
+    return _draft(Kind.DISCREPANCY_WAIVED, now, None, body)
+
+
+def _one_more(plan: Plan, state: InstanceState) -> tuple[str, datetime] | None:
+    """Return the check after the last one, when a step settled after that."""
+    if state.executed_at is None or not plan.reconcile.at:
+        return None
+    name, seconds = plan.reconcile.at[0]
+    done = [c.due_at for c in state.checks.values() if not c.only]
+    last = max(done, default=_origin(plan, state))
+    settled = [state.steps[r.covers].settled_at for r in plan.reconcile.records]
+    extra = f"executed{name[1:]}"
+    if any(at is not None and at > last for at in settled) and not _done(state, extra):
+        return extra, state.executed_at + timedelta(seconds=seconds)
+    return None
 
 
 def _done(state: InstanceState, name: str) -> bool:
@@ -114,7 +193,7 @@ def _origin(plan: Plan, state: InstanceState) -> datetime:
 
 def _anything_there(plan: Plan, state: InstanceState) -> bool:
     """Whether a covered step left an effect, or took one back, or a discrepancy is open."""
-    if any(not d.resolved for d in state.discrepancies.values()):
+    if any(d.status not in OVER for d in state.discrepancies.values()):
         return True
     return any(state.steps[r.covers].status in EXPECTED | UNDONE for r in plan.reconcile.records)
 
@@ -123,15 +202,59 @@ def _carry_on(plan: Plan, state: InstanceState, check: CheckState, now: datetime
     left = False
     for record in plan.reconcile.records:
         progress = check.reads.get(record.name, FRESH)
-        if progress.settled:
+        if progress.settled or (check.only and record.name not in check.only):
             continue
         left = True
         if progress.again_at is not None and progress.again_at > now:
             turn.wake(progress.again_at)
-            continue
-        _look(plan, state, check, record, progress, now, turn)
+        elif not _ask_sources(plan, state, check, record, now, turn):
+            _look(plan, state, check, record, progress, now, turn)
     if not left:
         turn.drafts.append(_check_done(state, check, now))
+
+
+def _ask_sources(
+    plan: Plan, state: InstanceState, check: CheckState, record: RecordPlan, now: datetime, turn: Turn
+) -> bool:
+    """Have the systems whose word counts asked what they say now, once for each check; return whether any is."""
+    if state.steps[record.covers].status not in EXPECTED:
+        return False
+    wanted = {name for rule in record.fields for name in rule.sources if name not in check.sources}
+    for name in sorted(wanted):
+        read = plan.context[name]
+        try:
+            params = read.params.render(facts(plan, state))
+        except ExpressionError as error:
+            body = {"check": check.name, "name": name, "system": read.system}
+            turn.drafts.append(
+                _draft(Kind.SOURCE_READ, now, None, body | {"problem": {"code": error.code, "message": error.message}})
+            )
+            continue
+        turn.calls.append(
+            ReadCall(
+                key=f"@reconcile/{check.name}/{SOURCE}{name}/0",
+                system=read.system,
+                action=read.action.name,
+                params=params,
+                timeout_seconds=read.action.timeout_seconds,
+            )
+        )
+    return bool(wanted)
+
+
+def _source_read(plan: Plan, check: CheckState, name: str, outcome: Outcome, now: datetime) -> list[Draft]:
+    """Keep what a source says now; one that does not answer leaves what it said when the instance began."""
+    read = plan.context.get(name)
+    if read is None or name in check.sources:
+        return []
+    body: dict[str, Any] = {"check": check.name, "name": name, "system": read.system}
+    if outcome.result is not Result.OK:
+        body["problem"] = (
+            problem_body(outcome.problem) if outcome.problem else {"code": str(outcome.result), "message": "no answer"}
+        )
+        return [_draft(Kind.SOURCE_READ, now, None, body)]
+    body["value"] = outcome.value
+    return [_draft(Kind.SOURCE_READ, now, None, body, paths_in(outcome.value, read.personal, ("value",)))]
 
 
 def _look(
@@ -268,12 +391,13 @@ def _compared(
     now: datetime,
 ) -> list[Draft]:
     step = state.steps[record.covers]
+    known = conclude.latest(state, record.name)
     fields = (
-        _undone_fields(plan, state, record, observed)
+        observe.undone(plan, state, record, observed)
         if step.status in UNDONE
-        else _fields(plan, state, record, observed)
+        else observe.compared(plan, state, check, record, observed, known.accepted if known else {})
     )
-    differing = [f for f in fields if f["verdict"] != "match"]
+    differing = observe.differing(fields)
     verdict = "match" if not differing else "differs" if progress.verdict == "suspected" else "suspected"
     body: dict[str, Any] = {
         "check": check.name,
@@ -288,94 +412,18 @@ def _compared(
         body["url"] = outcome.url
     if verdict == "suspected":
         body["again_at"] = rfc3339(now + timedelta(seconds=record.settle_seconds))
-    drafts = [_draft(Kind.CHECK_READ, now, record.covers, body, _personal(record, fields))]
+    if known is None and verdict == "suspected":
+        body["suspects"] = conclude.discrepancy_id(state, record.name)
+    elif known is None and progress.verdict == "suspected" and verdict == "match":
+        body["clears"] = conclude.discrepancy_id(state, record.name)
+    drafts = [_draft(Kind.CHECK_READ, now, record.covers, body, observe.personal(record, fields))]
     readable = close_case(
         state, now, STAGE, about=f"reconcile/{record.name}", cause="unverified", how="the system was read again"
     )
     drafts += [readable] if readable else []
     if verdict == "suspected":
         return drafts
-    return drafts + tickets.concluded(
-        state, record, check.name, differing, outcome.url, now, _personal(record, differing)
-    )
-
-
-def _fields(plan: Plan, state: InstanceState, record: RecordPlan, observed: Any) -> list[dict[str, Any]]:
-    scope = facts(plan, state, step=step_values(state.steps[record.covers]))
-    rows = []
-    for rule in record.fields:
-        try:
-            intended = rule.expected.render(scope) if rule.expected else None
-        except ExpressionError:
-            intended = None
-        rows.append(_row(rule, intended, _committed(state, record, rule), field_of(observed, rule.field)))
-    return rows
-
-
-def _row(rule: FieldPlan, intended: Any, committed: Any, observed: Any) -> dict[str, Any]:
-    why = cause(rule, intended, committed, observed)
-    return {
-        "field": rule.field,
-        "rule": rule.rule,
-        "intended": intended,
-        "committed": committed,
-        "observed": observed,
-        "verdict": "match" if why == "agree" else "differs",
-        "cause": why,
-        "severity": rule.severity,
-    }
-
-
-def _undone_fields(plan: Plan, state: InstanceState, record: RecordPlan, observed: Any) -> list[dict[str, Any]]:
-    """For a step that was undone the rollback's own read-backs say what should be true now."""
-    step = state.steps[record.covers]
-    return [_undone_row(expect, _true_of(plan, state, step, expect, observed)) for expect in record.undone]
-
-
-def _undone_row(expect: ExpectPlan, holds: bool) -> dict[str, Any]:
-    return {
-        "field": expect.that.source,
-        "rule": "undone",
-        "intended": True,
-        "committed": True,
-        "observed": holds,
-        "verdict": "match" if holds else "differs",
-        "cause": "drift",
-        "severity": "high",
-    }
-
-
-def _true_of(plan: Plan, state: InstanceState, step: StepState, expect: ExpectPlan, observed: Any) -> bool:
-    if observed is None:
-        return True
-    try:
-        return expect.that.evaluate(facts(plan, state, step=step_values(step), found=observed)) is True
-    except ExpressionError:
-        return False
-
-
-def _committed(state: InstanceState, record: RecordPlan, rule: FieldPlan) -> Any:
-    """Return what our journal says of the field: read back after the write, or else what was sent."""
-    step = state.steps[record.covers]
-    proofs = [a for a in state.acts.values() if a.step == step.id and a.purpose == "by_hand" and not a.handed_over]
-    acts: list[ActState] = proofs or [state.acts[name] for name in step.acts]
-    for act in acts:
-        for source in (act.observed, act.output, act.payload):
-            value = field_of(source, rule.field)
-            if value is not None:
-                return value
-    return None
-
-
-def _personal(record: RecordPlan, fields: list[dict[str, Any]]) -> tuple[Path, ...]:
-    marked = {pattern[0] for pattern in record.personal if pattern}
-    return tuple(
-        ("fields", index, name)
-        for index, row in enumerate(fields)
-        if row["field"].split(".")[0] in marked
-        for name in ("intended", "committed", "observed")
-        if row[name] is not None
-    )
+    return drafts + conclude.concluded(plan, state, record, check, fields, outcome.url, now)
 
 
 def _check_done(state: InstanceState, check: CheckState, now: datetime) -> Draft:

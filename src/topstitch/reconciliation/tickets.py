@@ -1,66 +1,35 @@
 """Decides what a confirmed difference leads to: one exception ticket, kept up to date, closed again.
 
-One ticket for each instance and system (R-05): the same key every time, so that a later
-check updates it; closed with a note once a read agrees. Where the ticket cannot be filed, a
-person does it. A heal is never carried out here (R-10).
+One ticket for each instance and system (R-05): the same key every time, so that whatever
+else differs there, and a later check, update it; closed with a note once nothing in that
+system differs any more. Where the ticket cannot be filed, a person does it. A repair that
+was declared is named in it, and carried out elsewhere (R-10).
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from topstitch.attempts import machine
 from topstitch.attempts.machine import TERMINAL, Desk, Turn
-from topstitch.foundation.ids import derived_id
 from topstitch.governance import tasks
 from topstitch.language.expressions import ExpressionError, Facts
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, Outcome
 from topstitch.model.record import ENGINE, Draft, Path, Stage
-from topstitch.model.state import ActState, ActStatus, DiscrepancyState, InstanceState
-from topstitch.plan.plan import ActPlan, Plan, RecordPlan
+from topstitch.model.state import ActState, ActStatus, DiscrepancyState, DiscrepancyStatus, InstanceState
+from topstitch.plan.plan import ActPlan, Plan
 from topstitch.plan.scope import facts
+from topstitch.reconciliation.conclude import SEVERITIES
+from topstitch.reconciliation.life import Move, next_status
 
 STAGE = Stage.RECONCILIATION
-SEVERITIES = ("low", "medium", "high")
-
-
-def concluded(
-    state: InstanceState,
-    record: RecordPlan,
-    check: str,
-    differing: list[dict[str, Any]],
-    url: str | None,
-    now: datetime,
-    personal: tuple[Path, ...],
-) -> list[Draft]:
-    """Return the records of a finished comparison: a discrepancy opened, updated, resolved, or nothing."""
-    known = _open_for(state, record.name)
-    if not differing:
-        if known is None:
-            return []
-        body: dict[str, Any] = {"discrepancy": known.id, "how": "agreed", "check": check}
-        return [_draft(Kind.DISCREPANCY_RESOLVED, now, record.covers, body)]
-    severity = max((f["severity"] for f in differing), key=SEVERITIES.index)
-    if known is None:
-        number = sum(1 for d in state.discrepancies.values() if d.record == record.name)
-        body = {
-            "discrepancy": derived_id("dis", state.id, record.name, str(number)),
-            "record": record.name,
-            "system": record.system,
-            "check": check,
-            "severity": severity,
-            "fields": differing,
-        }
-        if url is not None:
-            body["url"] = url
-        return [_draft(Kind.DISCREPANCY_OPENED, now, record.covers, body, personal)]
-    if known.check == check:
-        return []
-    raised = SEVERITIES[min(SEVERITIES.index(severity) + 1, len(SEVERITIES) - 1)]
-    body = {"discrepancy": known.id, "record": record.name, "check": check, "severity": raised, "fields": differing}
-    return [_draft(Kind.DISCREPANCY_UPDATED, now, record.covers, body, personal)]
+_NOTES: Final = {
+    DiscrepancyStatus.RESOLVED: "Read again and agrees",
+    DiscrepancyStatus.ACCEPTED: "What is there was accepted",
+    DiscrepancyStatus.SUPERSEDED: "The source has moved on since",
+}
 
 
 def tend(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None:
@@ -72,13 +41,27 @@ def tend(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None:
             machine.advance(plan.reconcile.ticket, act, desk, turn)
         elif act is not None and not act.handed_over and found.ticketed < found.revision:
             turn.drafts += _filed(plan, state, found, act, now)
-        elif found.ticketed < found.revision and not found.resolved:
+        elif _wants_telling(found):
             turn.drafts.append(_file(plan, state, found, desk))
-        elif found.resolved and found.ticket is not None and plan.reconcile.close_ticket is not None:
+        elif plan.reconcile.close_ticket is not None and _wants_closing(state, found):
             _close(plan, state, found, plan.reconcile.close_ticket, desk, turn)
     for task in state.tasks.values():
         if task.purpose == "ticket" and task.ending is None:
             _tend_task(state, task.id, now, turn)
+
+
+def _wants_telling(found: DiscrepancyState) -> bool:
+    """Whether its ticket has to hear of it: not while somebody lets it stand."""
+    return found.ticketed < found.revision and not found.resolved and found.status is not DiscrepancyStatus.WAIVED
+
+
+def _wants_closing(state: InstanceState, found: DiscrepancyState) -> bool:
+    """Whether the ticket is to be closed on account of this one: the last of its system that was settled."""
+    if not found.resolved or found.ticket is None:
+        return False
+    same = [d for d in state.discrepancies.values() if d.system == found.system]
+    settled = [d for d in same if d.ticket is not None]
+    return all(d.resolved for d in same) and found is settled[-1]
 
 
 def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> list[Draft]:
@@ -109,11 +92,15 @@ def act_of(key: str) -> str:
 def is_at_rest(plan: Plan, state: InstanceState) -> bool:
     """Whether no ticket is still to be filed, updated or closed."""
     for found in state.discrepancies.values():
-        if found.ticketed < found.revision and not found.resolved:
+        if _wants_telling(found):
             return False
+        filing = state.acts.get(_ticket_id(found))
+        if filing is not None and filing.status not in TERMINAL:
+            return False
+        if plan.reconcile.close_ticket is None or not _wants_closing(state, found):
+            continue
         closing = state.acts.get(_close_id(found))
-        must_close = found.resolved and found.ticket is not None and plan.reconcile.close_ticket is not None
-        if must_close and (closing is None or closing.status not in TERMINAL):
+        if closing is None or closing.status not in TERMINAL:
             return False
     return not any(t.purpose == "ticket" and t.ending is None for t in state.tasks.values())
 
@@ -131,39 +118,24 @@ def _desk(plan: Plan, state: InstanceState, now: datetime) -> Desk:
     return Desk(instance=state.id, stage=STAGE, now=now, facts=facts_of)
 
 
-def _open_for(state: InstanceState, record: str) -> DiscrepancyState | None:
-    return next((d for d in state.discrepancies.values() if d.record == record and not d.resolved), None)
-
-
 def _ticket_id(found: DiscrepancyState) -> str:
     return f"@reconcile/{found.record}/ticket/{found.id}/{found.revision}"
 
 
 def _close_id(found: DiscrepancyState) -> str:
-    return f"@reconcile/{found.record}/close/{found.id}"
+    return f"@reconcile/{found.record}/close/{found.id}/{found.times}"
 
 
 def _file(plan: Plan, state: InstanceState, found: DiscrepancyState, desk: Desk) -> Draft:
     ticket = plan.reconcile.ticket
-    names = ", ".join(f["field"] for f in found.fields)
-    first = found.fields[0]
-    difference = {
-        "system": plan.systems[found.system].title,
-        "record": found.record,
-        "field": names,
-        "fields": [f["field"] for f in found.fields],
-        "severity": found.severity,
-        "expected": first["intended"],
-        "actual": first["observed"],
-        "check": found.check,
-    }
+    difference = difference_of(plan, state, found)
     try:
         payload = ticket.params.render(facts(plan, state, difference=difference))
     except ExpressionError:
         payload = {
             "process": state.id,
-            "summary": f"{difference['system']}: {names} differs",
-            "severity": found.severity,
+            "summary": f"{difference['system']}: {difference['field']} differs",
+            "severity": difference["severity"],
         }
     return machine.propose(
         ticket,
@@ -173,14 +145,44 @@ def _file(plan: Plan, state: InstanceState, found: DiscrepancyState, desk: Desk)
         purpose="ticket",
         step=None,
         granted_by="definition",
-        key=f"reconcile/{found.record}/{found.id}",
+        key=f"reconcile/{found.system}",
     )
+
+
+def difference_of(plan: Plan, state: InstanceState, found: DiscrepancyState) -> dict[str, Any]:
+    """Return what the ticket is told: everything that differs in this one's system, its own fields first."""
+    others = [
+        d for d in state.discrepancies.values() if d.system == found.system and d.id != found.id and not d.resolved
+    ]
+    rows = [row for one in (found, *others) for row in one.fields]
+    first = rows[0]
+    severities = [found.severity, *(d.severity for d in others)]
+    return {
+        "system": plan.systems[found.system].title,
+        "record": ", ".join(dict.fromkeys(d.record for d in (found, *others))),
+        "field": ", ".join(row["field"] for row in rows),
+        "fields": [row["field"] for row in rows],
+        "severity": max(severities, key=SEVERITIES.index),
+        "expected": first["intended"],
+        "actual": first["observed"],
+        "check": found.check,
+        "proposal": _proposal(found),
+    }
+
+
+def _proposal(found: DiscrepancyState) -> str:
+    """Return in words what repair waits for an approval, and how to give it; empty when there is none."""
+    heals = [row["heal"] for row in found.fields if "payload" in (row.get("heal") or {})]
+    if not heals:
+        return ""
+    actions = ", ".join(heal["action"] for heal in heals)
+    return f"Repair proposed: {actions}; see topstitch discrepancies show {found.id}"
 
 
 def _filed(plan: Plan, state: InstanceState, found: DiscrepancyState, act: ActState, now: datetime) -> list[Draft]:
     body: dict[str, Any] = {"discrepancy": found.id, "revision": found.revision, "ticket": None}
     if act.status is ActStatus.DONE:
-        body |= {"ticket": act.output, "url": act.url}
+        body |= {"ticket": act.output, "url": act.url, "state": next_status(found.status, Move.TICKET)}
         return [_draft(Kind.DISCREPANCY_TICKETED, now, None, body)]
     by_hand = plan.reconcile.ticket_task
     try:
@@ -212,7 +214,7 @@ def _close(plan: Plan, state: InstanceState, found: DiscrepancyState, close: Act
         machine.advance(close, act, desk, turn)
         return
     wanted = (close.action.input.get("properties") or {}).keys()
-    known = {**(found.ticket or {}), "note": f"Read again and agrees: {plan.title}, {state.id}"}
+    known = {**(found.ticket or {}), "note": f"{_NOTES[found.status]}: {plan.title}, {state.id}"}
     payload = {name: value for name, value in known.items() if name in wanted}
     turn.drafts.append(
         machine.propose(

@@ -272,6 +272,7 @@ class Simulator:
                 "query": call.query_text,
                 "status": status,
                 "key": self.key_of(call),
+                "trace": call.headers.get("traceparent"),
                 "write": self.is_write(call),
                 "committed": committed,
                 "fault": fault.kind.value if fault else None,

@@ -180,6 +180,7 @@ class SlackSimulator(Simulator):
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.delete": self._delete,
+            "chat.postEphemeral": self._whisper,
             "views.open": self.people.open_view,
             "apps.connections.open": self.people.open_socket,
         }
@@ -309,6 +310,16 @@ class SlackSimulator(Simulator):
         message = self._message(arguments)
         self.records.delete("messages", f"{message['channel']}/{message['ts']}")
         return {"channel": message["channel"], "ts": message["ts"]}
+
+    def _whisper(self, arguments: _Arguments) -> dict[str, Any]:
+        """Show something to one member alone; it is kept apart from the messages."""
+        channel, user = self._open_channel(arguments["channel"]), self._user(arguments["user"])
+        if user["id"] not in channel["members"]:
+            raise Refusal(self.error(200, "user_not_in_channel"))
+        ts = f"{int(self.clock.now().timestamp())}.{self.records.number('ts') % 1_000_000:06d}"
+        kept = {"channel": channel["id"], "user": user["id"], "ts": ts, "text": arguments.get("text")}
+        self.records.put("ephemeral", f"{channel['id']}/{ts}", kept)
+        return {"message_ts": ts}
 
     # Helpers
 

@@ -244,16 +244,25 @@ async def repin(store: Store, baseline: Baseline, record: Draft) -> None:
 # --- The outbox ---------------------------------------------------------------------------------
 
 
-async def due_messages(store: Store, now_ms: int) -> list[Message]:
-    """Return the messages that are to be sent now, oldest first."""
-    query = (
-        select(*alert_messages.c)
-        .where(alert_messages.c.next_at <= now_ms)
-        .order_by(alert_messages.c.next_at, alert_messages.c.id)
-        .limit(DUE_MAX)
-    )
+_CLAIM: Final = (
+    "UPDATE alert_messages SET next_at = ? WHERE next_at <= ? AND id IN ("
+    "SELECT id FROM alert_messages WHERE next_at <= ? ORDER BY next_at, id LIMIT ?)"
+    " RETURNING id, alert, event, route, body, made_at, tries, next_at, sent_at, problem"
+)
+
+
+async def claim_messages(store: Store, now_ms: int, until_ms: int) -> list[Message]:
+    """Return the messages that are to be sent now, oldest first; nobody else gets them before ``until_ms``.
+
+    Whoever takes them and dies has told nobody: they are due again at that time.
+    """
     names = Message.__struct_fields__
-    return await store.read(lambda c: [Message(**dict(zip(names, row, strict=True))) for row in c.execute(query)])
+
+    def do(backend: Backend) -> list[Message]:
+        rows = backend.execute(_CLAIM, (until_ms, now_ms, now_ms, DUE_MAX))
+        return [Message(**dict(zip(names, row, strict=True))) for row in rows]
+
+    return sorted(await store.work(do), key=lambda one: (one.made_ms, one.id))
 
 
 async def messages_of(store: Store, alert: str) -> list[Message]:

@@ -36,17 +36,19 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     published_by: str
 
 
-async def publish(store: Store, definition: Definition, *, parent: str | None) -> bool:
+async def publish(store: Store, definition: Definition, *, parent: str | None, moved_by: str | None = None) -> bool:
     """Publish a version and put it in force; return whether anything changed.
 
     ``parent`` is the digest the publisher saw in force (nothing, for a first version).
     Publishing what is in force already changes nothing; another text under a published
-    version, or a parent that is stale, is a ``ConflictError``.
+    version, or a parent that is stale, is a ``ConflictError``. ``published_by`` is the author;
+    ``moved_by`` is who put it in force, where that is somebody else.
     """
-    return await store.work(lambda backend: _publish(backend, definition, parent), tells=True)
+    return await store.work(lambda backend: publish_with(backend, definition, parent, moved_by=moved_by), tells=True)
 
 
-def _publish(backend: Backend, new: Definition, parent: str | None) -> bool:
+def publish_with(backend: Backend, new: Definition, parent: str | None, *, moved_by: str | None = None) -> bool:
+    """Publish inside the present transaction, as ``publish`` does."""
     if backend.dialect == "postgresql":
         backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", ("publish " + new.workflow,))
     in_force = backend.execute("SELECT digest FROM channels WHERE workflow = ?", (new.workflow,))
@@ -78,7 +80,7 @@ def _publish(backend: Backend, new: Definition, parent: str | None) -> bool:
         "INSERT INTO channels (workflow, digest, moved_at, moved_by) VALUES (?, ?, ?, ?) ON CONFLICT (workflow) DO "
         "UPDATE"
         " SET digest = excluded.digest, moved_at = excluded.moved_at, moved_by = excluded.moved_by",
-        (new.workflow, new.digest, at, new.published_by),
+        (new.workflow, new.digest, at, moved_by or new.published_by),
     )
     return True
 

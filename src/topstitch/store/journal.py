@@ -45,6 +45,9 @@ RETRIES_MAX: Final = 5
 BROKEN_RETRY_MS: Final = 3_600_000
 """When an instance whose journal does not verify is looked at again: a backup may be back by then."""
 
+REOPENING: Final = frozenset({"retry", "recheck", "repair", "accept", "waive"})
+"""The commands that carry an instance on that had ended."""
+
 Answer = Any
 """What a request asked for, or the ``TopstitchError`` that tells why not."""
 
@@ -558,8 +561,8 @@ def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
 
 
 def _reopens(draft: Draft) -> bool:
-    """Whether the record carries an instance on that had ended: an operator's retry."""
-    return draft.kind == Kind.OPERATOR_COMMANDED and draft.body.get("command") == "retry"
+    """Whether the record carries an instance on that had ended: a retry, or an act on one of its discrepancies."""
+    return draft.kind == Kind.OPERATOR_COMMANDED and draft.body.get("command") in REOPENING
 
 
 def _event_row(request: Accept) -> tuple[Any, ...]:

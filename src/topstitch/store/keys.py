@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 import threading
 from pathlib import Path
@@ -52,8 +53,14 @@ class InstallationKey:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._marks = hmac.digest(key, b"topstitch marks", "sha256")
         self.check = hashlib.sha256(b"topstitch installation key" + key).hexdigest()[:32]
         """What the database remembers of it; says nothing of the key."""
+
+    def mark(self, purpose: str, *parts: str) -> str:
+        """Return what only this installation can say of ``parts``, for one purpose: 128 bits, fit for an address."""
+        text = "\x1f".join((purpose, *parts)).encode()
+        return base64.urlsafe_b64encode(hmac.digest(self._marks, text, "sha256")[:16]).decode().rstrip("=")
 
     def new_subject_key(self, instance: str, subject: str) -> SubjectKey:
         """Make the key of an instance."""

@@ -8,7 +8,7 @@ same transaction. The engine's calls ask ``open_pauses``; the doors pause, take 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,6 +19,7 @@ from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.foundation.ids import new_id
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Stage
+from topstitch.store import sql
 from topstitch.store.database import Backend
 from topstitch.store.ledger import note_down_with
 from topstitch.store.sealing import milliseconds, moment
@@ -31,6 +32,8 @@ CONNECTION: Final = "connection"
 SEAM: Final = "seam"
 OPERATOR: Final = "operator"
 CREDENTIAL: Final = "credential"
+HELD_SECONDS_MAX: Final = 900
+"""What would wake within so long is woken when a pause ends: no held call waits longer."""
 _LOCK: Final = 7_411_000_005
 
 
@@ -83,6 +86,7 @@ async def pause(
     cause: str = OPERATOR,
     problem: Mapping[str, Any] | None = None,
     instance: str | None = None,
+    owner: str | None = None,
 ) -> Pause | None:
     """Pause a connection or a seam; return the pause, or nothing when there is an open one already."""
     new = Pause(
@@ -94,6 +98,7 @@ async def pause(
         instance=instance,
         opened_at=now,
         opened_by=str(actor),
+        owner=owner,
     )
     return await store.work(lambda backend: _pause(backend, new, actor))
 
@@ -130,8 +135,8 @@ def _pause(backend: Backend, new: Pause, actor: Actor) -> Pause | None:
     if backend.execute("SELECT id FROM pauses WHERE subject = ? AND closed_at IS NULL", (new.subject,)):
         return None
     backend.execute(
-        "INSERT INTO pauses (id, subject, cause, reason, problem, instance, opened_at, opened_by)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO pauses (id, subject, cause, reason, problem, instance, opened_at, opened_by, owner)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.id,
             new.subject,
@@ -141,6 +146,7 @@ def _pause(backend: Backend, new: Pause, actor: Actor) -> Pause | None:
             new.instance,
             milliseconds(new.opened_at),
             new.opened_by,
+            new.owner,
         ),
     )
     _note(backend, actor, new.opened_at, "pause", new.subject, new.reason, cause=new.cause)
@@ -155,6 +161,8 @@ def _resume(backend: Backend, subject: str, actor: Actor, now: datetime, because
         (milliseconds(now), str(actor), because, found),
     )
     _note(backend, actor, now, "resume", subject, because)
+    soon = milliseconds(now + timedelta(seconds=HELD_SECONDS_MAX))
+    backend.execute(sql.WAKE_ALL, (milliseconds(now), milliseconds(now), soon))
     return _one(backend, found)
 
 

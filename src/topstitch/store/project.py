@@ -64,8 +64,8 @@ DISCREPANCIES: Final = Projection(
     "discrepancies",
     "id",
     "instance record system check_name last_check severity fields url opened_at# changed_at# ticket ticket_url status "
-    "resolved_at# because",
-    first=("opened_at", "check_name"),
+    "resolved_at# because state owner heal changed_by suspected_at# reopened# waived_until#",
+    first=("opened_at", "suspected_at", "check_name"),
 )
 CHECKS: Final = Projection(
     "checks",
@@ -75,6 +75,8 @@ CHECKS: Final = Projection(
 )
 NOTICES: Final = Projection("notices", "instance seq#", "step about who people notice ok# at#")
 WAITS: Final = Projection("waits", "instance step", "event since# give_up_at# status", first=("since",))
+HEAL_MARK: Final = "heal:"
+"""How the names of repairs begin (``plan.heals``)."""
 ALL: Final = (
     STEPS, HANDOFFS, EFFECTS, CONTEXT_READS, APPROVALS, ANSWERS, ASKED_PEOPLE, TASKS, CASES, DISCREPANCIES, CHECKS,
     NOTICES, WAITS,
@@ -84,7 +86,16 @@ ALL: Final = (
 def project(record: Record) -> Sequence[Change]:
     """Return the row changes that follow from a record; none for most kinds."""
     rule = _RULES.get(record.kind)
-    return list(rule(record, record.body)) if rule else ()
+    if rule is None:
+        return ()
+    if record.step is not None and record.step.startswith(HEAL_MARK):
+        return [change for change in rule(record, record.body) if not _of_a_step(change)]
+    return list(rule(record, record.body))
+
+
+def _of_a_step(change: Change) -> bool:
+    """Whether a change is of a step's row: a heal is carried out like a step, and is none of the definition's."""
+    return not isinstance(change, Touch) and change[0] in (STEPS, HANDOFFS)
 
 
 # --- The rules, one per kind ------------------------------------------------------------------
@@ -297,6 +308,7 @@ def _task_opened(r: Record, b: Body) -> Changes:
         "assignee": b.get("to"), "form": b.get("form"), "check_first": b.get("check_first"), "system": b.get("system"),
         "opened_at": milliseconds(r.at), "due_at": _ms(b.get("due_at")), "give_up_at": _ms(b.get("give_up_at")),
         "escalations": b.get("escalations"), "status": "open",
+        "done_at": None, "done_by": None, "output": None, "comment": None, "closed_at": None, "ending": None,
     }  # fmt: skip
     yield from _people(r, b["task"], b.get("people"))
 
@@ -357,14 +369,15 @@ def _discrepancy(r: Record, b: Body, status: str, **more: Any) -> Change:
         "instance": r.instance,
         "status": status,
         "changed_at": milliseconds(r.at),
+        "changed_by": str(r.actor),
         **more,
     }
 
 
 def _discrepancy_opened(r: Record, b: Body) -> Changes:
     yield _discrepancy(
-        r, b, "open", record=b.get("record"), system=b.get("system"), check_name=b.get("check"),
-        last_check=b.get("check"),
+        r, b, "open", state="confirmed", record=b.get("record"), system=b.get("system"), check_name=b.get("check"),
+        last_check=b.get("check"), owner=b.get("owner"), reopened=b.get("times") or 0,
         severity=b.get("severity"), fields=b.get("fields"), url=b.get("url"), opened_at=milliseconds(r.at),
     )  # fmt: skip
 
@@ -374,13 +387,48 @@ def _discrepancy_updated(r: Record, b: Body) -> Changes:
 
 
 def _discrepancy_ticketed(r: Record, b: Body) -> Changes:
-    yield _discrepancy(r, b, "open", ticket=b.get("ticket"), ticket_url=b.get("url"))
+    yield _discrepancy(r, b, "open", state=b.get("state"), ticket=b.get("ticket"), ticket_url=b.get("url"))
+
+
+def _discrepancy_waived(r: Record, b: Body) -> Changes:
+    if b.get("until") is None:
+        yield _discrepancy(r, b, "open", state="confirmed")
+        return
+    yield _discrepancy(r, b, "waived", state="waived", waived_until=_ms(b.get("until")), because=b.get("because"))
+
+
+def _discrepancy_superseded(r: Record, b: Body) -> Changes:
+    yield _discrepancy(
+        r, b, "superseded", state="superseded", record=b.get("record"), system=b.get("system"),
+        check_name=b.get("check"), last_check=b.get("check"), owner=b.get("owner"), severity="low",
+        fields=b.get("fields"), url=b.get("url"), resolved_at=milliseconds(r.at),
+    )  # fmt: skip
 
 
 def _discrepancy_resolved(r: Record, b: Body) -> Changes:
+    how = str(b.get("how"))
     yield _discrepancy(
-        r, b, str(b.get("how")), last_check=b.get("check"), resolved_at=milliseconds(r.at), because=b.get("because")
-    )
+        r, b, how, state=how if how in ("accepted", "superseded") else "resolved", last_check=b.get("check"),
+        resolved_at=milliseconds(r.at), because=b.get("because"),
+    )  # fmt: skip
+
+
+def _heal(r: Record, b: Body) -> Changes:
+    known = {name: b.get(name) for name in ("heal", "field", "action", "mode", "because") if b.get(name) is not None}
+    state = "healing" if r.kind == Kind.HEAL_PROPOSED else None
+    yield _discrepancy(r, b, "open", state=state, heal=known)
+
+
+def _check_read(r: Record, b: Body) -> Changes:
+    """A difference that was seen once shows as suspected until a second read confirms it or it is gone."""
+    if b.get("suspects"):
+        yield _discrepancy(
+            r, {"discrepancy": b["suspects"]}, "suspected", state="suspected", record=b.get("record"),
+            system=b.get("system"), check_name=b.get("check"), last_check=b.get("check"),
+            fields=b.get("fields"), url=b.get("url"), suspected_at=milliseconds(r.at),
+        )  # fmt: skip
+    elif b.get("clears"):
+        yield Touch("DELETE FROM discrepancies WHERE id = ? AND status = ?", b["clears"], "suspected")
 
 
 def _check_began(r: Record, b: Body) -> Changes:
@@ -478,7 +526,13 @@ _RULES: Final[Mapping[str, Rule]] = {
     Kind.DISCREPANCY_OPENED: _discrepancy_opened,
     Kind.DISCREPANCY_UPDATED: _discrepancy_updated,
     Kind.DISCREPANCY_TICKETED: _discrepancy_ticketed,
+    Kind.DISCREPANCY_REOPENED: _discrepancy_opened,
+    Kind.DISCREPANCY_WAIVED: _discrepancy_waived,
+    Kind.DISCREPANCY_SUPERSEDED: _discrepancy_superseded,
     Kind.DISCREPANCY_RESOLVED: _discrepancy_resolved,
+    Kind.HEAL_PROPOSED: _heal,
+    Kind.HEAL_REFUSED: _heal,
+    Kind.CHECK_READ: _check_read,
     Kind.CHECK_BEGAN: _check_began,
     Kind.CHECK_DONE: _check_done,
     Kind.TOLD: _told,

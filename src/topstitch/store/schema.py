@@ -8,13 +8,16 @@ migration; only an older one loads Alembic. It never touches rows but its own tw
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from topstitch.foundation.errors import OperatorError
 from topstitch.store.database import Backend, Postgres, Sqlite
 
-NEWEST: Final = "0004"
-KNOWN: Final = ("0001", "0002", "0003", "0004")
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+NEWEST: Final = "0009"
+KNOWN: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every migration, oldest first; ``tests`` hold them equal to the folder ``migrations/versions``."""
 MARK_TABLE: Final = (
     "CREATE TABLE alembic_version"
@@ -63,9 +66,22 @@ def empty(backend: Backend) -> None:
 
 @cache
 def _row_tables() -> tuple[str, ...]:
-    from topstitch.store.policy_tables import metadata  # noqa: PLC0415 -- all tables: it adds to those of ``tables``
+    return tuple(name for name in _every_table().tables if name != "meta")
 
-    return tuple(name for name in metadata.tables if name != "meta")
+
+def _every_table() -> MetaData:
+    """Return the metadata once every file that adds a table to it is imported."""
+    from topstitch.store import (  # noqa: PLC0415 -- they add to those of ``tables``
+        api_tables,  # noqa: F401
+        deciding_tables,  # noqa: F401
+        identity_tables,  # noqa: F401
+        policy_tables,  # noqa: F401
+        reconciliation_tables,  # noqa: F401
+        view_tables,  # noqa: F401
+    )
+    from topstitch.store.tables import metadata  # noqa: PLC0415
+
+    return metadata
 
 
 def _version(backend: Backend) -> str | None:
@@ -101,11 +117,9 @@ def ddl(dialect: str) -> tuple[str, ...]:
     from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415 -- only a first start needs it
     from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415
 
-    from topstitch.store.policy_tables import metadata  # noqa: PLC0415 -- all tables: it adds to those of ``tables``
-
     kind: Dialect = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
     statements = [MARK_TABLE]
-    for table in metadata.sorted_tables:
+    for table in _every_table().sorted_tables:
         statements.append(str(CreateTable(table).compile(dialect=kind)).strip())
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         statements += [str(CreateIndex(index).compile(dialect=kind)).strip() for index in indexes]

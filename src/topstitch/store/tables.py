@@ -128,6 +128,8 @@ Index(
 Index("ix_instances_started", instances.c.started_at, instances.c.id)
 Index("ix_instances_workflow", instances.c.workflow, instances.c.started_at, instances.c.id)
 Index("ix_instances_status", instances.c.status, instances.c.started_at, instances.c.id)
+Index("ix_instances_version", instances.c.workflow, instances.c.version, instances.c.status)
+Index("ix_instances_changed", instances.c.changed_at, instances.c.id)
 Index("ix_instances_correlation", instances.c.correlation)
 _AT_REST = instances.c.wake_at.is_(None) & instances.c.ended_at.is_(None)
 Index("ix_instances_at_rest", instances.c.id, postgresql_where=_AT_REST, sqlite_where=_AT_REST)
@@ -448,6 +450,13 @@ discrepancies = Table(
     _must("status"),
     _number("resolved_at"),
     _text("because"),
+    _text("state"),
+    _text("owner"),
+    _text("heal"),
+    _text("changed_by"),
+    _number("suspected_at"),
+    _number("reopened"),
+    _number("waived_until"),
 )
 Index("ix_discrepancies_status", discrepancies.c.status, discrepancies.c.opened_at)
 Index("ix_discrepancies_instance", discrepancies.c.instance)

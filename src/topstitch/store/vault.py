@@ -14,8 +14,11 @@ from typing import Final, Protocol
 import msgspec
 
 from topstitch.foundation.errors import NotFoundError, RequestError
-from topstitch.model.record import Actor
+from topstitch.model.kinds import Kind
+from topstitch.model.record import ENGINE, Actor, Draft, Stage
+from topstitch.store.database import Backend
 from topstitch.store.keys import SubjectKey
+from topstitch.store.ledger import note_down_with
 from topstitch.store.sealing import milliseconds, moment
 from topstitch.store.store import Store
 
@@ -63,7 +66,12 @@ class Vault:
         place = PLACE + name
         key = self._wrapper.new_subject_key(place, place)
         row = (name, key.wrapped, key.encrypt(value.encode(), place), milliseconds(now), str(actor))
-        await self._store.work(lambda backend: backend.execute(_UPSERT, row))
+
+        def work(backend: Backend) -> None:
+            _note(backend, name, "set", actor, now)
+            backend.execute(_UPSERT, row)
+
+        await self._store.work(work)
 
     async def reveal(self, name: str) -> str:
         """Return a credential's value."""
@@ -80,8 +88,17 @@ class Vault:
         rows = await self._store.work(lambda backend: backend.execute(select))
         return [StoredCredential(name, moment(at), by) for name, at, by in rows]
 
-    async def forget(self, name: str) -> None:
-        """Delete a credential; harmless when it is not there."""
-        await self._store.work(
-            lambda backend: backend.execute("DELETE FROM stored_credentials WHERE name = ?", (name,))
-        )
+    async def forget(self, name: str, actor: Actor = ENGINE, now: datetime | None = None) -> None:
+        """Delete a credential; harmless when it is not there. With ``now``, it is noted who did and when."""
+
+        def work(backend: Backend) -> None:
+            if now is not None:
+                _note(backend, name, "removed", actor, now)
+            backend.execute("DELETE FROM stored_credentials WHERE name = ?", (name,))
+
+        await self._store.work(work)
+
+
+def _note(backend: Backend, name: str, how: str, actor: Actor, now: datetime) -> None:
+    body = {"name": name, "how": how}
+    note_down_with(backend, Draft(kind=Kind.SECRET_CHANGED, at=now, actor=actor, stage=Stage.AUDIT, body=body))

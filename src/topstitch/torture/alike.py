@@ -46,8 +46,7 @@ def alike(plan: Plan, node: Node) -> bytes:
         state.executed_at is not None,
         state.reported,
         sorted(state.flags),
-        sorted(name for name, is_open in state.cases.items() if is_open),
-        len(state.cases),
+        sorted((case.id, case.how) for case in state.cases.values()),
         [(t.key, t.tries, _from(now, t.next_at)) for t in state.tells.values()],
         [
             (n, r.settled, r.attempt if not r.settled else 0, _from(now, r.again_at))

@@ -32,6 +32,7 @@ from topstitch.torture.node import BrokenError
 from topstitch.torture.world import BUSY, NO, SILENT, Thing, World
 
 OK: Final = Outcome(result=Result.OK, value={})
+ALONE: Final = Outcome(result=Result.OK, value={"same": 1, "of": 1})
 UNDONE: Final = frozenset({StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND})
 
 

@@ -119,7 +119,7 @@ def _of_step(plan: StepPlan, state: InstanceState, step: StepState, world: World
         if thing.foreign and not thing.there and step.status in TAKEN_BACK | {StepStatus.KEPT}:
             yield "theirs", f"{name} was there before us and was taken away"
         yield from _by_status(plan, step, name, world)
-    if step.status is StepStatus.UNDO_OPEN and not any(state.cases.values()):
+    if step.status is StepStatus.UNDO_OPEN and not state.open_cases:
         yield "declared", f"{step.id} could not be undone and no case says so"
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from topstitch import lifecycle
 from topstitch.model.orders import (
     Call,
+    DriftCall,
     InboxCall,
     LookUpCall,
     Orders,
@@ -183,6 +184,8 @@ class Walker:
                 return answers.of_event(world, call)
             case ReportCall():
                 return [Choice("told", 0, world, answers.OK)]
+            case DriftCall():
+                return [Choice("counted", 0, world, answers.ALONE)]
 
 
 def _restarted(node: Node, state: InstanceState, world: World, wrote: tuple[Draft, ...] = ()) -> Node:
@@ -200,4 +203,5 @@ _VERBS: Final[dict[type[Any], str]] = {
     InboxCall: "search",
     StartCall: "start",
     ReportCall: "report",
+    DriftCall: "count",
 }

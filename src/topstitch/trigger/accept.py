@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from topstitch.connectors.connections import HookSettings
-from topstitch.connectors.credentials import read_reference
 from topstitch.connectors.registry import Registry
 from topstitch.foundation.canonical import canonical_bytes, parse
 from topstitch.foundation.clock import Clock
@@ -157,9 +156,8 @@ class _Refusals:
 
 
 def _proved(intake: Intake, hook: HookSettings, delivery: Delivery) -> str:
-    folder = intake.connectors.connections.folder
-    secret = read_reference(hook.secret, folder)
-    username = read_reference(hook.username, folder) if hook.username else None
+    secret = intake.connectors.connections.read(hook.secret)
+    username = intake.connectors.connections.read(hook.username) if hook.username else None
     for value in (secret, username):
         if value:
             intake.connectors.redactor.learn(value)

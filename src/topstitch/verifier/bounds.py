@@ -8,6 +8,7 @@ Called by ``classes`` and ``verify``; the torture and the simulation hold instan
 
 from __future__ import annotations
 
+from topstitch.plan.heals import GIVE_UP_SECONDS
 from topstitch.plan.plan import (
     CONTEXT_RETRY,
     JITTER_SHARE,
@@ -29,6 +30,7 @@ INBOX_SECONDS = 60.0
 NOTICE_SECONDS = 4 * 600.0
 """How long a notice that cannot be sent is tried."""
 UNREADABLE_SECONDS = 2 * 7200.0
+MONTH_SECONDS = 32 * 86_400.0
 """How long a check asks a system that cannot be read, and one more interval."""
 
 
@@ -161,4 +163,8 @@ def ended_seconds(plan: Plan) -> float:
     settle = max((record.settle_seconds for record in plan.reconcile.records), default=0)
     reading = (len(checks) + 1) * (settle + UNREADABLE_SECONDS) if checks else 0.0
     ticket = 2 * (TICKET_RETRY.attempts * 30 + waits_seconds(TICKET_RETRY)) + plan.reconcile.ticket_task.give_up_seconds
+    if plan.reconcile.month_end:
+        last += MONTH_SECONDS
+    if any(rule.heal for record in plan.reconcile.records for rule in record.fields):
+        reading += GIVE_UP_SECONDS + settle + UNREADABLE_SECONDS
     return max(executed + extra, last) + reading + (ticket if checks else 0.0) + NOTICE_SECONDS

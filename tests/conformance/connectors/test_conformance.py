@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -235,6 +236,17 @@ def slack_message(world: World) -> Subject:
     )
 
 
+def slack_question(world: World) -> Subject:
+    """Return the question with buttons, sent to one person."""
+    asked = {
+        "to": "nils.berg@corp.example", "approval": "apr_1", "payload_digest": "sha256:1", "title": "Your decision",
+        "question": "May it be written?", "facts": [{"label": "upn", "value": "priya.raman@corp.example"}], "why": [],
+        "if_approved": "it goes ahead", "if_refused": "it does not", "if_unanswered": "it does not",
+        "ends_at": "2026-02-01T09:00:00.000Z", "risk": 3,
+    }  # fmt: skip
+    return replace(slack_message(world), write="send_decision", params=asked)
+
+
 def mail(world: World) -> Subject:
     records = world.sims["email"].records
     return Subject(
@@ -267,7 +279,7 @@ SUBJECTS: dict[str, tuple[Callable[[World], Subject], ...]] = {
     "entra-id@1": (entra,),
     "servicenow@1": (servicenow, servicenow_exception),
     "salesforce@1": (salesforce,),
-    "slack@1": (slack, slack_message),
+    "slack@1": (slack, slack_message, slack_question),
     "email@1": (mail,),
 }
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 import pytest_asyncio
 from starlette.applications import Starlette
 
+from browser.seeded import seed
+from integration.api.programs import Programs
 from topstitch.api.app import make_app
 from topstitch.bootstrap.installation import Installation, wire
 from topstitch.cli.publishing import publish_into
@@ -20,7 +23,7 @@ from topstitch.foundation.clock import SimulatedClock
 from topstitch.language.check import check
 from topstitch.language.load import load
 from topstitch.settings import load as load_settings
-from topstitch.store import Store
+from topstitch.store import Store, at_once
 
 ONBOARDING = Path(__file__).parents[3] / "src/topstitch/examples/onboarding/employee-onboarding.yaml"
 CONNECTIONS = """
@@ -102,4 +105,20 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     await publish_into(store, text, check(load(text, "x"), registry.contracts()), now_of=settings, by="human:me")
     yield Api(make_app(house.intake, body_bytes_max=4096, standing=lambda: {"ok": True}), house, tmp_path)
     await registry.close()
+    store.close()
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """The seeded story, for a test that changes it."""
+    store = Store.open("sqlite::memory:")
+    yield Programs(store, at_once(seed(store)))
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[Programs]:
+    """The seeded story, for tests that only look."""
+    store = Store.open("sqlite::memory:")
+    yield Programs(store, at_once(seed(store)))
     store.close()

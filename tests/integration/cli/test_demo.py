@@ -32,7 +32,7 @@ def test_H15_one_command_shows_approvals_a_failure_made_good_and_a_difference_wi
         "Equipment request was done by hand by femi.adeyemi@corp.example",
         "Microsoft Entra ID differs: enabled is false, intended true",
         "an exception ticket says so: INC",
-        "the difference is gone (agreed)",
+        "the difference is gone: the system holds again what it should",
         "Lukas Vogel    ended: completed with exceptions",
         "Every system holds what the story says, each thing exactly once.",
         "Chains intact",
@@ -70,7 +70,7 @@ def test_X04_killed_at_any_moment_and_started_again_the_systems_are_as_without_t
         "Identity provisioning is done",
         "does not take Equipment request",
         "approves",
-        "the check T+2h begins",
+        "the check at T+2h begins",
         "says so: INC",
     ):
         process = _until(folder, sentence, "--exit")
@@ -85,7 +85,7 @@ def test_X04_killed_at_any_moment_and_started_again_the_systems_are_as_without_t
 
 def test_a_person_at_another_terminal_answers_and_the_demo_goes_on(tmp_path: Path):
     folder = tmp_path / "open"
-    process = _until(folder, "you can be Jonas Weber")
+    process = _until(folder, "to answer as Jonas Weber")
     listed = ran("approvals", "list", "--json", "--data", str(folder)).json()["items"]
     approval = next(a for a in listed if a["step"] == "identity")
     answered = ran(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from browser.seeded import NOW, plan_of, publish, story, workflow, write
-from topstitch.console.query import parse_query
-from topstitch.console.reads import (
+from topstitch.model.query import parse_query
+from topstitch.store import Store, instances, items
+from topstitch.store.searches import (
     by_version,
     changed_since,
     crossings,
@@ -21,7 +22,6 @@ from topstitch.console.reads import (
     search,
     step_failures,
 )
-from topstitch.store import Store, instances, items
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

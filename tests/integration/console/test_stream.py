@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from browser.site import ask
-from topstitch.console.reads import head_position
 from topstitch.console.stream import Watcher
 from topstitch.store import items
+from topstitch.store.searches import head_position
 
 
 async def heard(house: Any, count: int, query: str = "", **headers: str) -> tuple[asyncio.Task[str], asyncio.Event]:

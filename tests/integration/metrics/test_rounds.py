@@ -10,6 +10,7 @@ from support.onboarding import onboarding_plan
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.foundation.errors import OperatorError
 from topstitch.metrics import rounds
+from topstitch.metrics.rounds import Round
 from topstitch.metrics.spans import Span
 from topstitch.metrics.watch import EVALUATE_SECONDS, Watcher
 from topstitch.store import alarms, rollups
@@ -44,10 +45,10 @@ async def test_H02_an_alert_opens_and_is_told_by_the_clock_alone(watcher: Watche
     troubles: list[tuple[str, BaseException]] = []
     await finished(store, "ins_0", after(-7200), PLAN)
     await Case(store, "ins_1", NOW, PLAN).begin()
-    work = rounds.go_round(
-        watcher, clock, on_trouble=lambda name, error: troubles.append((name, error)), sender=told, sink=Away()
+    one = Round(
+        watcher=watcher, on_trouble=lambda name, error: troubles.append((name, error)), sender=told, sink=Away()
     )
-    task = asyncio.create_task(work)
+    task = asyncio.create_task(rounds.go_round(one, clock))
     await settled(clock, task, 300)
     assert told.sent == []
     await settled(clock, task, 300 + 2 * EVALUATE_SECONDS)
@@ -61,5 +62,6 @@ async def test_H02_an_alert_opens_and_is_told_by_the_clock_alone(watcher: Watche
 
 async def test_a_round_without_routes_or_collector_is_a_round(watcher: Watcher) -> None:
     troubles: list[str] = []
-    await rounds.one_round(watcher, after(301), on_trouble=lambda name, _: troubles.append(name), keeping=True)
+    one = Round(watcher=watcher, on_trouble=lambda name, _: troubles.append(name))
+    await rounds.one_round(one, after(301), keeping=True)
     assert troubles == []

@@ -10,7 +10,7 @@ import pytest
 from integration.metrics.kit import NOW, Case, Paper, Told, after, case, finished, routes
 from support.onboarding import onboarding_plan
 from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
-from topstitch.metrics import render, watch
+from topstitch.metrics import outbox, render, watch
 from topstitch.metrics.baselines import Pace
 from topstitch.metrics.limits import Limits
 from topstitch.metrics.seams import Band
@@ -247,7 +247,7 @@ async def test_O06_a_promise_is_at_risk_before_it_is_broken_and_the_owner_is_tol
     await watch.evaluate(watcher, after(601))
     (broken,) = [row for row in await alarms.listing(store) if row.kind == "sla" and "account" in row.cause]
     assert (broken.id, broken.level) == (risk.id, "breached")
-    await watch.deliver(watcher, told, after(602))
+    await outbox.deliver(watcher, told, after(602))
     mails = [payload.body for payload in told.sent if payload.to == "ops@acme.example"]
     assert any("Worse: " in mail["subject"] for mail in mails)
     assert all("people-ops-oncall" in mail["text"] for mail in mails)
@@ -264,10 +264,10 @@ async def test_messages_are_sent_once_and_tried_again_when_they_fail(watcher: Wa
     await Case(store, "ins_1", NOW, PLAN).begin()
     await watch.evaluate(watcher, after(301))
     flaky = Told(failures=1)
-    assert await watch.deliver(watcher, flaky, after(302)) == 1
-    assert await watch.deliver(watcher, flaky, after(303)) == 0
-    assert await watch.deliver(watcher, flaky, after(313)) == 1
-    assert await watch.deliver(watcher, flaky, after(9999)) == 0
+    assert await outbox.deliver(watcher, flaky, after(302)) == 1
+    assert await outbox.deliver(watcher, flaky, after(303)) == 0
+    assert await outbox.deliver(watcher, flaky, after(313)) == 1
+    assert await outbox.deliver(watcher, flaky, after(9999)) == 0
     assert len({payload.message for payload in flaky.sent}) == 2
     (alert,) = await alarms.listing(store)
     assert [message.tries for message in await alarms.messages_of(store, alert.id)] in ([1, 2], [2, 1])
@@ -279,11 +279,11 @@ async def test_a_message_is_given_up_after_its_tries_and_says_why(watcher: Watch
     await watch.evaluate(watcher, after(301))
     broken = Told(failures=1000)
     for n in range(20):
-        await watch.deliver(watcher, broken, after(400 + 7200 * n))
+        await outbox.deliver(watcher, broken, after(400 + 7200 * n))
     (alert,) = await alarms.listing(store)
     messages = await alarms.messages_of(store, alert.id)
     assert [(message.tries, message.next_ms, message.sent_ms) for message in messages] == [
-        (watch.MESSAGE_TRIES, None, None)
+        (outbox.MESSAGE_TRIES, None, None)
     ] * 2
     assert all(message.problem and "mail server" in message.problem for message in messages)
     gone = replace(watcher, routes={})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from support.commands import Ran
+from support.commands import Ran, called
+from topstitch.bench import proof
 
 Run = Callable[..., Ran]
 Bent = Callable[..., Path]
@@ -136,3 +138,12 @@ def test_a_bad_schedule_is_printed_with_the_command_that_replays_it(
     again = topstitch_in(*replay[1:])
     assert again.code == 1
     assert found.json()["first"][0]["said"] in again.out
+
+
+def test_H03_the_bench_prints_how_fast_definitions_are_proved(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(proof, "run_proof", partial(proof.run_proof, 1))
+    rows = called("bench", "--proof", "--json").json()["rows"]
+    assert [row["unit"] for row in rows] == ["s", "s", "/s"]
+    onboarding, chain, _ = (row["figure"] for row in rows)
+    assert (onboarding < 0.5, chain < 2.0) == (True, True)
+    assert "step kinds" in called("bench", "--proof").out

@@ -6,6 +6,7 @@ from topstitch.cli.tale import _SENTENCES
 from topstitch.model.kinds import Kind
 
 EVIDENCE = {
+    Kind.HOLD_ENDED,
     Kind.KEY_ROTATED,
     Kind.KEY_LOST,
     Kind.HOLD_PLACED,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from topstitch.console.reads import Crossing
 from topstitch.console.sparks import BUCKETS, percentile, seams, spark
+from topstitch.store.searches import Crossing
 
 NOW = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
 SINCE = NOW - timedelta(hours=24)

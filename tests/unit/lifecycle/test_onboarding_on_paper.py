@@ -278,7 +278,8 @@ def test_identity_that_nobody_can_create_rolls_back_and_leaves_nothing() -> None
     paper = engine(Company(), directory__create_user=transient()).begin(HIRE).run()
     assert paper.status()["identity"] == "given_up"
     assert paper.status()["equipment"] == "not_run"
-    assert paper.state.ended == "rolled_back_with_exceptions"
+    assert paper.state.ended == "rolled_back", "the disposition was declared, and nothing is left"
+    assert [r.body["how"] for r in of_kind(paper, Kind.CASE_CLOSED)] == ["rolled back"]
     assert "directory.disable_user" not in paper.writes()
 
 

@@ -242,7 +242,7 @@ def test_an_undo_that_fails_becomes_an_owned_task_and_never_blocks_the_others() 
     paper.task("two").run()
     assert paper.status()["two"] == "undone_by_hand"
     assert paper.state.ended == "rolled_back"
-    assert not any(paper.state.cases.values())
+    assert not paper.state.open_cases
 
     paper = PaperEngine(small_plan(UNDO), world).begin(HIRE).run()
     assert paper.status()["two"] == "undo_open"

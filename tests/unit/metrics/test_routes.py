@@ -10,7 +10,7 @@ import pytest
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotAllowedError, OperatorError
 from topstitch.metrics.routes import Payload, Route, RouteKind, document, lines, payload_of, tells
-from topstitch.store.alarms import AlertRow
+from topstitch.store.alarms import AlertRow, Message
 from topstitch.trigger.signatures import verify
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -30,7 +30,11 @@ ALERT = AlertRow(
 def made(kind: RouteKind, event: str = "opened") -> Payload:
     route = Route(name="r", kind=kind, to="there", secret=SECRET, console="https://console.example")
     body = tells({"r": route})["r"].text(ALERT, event, "msg_1", 1_767_600_300_000)
-    return payload_of(route, "msg_1", body, NOW)
+    return payload_of(route, message(body), NOW)
+
+
+def message(body: str) -> Message:
+    return Message(id="msg_1", alert="alr_1", event="opened", route="r", body=body, made_ms=0)
 
 
 def test_an_alert_says_what_where_since_when_and_whose_fault_it_looks_like() -> None:
@@ -72,7 +76,7 @@ def test_a_webhook_is_signed_as_standard_webhooks_ask() -> None:
 
 def test_a_secret_that_is_none_is_an_operator_s_error() -> None:
     with pytest.raises(OperatorError, match="whsec_"):
-        payload_of(Route(name="r", kind=RouteKind.WEBHOOK, to="x", secret="?"), "m", "{}", NOW)
+        payload_of(Route(name="r", kind=RouteKind.WEBHOOK, to="x", secret="?"), message("{}"), NOW)
 
 
 def test_a_ticket_carries_the_alert_s_id_so_that_it_stays_one() -> None:

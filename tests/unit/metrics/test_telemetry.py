@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextvars
+import json
+import logging
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
+from topstitch.cli.logs import formatter
+from topstitch.foundation.w3c import follow, outgoing, parse_traceparent, span_id_of, trace_id_of
 from topstitch.metrics import logs
 from topstitch.metrics.export import NAMES
 from topstitch.metrics.spans import Span, spans_of
-from topstitch.metrics.w3c import outgoing, parse_traceparent, span_id_of, trace_id_of
 from unit.metrics.test_time_split import records_of
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -100,11 +104,30 @@ def test_nothing_comes_of_an_empty_journal() -> None:
     assert spans_of([]) == []
 
 
-def test_log_lines_carry_instance_and_trace() -> None:
-    with logs.about("ins_1", PARENT):
-        event = structlog.contextvars.merge_contextvars(None, "info", {"event": "x"})
-    assert (event["instance"], event["trace_id"]) == ("ins_1", "4bf92f3577b34da6a3ce929d0e0e4736")
-    assert "instance" not in structlog.contextvars.merge_contextvars(None, "info", {"event": "x"})
+def test_I13_log_lines_carry_instance_and_trace_while_an_instance_is_worked_on() -> None:
+    def at_work() -> tuple[MutableMapping[str, Any], MutableMapping[str, Any]]:
+        follow("ins_1", PARENT)
+        first = logs.named(None, "info", {"event": "x"})
+        follow("ins_2")
+        return first, logs.named(None, "info", {"event": "x"})
+
+    joined, own = contextvars.copy_context().run(at_work)
+    assert (joined["instance"], joined["trace_id"]) == ("ins_1", "4bf92f3577b34da6a3ce929d0e0e4736")
+    assert (own["instance"], own["trace_id"]) == ("ins_2", trace_id_of("ins_2"))
+    assert "instance" not in logs.named(None, "info", {"event": "x"})
+
+
+def test_I13_a_line_of_the_log_is_json_with_the_trace_and_without_secrets() -> None:
+    def at_work() -> str:
+        follow("ins_1", PARENT)
+        words = ("sent %s", ("Bearer hunter2hunter2",))
+        record = logging.LogRecord("topstitch.x", logging.WARNING, "x.py", 1, *words, None)
+        return formatter(terminal=False).format(record)
+
+    line = json.loads(contextvars.copy_context().run(at_work))
+    assert (line["level"], line["logger"], line["instance"]) == ("warning", "topstitch.x", "ins_1")
+    assert line["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert line["event"] == "sent [redacted]"
 
 
 @pytest.mark.parametrize(

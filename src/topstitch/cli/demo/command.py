@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FOLDER: Final = "topstitch-demo"
 LAST: Final = timedelta(days=6)
 """The story is over in a day; what has not ended by then never will."""
+LOOK_SECONDS: Final = 2
+"""How often the seams are looked at, in the machine's time: the story's days pass too fast to look every half minute."""
 SYSTEMS: Final = "Workday, Entra ID, ServiceNow, Salesforce, Slack, e-mail"
 
 
@@ -81,11 +83,13 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
     from topstitch.api.app import make_app
     from topstitch.bootstrap.auditing import seal_now
     from topstitch.bootstrap.installation import open_installation
+    from topstitch.bootstrap.measuring import Scrape, measuring, watcher_of
     from topstitch.cli.demo.people import People
     from topstitch.cli.demo.story import Story
     from topstitch.cli.front import front
     from topstitch.cli.hosting import serving
     from topstitch.cli.serve import standing
+    from topstitch.foundation.clock import SystemClock
 
     async with open_installation(settings, clock=cast.clock) as house:
         story = Story(house, door.screen, str(settings.data), prompts=not hurried)
@@ -93,11 +97,18 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
         await _publish(door, house, settings)
         cast.script.story = story
         people = People(house, story, cast.sims["servicenow"].facts(), answering=hurried)
-        app = make_app(house.intake, body_bytes_max=settings.body_kb_max * 1024, standing=lambda: standing(house))
+        scrape = Scrape(watcher_of(settings, house.ports.store, house.plans), house.clock)
+        app = make_app(
+            house.intake,
+            body_bytes_max=settings.body_kb_max * 1024,
+            standing=lambda: standing(house),
+            scrape=scrape,
+        )
         doors = front(app, house, settings)
         async with serving(doors, cast.listening) as port:
             _greet(door, settings, port, told)
-            await _play(door, house, cast, story, people, hurried=hurried)
+            async with measuring(house, pace=SystemClock(), every_seconds=LOOK_SECONDS):
+                await _play(door, house, cast, story, people, hurried=hurried)
             doors.close()
         await seal_now(house.settings, house.ports.store, house.clock)
         if not hurried:
@@ -202,8 +213,8 @@ async def _final_table(door: Door, house: Installation) -> None:
                 at(row["started_at"]),
                 ago(row["started_at"], row["ended_at"] or house.clock.now()),
                 ", ".join(f"{a['step']} {a['status']}" for a in asked),
-                ", ".join(f"{t['step']} {t['ending'] or t['status']}" for t in work),
-                ", ".join(f"{d['system']} {d['status']}, ticket {_ticket(d['ticket'])}" for d in found),
+                ", ".join(f"{t['step']} {_BY_HAND.get(t['ending'], t['status'])}" for t in work),
+                ", ".join(f"{d['system']}: {_mended(d['status'])}, ticket {_ticket(d['ticket'])}" for d in found),
             )
         )
     door.screen.print()
@@ -211,6 +222,14 @@ async def _final_table(door: Door, house: Installation) -> None:
         ("for", "ended", "started", "took", "approvals", "by hand", "differences"), rows, "Nothing has happened."
     )
     door.screen.print()
+
+
+_BY_HAND: Final[Mapping[str | None, str]] = {"accepted": "done", "expired": "not done in time"}
+"""How the endings of a task read to somebody who sees the table for the first time."""
+
+
+def _mended(status: str) -> str:
+    return "agrees again" if status == "agreed" else status
 
 
 def _ticket(ticket: Any) -> str:

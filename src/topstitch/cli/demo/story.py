@@ -116,7 +116,9 @@ class Story:
     def _show_command(self, person: Mapping[str, Any], words: str) -> None:
         where = "" if self._folder == "topstitch-data" else f" --data {self._folder}"
         self._screen.print(
-            self._screen.style(f"{'':27}you can be {person.get('name')}: {words} --as {person['id']}{where}", bold=True)
+            self._screen.style(
+                f"{'':27}to answer as {person.get('name')}: {words} --as {person['id']}{where}", bold=True
+            )
         )
 
     def show_task(self, person: str, task: str, outputs: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The Slack connector: who is in a channel, and messages to channels.
+"""The Slack connector: who is in a channel, messages to channels, and questions with buttons.
 
 Slack answers 200 with ``ok: false``; the word in ``error`` is what counts. Messages carry our
 key in their metadata, where the look-up finds it, because Slack itself knows no idempotency.
@@ -13,7 +13,9 @@ from typing import Any, Final
 from topstitch.connectors.auth import bearer
 from topstitch.connectors.contract import CallContext, Connector, Done, Given, notify, read, unreadable, write
 from topstitch.connectors.http import Answer, HttpClient
-from topstitch.connectors.slack.models import Invited, Membership, Place, Post, Posted, Removed
+from topstitch.connectors.slack import blocks
+from topstitch.connectors.slack.interactive import APP_TOKEN
+from topstitch.connectors.slack.models import Asking, Invited, Membership, Place, Post, Posted, Removed, Settling
 from topstitch.foundation.errors import (
     ChangedError,
     ConnectorError,
@@ -56,7 +58,9 @@ class Slack(Connector):
             classify=self._classify,
             expired=lambda a: _error(a) in REFUSED_TOKEN,
         )
+        self._sockets = HttpClient(based, title=TITLE, auth=bearer(given, APP_TOKEN), classify=self._classify)
         self._channels: dict[str, str] = {}
+        self._team = ""
 
     @write(idempotency=Idempotency.NATURAL, lookup="find_member", undo="remove", risk_floor=1)
     async def invite(self, place: Place, call: CallContext) -> Done[Invited]:
@@ -124,7 +128,41 @@ class Slack(Connector):
     @read()
     async def find_message(self, post: Post, call: CallContext) -> Done[Posted] | None:
         """The message that carries our key, among the channel's latest."""
-        channel = await self._channel(post.channel, call)
+        return await self._find(await self._channel(post.channel, call), call)
+
+    @notify(
+        idempotency=Idempotency.FIND_FIRST,
+        lookup="find_decision",
+        irreversible="a question that was posted has been read; once decided it is shown without buttons",
+    )
+    async def send_decision(self, asking: Asking, call: CallContext) -> Done[Posted]:
+        """Ask for a decision, with buttons: in a channel, or one person alone."""
+        channel = await self._place(asking, call)
+        metadata = {"event_type": EVENT_TYPE, "event_payload": {"topstitch_key": call.key}}
+        body = {
+            "channel": channel,
+            "text": asking.title,
+            "blocks": blocks.asking(asking),
+            "metadata": metadata,
+            "unfurl_links": False,
+        }
+        said = await self._write("chat.postMessage", call, body)
+        return self._posted(said["channel"], said["ts"])
+
+    @read()
+    async def find_decision(self, asking: Asking, call: CallContext) -> Done[Posted] | None:
+        """The question that carries our key."""
+        return await self._find(await self._place(asking, call), call)
+
+    @write(idempotency=Idempotency.NATURAL, irreversible="how a question ended is shown for good", risk_floor=1)
+    async def settle_decision(self, decided: Settling, call: CallContext) -> Done[Posted]:
+        """Show how a question ended, without buttons. Doing it again changes nothing."""
+        shown = blocks.settled(decided.title, decided.said)
+        body = {"channel": decided.channel_id, "ts": decided.ts, "text": decided.said, "blocks": shown}
+        await self._write("chat.update", call, body)
+        return self._posted(decided.channel_id, decided.ts)
+
+    async def _find(self, channel: str, call: CallContext) -> Done[Posted] | None:
         pages = self._pages(
             "conversations.history",
             call,
@@ -138,14 +176,49 @@ class Slack(Connector):
                     return self._posted(channel, message["ts"])
         return None
 
+    async def _place(self, asking: Asking, call: CallContext) -> str:
+        """Return the channel, or the conversation with one person."""
+        if asking.channel:
+            return await self._channel(asking.channel, call)
+        user = await self._user(asking.to or "", call)
+        if user is None:
+            raise PermanentError(
+                "users_not_found", f"nobody in {TITLE} has this address; invite them, or name a channel"
+            )
+        opened = await self._write("conversations.open", call, {"users": user["id"]})
+        return str(opened["channel"]["id"])
+
+    # What ``interactive`` asks for: no writes of an instance, but the other half of a conversation.
+
+    async def user(self, user: str, call: CallContext) -> dict[str, Any]:
+        """Return a user by Slack's own id."""
+        found: dict[str, Any] = (await self._read("users.info", call, {"user": user}))["user"]
+        return found
+
+    async def team(self, call: CallContext) -> str:
+        """Return the id of the workspace."""
+        if not self._team:
+            self._team = str((await self._read("auth.test", call))["team_id"])
+        return self._team
+
+    async def call(self, method: str, call: CallContext, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Call a method that answers a person's click."""
+        return await self._write(method, call, body)
+
+    async def socket_address(self, call: CallContext) -> str:
+        """Ask for the address of a socket, with the token of the app."""
+        answer = await self._sockets.request("POST", "/api/apps.connections.open", call, body={})
+        return str(answer.document(writes=True)["url"])
+
     async def health(self) -> Mapping[str, Any]:
         """Ask who we are."""
         said = await self._read("auth.test", CallContext(timeout_seconds=self.given.timeout_seconds))
         return {"ok": True, "team": said.get("team")}
 
     async def close(self) -> None:
-        """Close the session."""
+        """Close the sessions."""
         await self._http.close()
+        await self._sockets.close()
 
     async def _read(self, method: str, call: CallContext, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         return (await self._http.get(f"/api/{method}", call, query=query)).document()

@@ -46,3 +46,38 @@ class Posted(Model):
 
     ts: str
     channel_id: str
+
+
+class Fact(Model):
+    """One field of what is asked about."""
+
+    label: PersonalText
+    value: PersonalText
+
+
+class Asking(Model):
+    """A question with buttons: to a channel, or to one person by address."""
+
+    to: PersonalText | None = None
+    channel: str | None = None
+    approval: str
+    payload_digest: str
+    title: PersonalText
+    question: PersonalText
+    facts: list[Fact]
+    why: list[PersonalText]
+    if_approved: PersonalText
+    if_refused: PersonalText
+    if_unanswered: PersonalText
+    ends_at: str
+    risk: int
+    link: str | None = None
+
+
+class Settling(Model):
+    """A question that is decided, to be shown without its buttons."""
+
+    channel_id: str
+    ts: str
+    title: PersonalText
+    said: PersonalText

@@ -6,18 +6,36 @@ signed-in person, for exactly the payload that was shown; ``governance`` judges 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
 from topstitch.console.pages.instance import approval_card
 from topstitch.console.people import Person
-from topstitch.console.site import Site, back, local_path, sent, twin
+from topstitch.console.site import Site, back, local_path, sent, sheet, twin, who
+from topstitch.execution.operate import Command
 from topstitch.governance.approvals import find_person
+from topstitch.office.standing import delegations_of
 from topstitch.store import items
 from topstitch.store.rows import Shown
 
-TABS = (("mine", "Mine"), ("all", "All open"), ("done", "Decided"))
+TABS = (
+    ("mine", "Mine"),
+    ("groups", "My groups'"),
+    ("delegated", "Delegated to me"),
+    ("all", "All open"),
+    ("done", "Decided"),
+)
+COLUMNS = (
+    "id", "title", "instance", "instance_title", "workflow", "step", "status", "asked_at", "give_up_at", "quorum",
+    "closed_at", "closed_by", "waited_ms",
+)  # fmt: skip
+WEEK = timedelta(days=7)
 
 
 async def inbox(request: Request) -> Response:
@@ -26,7 +44,8 @@ async def inbox(request: Request) -> Response:
     person: Person = request.state.person
     show, rows = await _rows(request)
     open_rows = await items.list_approvals(site.hands.store)
-    counts = {"mine": sum(1 for r in open_rows if asked(person, r)), "all": len(open_rows), "done": None}
+    counts: dict[str, int | None] = {key: len(await _of(request, key, open_rows)) for key, _ in TABS[:3]}
+    counts |= {"all": len(open_rows), "done": None}
     if show == "mine" and not counts["mine"] and "show" not in request.query_params and open_rows:
         show, rows = "all", open_rows
     cards = [await approval_card(site.hands, row["id"]) for row in rows[:25]] if show != "done" else []
@@ -42,9 +61,10 @@ async def inbox(request: Request) -> Response:
         counts=counts,
         rows=rows,
         cards=cards,
-        tasks=await items.list_tasks(site.hands.store),
+        decided=await _decided(request) if not counts["mine"] else None,
         live="/stream",
         twin=f"/approvals.json?show={show}",
+        sheet=f"/approvals.csv?show={show}",
         command="topstitch approvals list",
     )
 
@@ -55,23 +75,65 @@ async def inbox_json(request: Request) -> Response:
     return twin({"show": show, "items": rows})
 
 
+async def inbox_csv(request: Request) -> Response:
+    """``GET /approvals.csv?show=``."""
+    return sheet(COLUMNS, (await _rows(request))[1])
+
+
 async def _rows(request: Request) -> tuple[str, list[Shown]]:
     hands: Hands = request.app.state.hands
     show = request.query_params.get("show", "mine")
+    show = show if any(show == key for key, _ in TABS) else "mine"
     rows = await items.list_approvals(hands.store, status=None if show == "done" else "open")
+    if show == "done":
+        return show, sorted((r for r in rows if r["status"] != "open"), key=lambda r: r["closed_at"], reverse=True)
+    return show, sorted(await _of(request, show, rows), key=lambda r: r["give_up_at"])
+
+
+async def _of(request: Request, show: str, rows: Sequence[Shown]) -> list[Shown]:
+    """Return the approvals of a tab: asked of me, of a group of mine, of somebody who handed theirs to me."""
+    hands: Hands = request.app.state.hands
+    person: Person = request.state.person
     match show:
-        case "done":
-            return show, sorted((r for r in rows if r["status"] != "open"), key=lambda r: r["closed_at"], reverse=True)
-        case "all":
-            return show, sorted(rows, key=lambda r: r["give_up_at"])
+        case "mine":
+            return [r for r in rows if asked(person, r)]
+        case "groups":
+            return [r for r in rows if (seat(person, r) or {}).get("for", "").startswith("group:")]
+        case "delegated":
+            now = hands.clock.now()
+            held = [d for d in await delegations_of(hands.store) if d.holds(now) and who(d.delegate) == who(person.id)]
+            return [r for r in rows if not asked(person, r) and any(_hands_over(d.grantor, r) for d in held)]
         case _:
-            return "mine", sorted((r for r in rows if asked(request.state.person, r)), key=lambda r: r["give_up_at"])
+            return list(rows)
+
+
+def _hands_over(grantor: str, row: Shown) -> bool:
+    return find_person(_people(row), {"id": who(grantor)}) is not None
+
+
+async def _decided(request: Request) -> dict[str, Any]:
+    """Return how many decisions were made in the last week, and how long the middle one waited."""
+    hands: Hands = request.app.state.hands
+    since = hands.clock.now() - WEEK
+    rows = await items.list_approvals(hands.store, status=None, limit=1000)
+    waited = [r["waited_ms"] for r in rows if r["closed_at"] and r["closed_at"] >= since and r["waited_ms"] is not None]
+    return {"count": len(waited), "median": median(waited) if waited else None}
+
+
+def _people(row: Shown) -> list[Any]:
+    return [p for p in row["people"] or [] if isinstance(p, dict) and isinstance(p.get("id"), str)]
+
+
+def seat(person: Person, row: Shown) -> dict[str, Any] | None:
+    """Return as whom somebody was asked, or nothing."""
+    spoken = {"id": person.id, **({"email": person.email} if person.email else {})}
+    found = find_person(_people(row), spoken)
+    return dict(found) if found is not None else None
 
 
 def asked(person: Person, row: Shown) -> bool:
     """Whether somebody was asked."""
-    people = [p for p in row["people"] or [] if isinstance(p, dict) and isinstance(p.get("id"), str)]
-    return find_person(people, {"id": person.id, **({"email": person.email} if person.email else {})}) is not None
+    return seat(person, row) is not None
 
 
 async def approval(request: Request) -> Response:
@@ -122,3 +184,15 @@ async def decide(request: Request) -> Response:
     )
     row = await items.get_approval(hands.store, name)
     return back(request, local_path(str(form.get("next") or ""), f"/instances/{row['instance']}"), word)
+
+
+async def reassign(request: Request) -> Response:
+    """``POST /approvals/{name}/reassign``: ask somebody else too; they are told, and who asked for it never decides."""
+    hands: Hands = request.app.state.hands
+    name = request.path_params["name"]
+    form = await sent(request)
+    to, row = form.get("to", "").strip(), await items.get_approval(hands.store, name)
+    people = ({"id": to, "email": to, "for": "reassigned"},) if to else ()
+    wish = Command(name="reassign", reason=form.get("reason", ""), item=name, people=people)
+    await hands.commands.operate(row["instance"], request.state.person, wish)
+    return back(request, f"/approvals/{name}", f"{to} is asked now, and is told.")

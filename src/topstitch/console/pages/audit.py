@@ -6,6 +6,7 @@ is the auditor's own doing. While nothing lies outside, the badge says self-atte
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -14,11 +15,13 @@ from starlette.responses import Response
 
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import broken_at
-from topstitch.console.reads import newest_records
-from topstitch.console.site import Site, twin
+from topstitch.console.site import Site, sheet, twin
+from topstitch.foundation.timetext import parse_duration
 from topstitch.model.kinds import Kind
-from topstitch.store import Store, instances
+from topstitch.model.query import moment_of
+from topstitch.store import Store, definitions, instances
 from topstitch.store.ledger_reader import open_ledger
+from topstitch.store.searches import newest_records
 
 PAGE = 60
 RECORDS_VERIFIED_MAX = 200_000
@@ -47,11 +50,15 @@ async def _explorer(request: Request, verdict: dict[str, Any] | None) -> Respons
         kinds=[str(k) for k in Kind],
         chosen=request.query_params.get("kind", ""),
         instance=request.query_params.get("instance", ""),
+        asked={k: request.query_params.get(k, "") for k in ("actor", "workflow", "since")},
+        workflows=[d.workflow for d in await definitions.in_force(site.hands.store)],
+        may_verify=request.state.person.why_not("audit.verify"),
         more=rows[-1]["position"] if len(rows) == PAGE else None,
         verdict=verdict,
         sealed=await _sealed(site.hands.store),
         live="/stream",
-        twin="/audit.json",
+        twin="/audit.json" + (f"?{request.url.query}" if request.url.query else ""),
+        sheet="/audit.csv" + (f"?{request.url.query}" if request.url.query else ""),
         command="topstitch audit verify",
     )
 
@@ -61,16 +68,41 @@ async def explorer_json(request: Request) -> Response:
     return twin({"items": await _rows(request)})
 
 
-async def _rows(request: Request) -> list[Any]:
+COLUMNS = ("position", "at", "kind", "instance", "title", "workflow", "step", "stage", "seq", "hash")
+EXPORT_MAX = 5000
+
+
+async def explorer_csv(request: Request) -> Response:
+    """``GET /audit.csv``: the same records as a table; the verifiable bundle is the command's."""
+    return sheet(COLUMNS, await _rows(request, EXPORT_MAX))
+
+
+async def _rows(request: Request, limit: int = PAGE) -> list[Any]:
     hands: Hands = request.app.state.hands
-    kind, instance, before = (request.query_params.get(k) or None for k in ("kind", "instance", "before"))
+    params = request.query_params
+    kind, instance, before, actor, workflow = (
+        params.get(k) or None for k in ("kind", "instance", "before", "actor", "workflow")
+    )
     return await newest_records(
         hands.store,
         kind=kind,
         instance=instance,
         before=int(before) if before and before.isdigit() else None,
-        limit=PAGE,
+        actor=actor,
+        workflow=workflow,
+        since=_since(params.get("since", ""), hands),
+        limit=limit,
     )
+
+
+def _since(text: str, hands: Hands) -> datetime | None:
+    """Read ``24h`` or a time; nothing means always."""
+    if not text:
+        return None
+    try:
+        return hands.clock.now() - timedelta(seconds=parse_duration(text))
+    except ValueError:
+        return moment_of(text)
 
 
 async def verify_all(store: Store) -> dict[str, Any]:

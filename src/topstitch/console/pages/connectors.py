@@ -10,11 +10,12 @@ from starlette.responses import Response
 
 from topstitch.connectors.connections import ConnectionSettings
 from topstitch.console.hands import Hands
-from topstitch.console.reads import step_failures
-from topstitch.console.site import Site, twin
-from topstitch.foundation.errors import NotAllowedError, NotFoundError, TopstitchError
+from topstitch.console.site import Site, back, sent, sheet, twin
+from topstitch.foundation.errors import NotAllowedError, NotFoundError, RequestError, TopstitchError
 from topstitch.model.orders import Result
-from topstitch.store import definitions
+from topstitch.model.record import Actor, ActorKind
+from topstitch.store import definitions, pauses
+from topstitch.store.searches import step_failures
 
 
 async def listing(request: Request) -> Response:
@@ -27,6 +28,7 @@ async def listing(request: Request) -> Response:
         title="Connectors",
         rows=await _rows(site.hands),
         twin="/connectors.json",
+        sheet="/connectors.csv",
         command="topstitch doctor",
     )
 
@@ -34,7 +36,43 @@ async def listing(request: Request) -> Response:
 async def listing_json(request: Request) -> Response:
     """``GET /connectors.json``."""
     rows = await _rows(request.app.state.hands)
-    return twin({"items": [{k: v for k, v in row.items() if k not in ("contract", "settings")} for row in rows]})
+    return twin({"items": [{k: v for k, v in row.items() if k not in ("contract", "settings", "pause", "seams")} | {"paused": row["pause"] is not None} for row in rows]})
+
+
+COLUMNS = (
+    "alias", "title", "kind", "connector", "base_url", "paused", "limits", "reads", "writes", "used_by", "failures",
+)  # fmt: skip
+
+
+async def listing_csv(request: Request) -> Response:
+    """``GET /connectors.csv``."""
+    rows = await _rows(request.app.state.hands)
+    return sheet(COLUMNS, [{**row, "paused": row["pause"] is not None} for row in rows])
+
+
+async def pause(request: Request) -> Response:
+    """``POST /connectors/{alias}/pause``: send nothing over a connection, or over a seam that ends at it."""
+    hands: Hands = request.app.state.hands
+    form = await sent(request)
+    alias, reason = request.path_params["alias"], form.get("reason", "").strip()
+    if not reason:
+        raise RequestError("no-reason", "a pause is kept with its reason; say why")
+    actor = Actor(ActorKind.HUMAN, request.state.person.id.removeprefix("human:"))
+    made = await pauses.pause(hands.store, pauses.connection(alias), actor, hands.clock.now(), reason=reason)
+    said = "Nothing is sent over it until it is resumed; deadlines keep running." if made else "It was paused already."
+    return back(request, f"/connectors/{alias}", said)
+
+
+async def resume(request: Request) -> Response:
+    """``POST /connectors/{alias}/resume``."""
+    hands: Hands = request.app.state.hands
+    form = await sent(request)
+    alias, reason = request.path_params["alias"], form.get("reason", "").strip()
+    if not reason:
+        raise RequestError("no-reason", "a resumption is kept with its reason; say why")
+    actor = Actor(ActorKind.HUMAN, request.state.person.id.removeprefix("human:"))
+    await pauses.resume(hands.store, pauses.connection(alias), actor, hands.clock.now(), because=reason)
+    return back(request, f"/connectors/{alias}", "Calls are made again from now on.")
 
 
 async def connector(request: Request) -> Response:
@@ -45,7 +83,7 @@ async def connector(request: Request) -> Response:
 async def prove(request: Request) -> Response:
     """``POST /connectors/{alias}/test``: ask the system whether it answers and takes the credential."""
     hands: Hands = request.app.state.hands
-    why = request.state.person.why_not("operate")
+    why = request.state.person.why_not("connectors.test")
     if why is not None:
         raise NotAllowedError("not-allowed", f"you may not test connections; {why}")
     if hands.health is None:
@@ -74,6 +112,7 @@ async def _connector(request: Request, proof: dict[str, Any] | None) -> Response
         title=row["title"],
         row=row,
         proof=proof,
+        may_pause=request.state.person.why_not("connectors.pause"),
         can_test=site.hands.health is not None,
     )
 
@@ -83,6 +122,7 @@ async def _rows(hands: Hands) -> list[dict[str, Any]]:
     plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
     failures = await step_failures(hands.store, hands.clock.now() - timedelta(hours=24))
     known = dict(hands.connections.connections) if hands.connections else {}
+    paused = {one.subject: one for one in await pauses.open_pauses(hands.store)}
     aliases = {alias: system for plan in plans for alias, system in plan.systems.items()}
     rows = []
     for alias in [*known, *(a for a in aliases if a not in known)]:
@@ -105,6 +145,8 @@ async def _rows(hands: Hands) -> list[dict[str, Any]]:
                 "reads": sum(1 for a in contract.actions.values() if not a.writes) if contract else 0,
                 "writes": sum(1 for a in contract.actions.values() if a.writes) if contract else 0,
                 "failures": failures.get(alias, 0),
+                "pause": paused.get(pauses.connection(alias)),
+                "seams": [one for one in paused.values() if one.kind == pauses.SEAM and alias in one.name.split(">")],
                 "credentials": sorted(settings.credentials) if settings else [],
             }
         )

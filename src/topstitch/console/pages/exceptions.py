@@ -1,34 +1,31 @@
-"""What went wrong and waits for a person: cases by cause, tasks by hand, discrepancies field by field."""
+"""What went wrong and waits for a person: cases by cause, and tasks by hand."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import look
-from topstitch.console.site import Site, back, sent, twin
+from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.foundation.canonical import parse
 from topstitch.governance.approvals import find_person
+from topstitch.office.cases import case_of, cases_of, grouped
 from topstitch.store import definitions, items
-from topstitch.store.rows import Shown
 
 ROWS_MAX = 200
 
 
 async def queue(request: Request) -> Response:
-    """``GET /exceptions``: open cases grouped by cause, and open tasks."""
+    """``GET /exceptions?show=``: open cases grouped by cause, and open tasks."""
     site: Site = request.app.state.site
-    hands = site.hands
-    cases = await items.list_cases(
-        hands.store, status=None if request.query_params.get("show") == "closed" else "open", limit=ROWS_MAX
-    )
-    if request.query_params.get("show") == "closed":
-        cases = [c for c in cases if c["status"] != "open"][::-1]
+    hands, show = site.hands, request.query_params.get("show", "open")
+    cases = await _cases(request)
+    closed = [c["closed_at"] for c in await _known(request, every=True) if c["closed_at"]] if not cases else []
     return await site.render(
         request,
         "exceptions.html",
@@ -39,37 +36,55 @@ async def queue(request: Request) -> Response:
         limit=ROWS_MAX,
         names=await alias_titles(hands),
         tasks=await items.list_tasks(hands.store, limit=ROWS_MAX),
-        closed=request.query_params.get("show") == "closed",
+        closed=show == "closed",
+        mine=show == "mine",
+        last_closed=max(closed, default=None),
         live="/stream",
-        twin="/exceptions.json",
-        command="topstitch tasks list",
+        twin=f"/exceptions.json?show={show}",
+        sheet=f"/exceptions.csv?show={show}",
+        command="topstitch exceptions list",
     )
 
 
 async def queue_json(request: Request) -> Response:
-    """``GET /exceptions.json``."""
+    """``GET /exceptions.json?show=``."""
     hands: Hands = request.app.state.hands
-    return twin({"cases": await items.list_cases(hands.store), "tasks": await items.list_tasks(hands.store)})
+    return twin({"cases": await _cases(request), "tasks": await items.list_tasks(hands.store)})
 
 
-def _groups(cases: list[Shown]) -> list[dict[str, Any]]:
-    """Group cases by seam and cause, the largest group first."""
-    groups: dict[tuple[Any, ...], list[Shown]] = defaultdict(list)
-    for case in cases:
-        groups[case["from_system"], case["to_system"], case["cause"], case["step"]].append(case)
+async def queue_csv(request: Request) -> Response:
+    """``GET /exceptions.csv?show=``."""
+    columns = ("id", "instance", "instance_title", "step", "cause", "from_system", "to_system", "owner", "status")
+    return sheet((*columns, "summary", "remedy", "opened_at", "closed_at"), await _cases(request))
+
+
+async def _known(request: Request, *, every: bool) -> list[dict[str, Any]]:
+    bulk: Bulk = request.app.state.bulk
+    return await cases_of(bulk.desk, every=every)
+
+
+async def _cases(request: Request) -> list[dict[str, Any]]:
+    show, person = request.query_params.get("show", "open"), request.state.person
+    known = await _known(request, every=show == "closed")
+    if show == "closed":
+        return [c for c in known if c["status"] != "open"][::-1][:ROWS_MAX]
+    return [c for c in known if show != "mine" or who(c["owner"]) == who(person.id)][:ROWS_MAX]
+
+
+def _groups(cases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Group cases by cause, the largest group first."""
     found = [
         {
-            "from": key[0],
-            "to": key[1],
-            "cause": key[2],
-            "step": key[3],
+            "group": name,
+            "from": ones[0]["from_system"],
+            "to": ones[0]["to_system"],
             "cases": ones,
             "first": ones[0]["opened_at"],
             "last": ones[-1]["opened_at"],
             "remedy": ones[-1]["remedy"],
-            "owner": ones[-1]["owner"],
+            "owners": sorted({str(one["owner"]) for one in ones}),
         }
-        for key, ones in groups.items()
+        for name, ones in grouped(cases).items()
     ]
     return sorted(found, key=lambda g: len(g["cases"]), reverse=True)
 
@@ -77,9 +92,11 @@ def _groups(cases: list[Shown]) -> list[dict[str, Any]]:
 async def case(request: Request) -> Response:
     """``GET /exceptions/{name}``: one case with the way out."""
     site: Site = request.app.state.site
-    row = await items.get_case(site.hands.store, request.path_params["name"])
-    sight = await look(site.hands, row["instance"])
-    known: dict[str, Any] = next((c for c in sight.view["cases"] if c["case"] == row["id"]), {})
+    bulk: Bulk = request.app.state.bulk
+    row = await case_of(bulk.desk, request.path_params["name"])
+    sight = await look(site.hands, row["instance"]) if row["instance"] else None
+    listed = sight.view["cases"] if sight else ()
+    known: dict[str, Any] = next((c for c in listed if c["case"] == row["id"]), {})
     return await site.render(
         request,
         "case.html",
@@ -88,6 +105,7 @@ async def case(request: Request) -> Response:
         row=row,
         case=known,
         sight=sight,
+        why_not=request.state.person.why_not("operate"),
         twin="/exceptions.json",
     )
 
@@ -186,53 +204,6 @@ async def fail(request: Request) -> Response:
     )
 
 
-async def discrepancies(request: Request) -> Response:
-    """``GET /discrepancies?show=``."""
-    site: Site = request.app.state.site
-    resolved = request.query_params.get("show") == "resolved"
-    rows = await items.list_discrepancies(site.hands.store, status=None if resolved else "open", limit=ROWS_MAX)
-    rows = [r for r in rows if (r["status"] != "open") is resolved][::-1]
-    return await site.render(
-        request,
-        "discrepancies.html",
-        nav="discrepancies",
-        title="Discrepancies",
-        rows=[{**r, "wrong": _wrong(r), "number": ticket_number(r["ticket"])} for r in rows],
-        resolved=resolved,
-        limit=ROWS_MAX,
-        live="/stream",
-        names=await alias_titles(site.hands),
-        twin="/discrepancies.json",
-    )
-
-
-async def discrepancies_json(request: Request) -> Response:
-    """``GET /discrepancies.json``."""
-    hands: Hands = request.app.state.hands
-    return twin({"items": await items.list_discrepancies(hands.store)})
-
-
-async def discrepancy(request: Request) -> Response:
-    """``GET /discrepancies/{name}``: what was meant, what was committed, what is there."""
-    site: Site = request.app.state.site
-    row = await items.get_discrepancy(site.hands.store, request.path_params["name"])
-    sight = await look(site.hands, row["instance"])
-    system = sight.plan.systems.get(row["system"] or "")
-    return await site.render(
-        request,
-        "discrepancy.html",
-        nav="discrepancies",
-        title=f"{system.title if system else row['system']} differs",
-        row=row,
-        number=ticket_number(row["ticket"]),
-        sight=sight,
-        system=system,
-        fields=row["fields"] or [],
-        checks=sight.view["checks"],
-        twin="/discrepancies.json",
-    )
-
-
 def ticket_number(ticket: Any) -> str | None:
     """Return what people call a ticket."""
     if isinstance(ticket, str) and ticket.startswith("{"):
@@ -246,8 +217,3 @@ async def alias_titles(hands: Hands) -> dict[str, str]:
     """Return what the aliases of the definitions in force are called by people."""
     plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
     return {alias: system.title for plan in plans for alias, system in plan.systems.items()}
-
-
-def _wrong(row: Shown) -> list[Mapping[str, Any]]:
-    fields = row["fields"] or []
-    return [f for f in fields if f.get("verdict") not in ("match", None)] or list(fields)

@@ -18,7 +18,6 @@ from topstitch.console.icons import drawn
 from topstitch.console.pages.exceptions import ticket_number
 from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.picture import instance_svg
-from topstitch.console.reads import head_position
 from topstitch.console.site import Site, back, sent, twin
 from topstitch.console.timeline import timeline_svg
 from topstitch.console.times import Zone
@@ -29,6 +28,7 @@ from topstitch.foundation.timetext import parse_time
 from topstitch.model.instance import Mode
 from topstitch.model.kinds import Kind
 from topstitch.store import items
+from topstitch.store.searches import head_position
 
 TABS = ("steps", "time", "table", "history", "data", "versions")
 HISTORY_ROWS_MAX = 400
@@ -188,7 +188,7 @@ def _inputs(sight: Sight, step: str | None) -> dict[str, str]:
 def _said(sight: Sight) -> words.Said:
     status = str(sight.view["status"])
     asks = any(w["kind"] in ("approval", "task") for w in sight.view["waiting"])
-    troubled = any(sight.state.cases.values()) or any(not d.resolved for d in sight.state.discrepancies.values())
+    troubled = bool(sight.state.open_cases) or any(not d.resolved for d in sight.state.discrepancies.values())
     if sight.state.mode is Mode.ROLLING_BACK and sight.state.ended is None and sight.state.executed_at is None:
         return words.COMPENSATING
     outcome = str(sight.state.outcome or "")

@@ -10,14 +10,17 @@ from starlette.responses import Response
 
 from topstitch.console.hands import Hands
 from topstitch.console.icons import drawn
+from topstitch.console.pages.alerts import open_alerts
+from topstitch.console.pages.ends import ends
 from topstitch.console.pages.instances import marked
 from topstitch.console.picture import in_order
-from topstitch.console.query import Query, parse_query
-from topstitch.console.reads import crossings, open_counts, seam_failures, search
-from topstitch.console.site import Site, plural, twin
-from topstitch.console.sparks import BUCKETS, Seam, order_of, seams, spark
+from topstitch.console.site import Site, plural, sheet, twin
+from topstitch.console.sparks import BUCKETS, Seam, gathered, order_of, seams, spark
 from topstitch.console.times import span
-from topstitch.store import definitions, items
+from topstitch.model.query import Query, parse_query
+from topstitch.store import definitions, items, measures
+from topstitch.store.sealing import milliseconds
+from topstitch.store.searches import crossings, open_counts, seam_failures, search
 
 RANGES = {"24h": ("last 24 hours", 24), "7d": ("last 7 days", 24 * 7), "30d": ("last 30 days", 24 * 30)}
 
@@ -30,6 +33,7 @@ async def overview(request: Request) -> Response:
     names = await titles(hands)
     systems = _order({k for key in found for k in key}, names)
     attention = await _attention(hands, found, names)
+    begun = await ends(hands, hours)
     page = await search(hands.store, Query(), hands.clock.now(), limit=6)
     worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
     crossed = sum(s.count for s in found.values())
@@ -47,6 +51,9 @@ async def overview(request: Request) -> Response:
         systems=systems,
         names=names,
         attention=attention,
+        alerts=await open_alerts(hands),
+        begun=begun,
+        may_mute=request.state.person.why_not("alerts.mute"),
         worst=worst,
         ranges=RANGES,
         range=request.query_params.get("range", "24h"),
@@ -56,7 +63,8 @@ async def overview(request: Request) -> Response:
         newest=[marked(row) for row in page.rows],
         live="/stream",
         twin=f"/index.json?range={_range(request)}",
-        command="topstitch instances",
+        sheet=f"/index.csv?range={_range(request)}",
+        command="topstitch seams",
         hours=hours,
     )
 
@@ -64,7 +72,18 @@ async def overview(request: Request) -> Response:
 async def overview_json(request: Request) -> Response:
     """``GET /index.json?range=``."""
     found, label, _ = await _seams(request)
-    return twin({"range": label, "seams": [_data(s) for s in found.values()]})
+    hands: Hands = request.app.state.hands
+    _, _, hours = await _seams(request)
+    return twin(
+        {"range": label, "seams": [_data(s) for s in found.values()], "workflows": list(await ends(hands, hours))}
+    )
+
+
+async def overview_csv(request: Request) -> Response:
+    """``GET /index.csv?range=``: every seam as a row."""
+    found, _, _ = await _seams(request)
+    columns = ("from", "to", "count", "p50_ms", "p95_ms", "failed", "exception_rate")
+    return sheet(columns, [_data(s) for s in found.values()])
 
 
 async def seam(request: Request) -> Response:
@@ -125,8 +144,9 @@ async def _seams(request: Request) -> tuple[dict[tuple[str, str], Seam], str, in
     label, hours = RANGES[_range(request)]
     until = hands.clock.now()
     since = until - timedelta(hours=hours)
-    found = seams(await crossings(hands.store, since), await seam_failures(hands.store, since), since, until)
-    return found, label, hours
+    begin, end = milliseconds(since), milliseconds(until)
+    crossed = await measures.crossings(hands.store, begin, end + 1, slot_ms=max((end - begin) // BUCKETS, 1))
+    return gathered(crossed, await seam_failures(hands.store, since)), label, hours
 
 
 async def _one(request: Request) -> tuple[Seam | None, Any, str, Any]:

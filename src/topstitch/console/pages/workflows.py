@@ -12,8 +12,7 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.icons import drawn
 from topstitch.console.picture import definition_svg
-from topstitch.console.reads import by_version
-from topstitch.console.site import Site, twin
+from topstitch.console.site import Site, sheet, twin
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotFoundError
 from topstitch.language.diff import diff
@@ -23,6 +22,7 @@ from topstitch.language.schema import Workflow
 from topstitch.plan.plan import Plan
 from topstitch.store import definitions
 from topstitch.store.definitions import Definition
+from topstitch.store.searches import by_version
 from topstitch.verifier.classes import classes
 from topstitch.verifier.table import Row, table
 
@@ -39,6 +39,7 @@ async def listing(request: Request) -> Response:
         title="Workflows",
         rows=await _rows(site.hands),
         twin="/workflows.json",
+        sheet="/workflows.csv",
         command="topstitch publish <file>",
     )
 
@@ -47,6 +48,17 @@ async def listing_json(request: Request) -> Response:
     """``GET /workflows.json``."""
     rows = await _rows(request.app.state.hands)
     return twin({"items": [{k: v for k, v in row.items() if k != "plan"} for row in rows]})
+
+
+COLUMNS = (
+    "workflow", "title", "version", "digest", "owner", "steps", "systems", "open", "all", "published_at",
+    "published_by",
+)  # fmt: skip
+
+
+async def listing_csv(request: Request) -> Response:
+    """``GET /workflows.csv``."""
+    return sheet(COLUMNS, await _rows(request.app.state.hands))
 
 
 async def _rows(hands: Hands) -> list[dict[str, Any]]:

@@ -84,11 +84,27 @@
       case "/": event.preventDefault(); $("#search")?.focus(); break;
       case "j": move(1); break;
       case "k": move(-1); break;
+      case "x": { const box = $("tr[aria-selected=true] .pick input"); if (box) { box.checked = !box.checked; counted(); } break; }
+      case "[": $("a[rel=prev]")?.click(); break;
+      case "]": $("a[rel=next]")?.click(); break;
       case "t": { const url = new URL(location.href); url.searchParams.get("tz") === "UTC" ? url.searchParams.delete("tz") : url.searchParams.set("tz", "UTC"); location.assign(url); break; }
       case "?": location.assign("/help"); break;
       default:
     }
   });
+
+  // Rows that are chosen for a command on many: their number, said where the command is.
+  const counted = () => {
+    const said = $("#chosen-count");
+    if (!said) return;
+    const chosen = $$(".pick input:checked").length;
+    const all = $("#bulk input[name=all]");
+    if (chosen || all?.checked) said.dataset.count = chosen; else delete said.dataset.count;
+    said.dataset.words ??= said.textContent;
+    said.textContent = all?.checked ? "All that match, frozen when you preview." : chosen ? `${chosen} chosen` : said.dataset.words;
+  };
+  document.addEventListener("change", (event) => { if (event.target.closest?.("#bulk")) counted(); });
+  counted();
 
   // Palette.
   const palette = $("#palette");

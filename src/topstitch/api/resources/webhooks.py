@@ -1,0 +1,199 @@
+"""Webhooks going out: who is told of what, their secrets, every delivery, and telling again."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+
+from topstitch.api.answers import cut, page, require_match, send, single, split_cursor
+from topstitch.api.guard import caller_of
+from topstitch.api.hands import ApiHands
+from topstitch.api.operations import PAGE, After, Id, Limit, operation, router
+from topstitch.api.shapes import Nothing, PageOf, SecretRotated, WebhookChanged, WebhookGiven
+from topstitch.connectors.outgoing import new_secret, require_sendable
+from topstitch.foundation.errors import RequestError
+from topstitch.foundation.ids import new_id
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Draft, Stage, parse_actor
+from topstitch.office.told import TYPES
+from topstitch.store import ledger, webhooks
+from topstitch.store.sealing import milliseconds
+from topstitch.store.vault import Vault
+from topstitch.store.webhooks import Delivery, Endpoint, Secret
+
+api = router("webhooks")
+SECRETS_MAX = 2
+Status = Annotated[str | None, Query(pattern="^(waiting|sent|given_up)$", description="Only of this status.")]
+
+
+@operation(api, "GET", "/webhooks", "webhooks.read", shape=PageOf)
+async def list_webhooks(request: Request, limit: Limit = PAGE, after: After = None) -> Response:
+    """List who is told of what."""
+    hands: ApiHands = request.app.state.hands
+    return cut(request, [_shown(one) for one in await webhooks.endpoints(hands.store)], after, limit)
+
+
+@operation(api, "GET", "/webhooks/types", "webhooks.read", shape=PageOf)
+async def list_types(request: Request, limit: Limit = PAGE, after: After = None) -> Response:
+    """List the types of events that webhooks are told of."""
+    return cut(request, [{"id": name} for name in sorted(TYPES.values())], after, limit)
+
+
+@operation(api, "POST", "/webhooks", "webhooks.manage", status=201, key="required")
+async def add_webhook(request: Request, given: WebhookGiven) -> Response:
+    """Tell an address from now on; its secret is in this answer and nowhere else."""
+    hands: ApiHands = request.app.state.hands
+    require_sendable(given.url, hands.networks)
+    _require_types(given.types)
+    now, caller = hands.clock.now(), caller_of(request)
+    name = new_id("whe", now)
+    secret, kept = await _new_secret(hands, name, caller.actor, now)
+    endpoint = Endpoint(
+        id=name, url=given.url, types=tuple(given.types), description=given.description, owner=caller.id,
+        status=webhooks.ENABLED, because=None, failing_since=None, secrets=(kept,), made_at=now, changed_at=now,
+    )  # fmt: skip
+    await webhooks.add(hands.store, endpoint)
+    await _note(request, "webhook.add", endpoint)
+    return send({**_shown(endpoint), "secret": secret}, 201, {"Location": f"/api/v1/webhooks/{name}"})
+
+
+@operation(api, "GET", "/webhooks/{name}", "webhooks.read")
+async def get_webhook(request: Request, name: Id) -> Response:
+    """Show one endpoint; its secrets never."""
+    hands: ApiHands = request.app.state.hands
+    return single(request, _shown(await webhooks.get(hands.store, name)))
+
+
+@operation(api, "PATCH", "/webhooks/{name}", "webhooks.manage", match=True)
+async def change_webhook(request: Request, name: Id, given: WebhookChanged) -> Response:
+    """Change an endpoint, or enable it again; what is left out stays."""
+    hands: ApiHands = request.app.state.hands
+    was = await webhooks.get(hands.store, name)
+    require_match(request, _shown(was))
+    url = given.url if given.url is not None else was.url
+    require_sendable(url, hands.networks)
+    _require_types(given.types or ())
+    await webhooks.change(
+        hands.store,
+        name,
+        hands.clock.now(),
+        url=url,
+        types=given.types if given.types is not None else was.types,
+        description=given.description if given.description is not None else was.description,
+        status=given.status or was.status,
+    )
+    endpoint = await webhooks.get(hands.store, name)
+    await _note(request, "webhook.change", endpoint)
+    return single(request, _shown(endpoint))
+
+
+@operation(api, "DELETE", "/webhooks/{name}", "webhooks.manage", shape=Nothing)
+async def remove_webhook(request: Request, name: Id) -> Response:
+    """Tell an address nothing more, and forget its deliveries."""
+    hands: ApiHands = request.app.state.hands
+    endpoint = await webhooks.get(hands.store, name)
+    await webhooks.remove(hands.store, name)
+    vault = Vault(hands.store)
+    for secret in endpoint.secrets:
+        await vault.forget(secret.name)
+    await _note(request, "webhook.remove", endpoint)
+    return send({"id": name, "removed": True})
+
+
+@operation(api, "POST", "/webhooks/{name}/secret", "webhooks.manage", status=201, key="required")
+async def rotate_secret(request: Request, name: Id, given: SecretRotated) -> Response:
+    """Make a new secret; for a while both sign, so that a receiver can change over in peace."""
+    hands: ApiHands = request.app.state.hands
+    endpoint = await webhooks.get(hands.store, name)
+    now = hands.clock.now()
+    ends_at = now + timedelta(hours=given.overlap_hours)
+    secret, kept = await _new_secret(hands, name, caller_of(request).actor, now)
+    live = [Secret(one.name, min(one.ends_at or ends_at, ends_at)) for one in endpoint.secrets]
+    secrets = [kept, *live][:SECRETS_MAX]
+    await webhooks.keep_secrets(hands.store, name, secrets, now)
+    vault = Vault(hands.store)
+    for one in endpoint.secrets:
+        if one.name not in {each.name for each in secrets}:
+            await vault.forget(one.name)
+    await _note(request, "webhook.secret", endpoint)
+    return send({"id": name, "secret": secret, "old_ends_at": ends_at}, 201)
+
+
+# --- Deliveries -----------------------------------------------------------------------------------
+
+
+@operation(api, "GET", "/webhooks/{name}/deliveries", "webhooks.read", shape=PageOf)
+async def list_deliveries(
+    request: Request, name: Id, status: Status = None, limit: Limit = PAGE, after: After = None
+) -> Response:
+    """List what an endpoint was told or is to be told, newest first."""
+    hands: ApiHands = request.app.state.hands
+    await webhooks.get(hands.store, name)
+    rows = await webhooks.deliveries(hands.store, name, status=status, after=split_cursor(after), limit=limit + 1)
+    shown = rows[:limit]
+    last = shown[-1] if len(rows) > limit else None
+    following = f"{milliseconds(last.made_at)}.{last.id}" if last else None
+    return page(request, [_delivery(one) for one in shown], following)
+
+
+@operation(api, "GET", "/webhooks/{name}/deliveries/{delivery}", "webhooks.read")
+async def get_delivery(request: Request, name: Id, delivery: Id) -> Response:
+    """Show one delivery with what was sent and how the last try was answered."""
+    hands: ApiHands = request.app.state.hands
+    found = await webhooks.get_delivery(hands.store, name, delivery)
+    return single(request, {**_delivery(found), "body": found.body})
+
+
+@operation(api, "POST", "/webhooks/{name}/deliveries/{delivery}/replay", "webhooks.manage", status=202, key="required")
+async def replay_delivery(request: Request, name: Id, delivery: Id) -> Response:
+    """Tell the same event again, under the same webhook-id, so that a receiver that has it can tell."""
+    hands: ApiHands = request.app.state.hands
+    found = await webhooks.get_delivery(hands.store, name, delivery)
+    now = hands.clock.now()
+    again = new_id("dlv", now)
+    await webhooks.replay(hands.store, found, again, now)
+    made = await webhooks.get_delivery(hands.store, name, again)
+    return send(_delivery(made), 202, {"Location": f"/api/v1/webhooks/{name}/deliveries/{again}"})
+
+
+async def _new_secret(hands: ApiHands, name: str, actor: str, now: datetime) -> tuple[str, Secret]:
+    secret, kept = new_secret(), f"webhook/{name}/{new_id('sec', now)}"
+    await Vault(hands.store).put(kept, secret, parse_actor(actor), now)
+    return secret, Secret(kept)
+
+
+def _require_types(types: Any) -> None:
+    known = set(TYPES.values())
+    for one in types:
+        if not any(one == each or (one.endswith("*") and each.startswith(one[:-1])) for each in known):
+            message = f"there is no event of type {one!r}; use {', '.join(sorted(known))}, or a beginning with *"
+            error = {"pointer": "/types", "code": "unknown", "detail": f"{one} is no type of event"}
+            raise RequestError("event-unknown", message, detail={"errors": [error]})
+
+
+async def _note(request: Request, what: str, endpoint: Endpoint) -> None:
+    """Write in the installation's journal who changed what is told to whom."""
+    hands: ApiHands = request.app.state.hands
+    body = {"command": what, "webhook": endpoint.id, "url": endpoint.url, "types": list(endpoint.types)}
+    actor = parse_actor(caller_of(request).actor)
+    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=hands.clock.now(), actor=actor, stage=Stage.AUDIT, body=body)
+    await ledger.note_down(hands.store, draft)
+
+
+def _shown(one: Endpoint) -> dict[str, Any]:
+    return {
+        "id": one.id, "url": one.url, "types": one.types, "description": one.description, "owner": one.owner,
+        "status": one.status, "because": one.because, "failing_since": one.failing_since,
+        "secrets": [{"ends_at": each.ends_at} for each in one.secrets], "made_at": one.made_at,
+        "changed_at": one.changed_at,
+    }  # fmt: skip
+
+
+def _delivery(one: Delivery) -> dict[str, Any]:
+    return {
+        "id": one.id, "event": one.event, "type": one.type, "instance": one.instance, "status": one.status,
+        "tries": one.tries, "made_at": one.made_at, "next_at": one.next_at, "sent_at": one.sent_at,
+        "answered": one.answered, "problem": one.problem, "replay_of": one.replay_of,
+    }  # fmt: skip

@@ -1,0 +1,43 @@
+"""Wires who may come in: the providers of ``sign-in.toml``, the lives of sessions, and who is local.
+
+``serve`` calls it once for an installation, the commands for one act. The person of the settings is
+everybody on loopback until there are users or a provider; nobody is, anywhere else.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from topstitch.access.oidc import Oidc
+from topstitch.access.providers import read_providers
+from topstitch.access.service import Access, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import HTTPConnection
+
+    from topstitch.foundation.clock import Clock
+    from topstitch.governance.access import Identity
+    from topstitch.settings import Settings
+    from topstitch.store import Store
+
+
+def entrance(
+    settings: Settings, store: Store, clock: Clock, *, local: Callable[[HTTPConnection], Identity] | None = None
+) -> Access:
+    """Return who knows the people of an installation."""
+    folder = settings.sign_in.parent
+    providers = {name: Oidc(name, one, clock, folder) for name, one in read_providers(settings.sign_in).items()}
+    limits = Limits(idle=timedelta(minutes=settings.session_minutes), whole=timedelta(hours=settings.session_hours))
+    return Access(
+        store=store, clock=clock, providers=providers, limits=limits, origin=public_origin(settings), local=local
+    )
+
+
+def public_origin(settings: Settings) -> str | None:
+    """Return how browsers name us: the scheme and host of ``console_url``."""
+    place = urlsplit(settings.console_url)
+    return f"{place.scheme}://{place.netloc}" if place.netloc else None

@@ -1,0 +1,128 @@
+"""Looks at an instance as it stands, and appends what a person says, judged by the state it is appended to.
+
+Every door makes one ``Desk``. What is said is appended behind the head that was looked at; when
+somebody was quicker, it is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from topstitch import lifecycle
+from topstitch.execution.operate import Command
+from topstitch.foundation.clock import Clock
+from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.governance import approvals, by_hand
+from topstitch.model.record import Actor, Draft, Record
+from topstitch.model.state import InstanceState
+from topstitch.office.standing import delegations_of
+from topstitch.plan.plan import Plan
+from topstitch.store import HeadIs, Store, instances, items
+
+LOOKS_MAX: Final = 20
+"""How often somebody may be quicker than one answer."""
+Load = Callable[[str], Awaitable[Plan]]
+"""A plan by its definition's digest."""
+Make = Callable[[InstanceState, datetime], Draft | Sequence[Draft]]
+Spoken = str | Mapping[str, Any]
+"""Who speaks: an id, or a person with id and address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One instance as it stands."""
+
+    plan: Plan
+    state: InstanceState
+    records: Sequence[Record]
+
+
+class Desk:
+    """The instances of one store, as people speak to them."""
+
+    def __init__(self, store: Store, load: Load, clock: Clock) -> None:
+        self.store, self._load, self._clock = store, load, clock
+
+    def now(self) -> datetime:
+        """Return the time here."""
+        return self._clock.now()
+
+    async def named(self, beginning: str) -> str:
+        """Return the one instance whose id begins so."""
+        found = await instances.find(self.store, beginning, limit=2) if beginning else []
+        if not found:
+            message = f"there is no instance {beginning!r}; topstitch instances lists them"
+            raise NotFoundError("no-instance", message)
+        if len(found) > 1 and beginning not in found:
+            message = f"more than one instance begins with {beginning!r}; type more of it"
+            raise NotFoundError("id-unclear", message, detail={"found": found})
+        return beginning if beginning in found else found[0]
+
+    async def picture(self, instance: str) -> Picture:
+        """Return an instance with its journal folded."""
+        records = await instances.records(self.store, instance)
+        plan = await self._load((await instances.get(self.store, instance))["digest"])
+        state = lifecycle.initial(plan, instance)
+        for record in records:
+            state = lifecycle.fold(plan, state, record)
+        return Picture(plan=plan, state=state, records=records)
+
+    async def say(
+        self, instance: str, make: Make, *, said: Callable[[Record], bool] = lambda _record: False
+    ) -> Sequence[Record]:
+        """Append what a person says to an instance, judged by the state it is appended to.
+
+        What was ``said`` already is returned as it stands, and not said twice.
+        """
+        for _ in range(LOOKS_MAX):
+            seen = await self.picture(instance)
+            if before := [record for record in seen.records if said(record)]:
+                return before
+            made = make(seen.state, max(self.now(), seen.records[-1].at))
+            drafts = [made] if isinstance(made, Draft) else list(made)
+            try:
+                return await self.store.append_outside(
+                    instance, drafts, drafts[0].at, guards=[HeadIs(seen.records[-1].seq)]
+                )
+            except ConflictError as error:
+                if error.code != "stale":
+                    raise
+        raise ConflictError("busy", f"{instance} keeps moving; try again in a moment")
+
+    async def operate(self, instance: str, command: Command, actor: Actor) -> Record:
+        """Record an operator's command; return its record."""
+        plan = (await self.picture(instance)).plan
+        records = await self.say(instance, lambda state, now: lifecycle.operate(plan, state, command, actor, now))
+        return records[0]
+
+    async def answer(
+        self, approval: str, who: Spoken, said: str, *, comment: str | None, digest: str | None, via: str
+    ) -> Record:
+        """Record a person's answer to an approval."""
+        row = await items.get_approval(self.store, approval)
+        grants = await delegations_of(self.store)
+        records = await self.say(
+            row["instance"],
+            lambda state, now: approvals.answer(
+                state, approval, who, said, now, comment=comment, payload_digest=digest, via=via, delegations=grants
+            ),
+        )
+        return records[-1]
+
+    async def finish_task(self, task: str, who: Spoken, output: Mapping[str, Any], comment: str | None) -> Record:
+        """Record that a task is handed in."""
+        row = await items.get_task(self.store, task)
+        form = row["form"] or {}
+        records = await self.say(
+            row["instance"], lambda state, now: by_hand.finished(state, task, who, output, form, now, comment=comment)
+        )
+        return records[-1]
+
+    async def fail_task(self, task: str, who: Spoken, because: str) -> Record:
+        """Record that a task cannot be done."""
+        row = await items.get_task(self.store, task)
+        records = await self.say(row["instance"], lambda state, now: by_hand.could_not(state, task, who, because, now))
+        return records[-1]

@@ -45,8 +45,12 @@ class Backend(Protocol):
     place: str
     """What the operator calls it: a path, or the server and the database."""
 
-    def begin(self) -> None:
-        """Start a transaction that will write."""
+    def begin(self, *, lasting: bool = True) -> None:
+        """Start a transaction that will write.
+
+        ``lasting=False`` says that it need not outlive the machine, only this process: so with a lease, which is
+        worth nothing once all engines that share the file are gone.
+        """
 
     def commit(self) -> None:
         """Make it durable."""
@@ -93,6 +97,7 @@ class Sqlite:
         self.place = str(path) if path else "memory"
         self.polls = path is not None
         self._path = path
+        self._lasting = True
         with self._errors():
             self.connection = sqlite3.connect(
                 path or ":memory:",
@@ -117,9 +122,12 @@ class Sqlite:
         for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=2000"):
             self.connection.execute(f"PRAGMA {pragma}")
 
-    def begin(self) -> None:
-        """Start a transaction that will write."""
+    def begin(self, *, lasting: bool = True) -> None:
+        """Start a transaction that will write; one that need not last is synced with the next that must."""
         with self._errors():
+            if lasting is not self._lasting and self._path is not None:
+                self.connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
+                self._lasting = lasting
             self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -223,7 +231,7 @@ class Postgres:
         connection.prepared_max = 400
         return connection
 
-    def begin(self) -> None:
+    def begin(self, *, lasting: bool = True) -> None:  # noqa: ARG002 -- engines elsewhere outlive the server: all lasts
         """Start a transaction that will write."""
         if self.connection.closed:
             with self._errors():

@@ -42,6 +42,8 @@ from topstitch.store.values import (
 )
 
 RETRIES_MAX: Final = 5
+LEASES: Final = (Claim, Renew)
+"""What only says who works on what; whoever acts on it writes an intent first, and that lasts."""
 BROKEN_RETRY_MS: Final = 3_600_000
 """When an instance whose journal does not verify is looked at again: a backup may be back by then."""
 
@@ -88,7 +90,7 @@ class Journal:
 
     def _transaction(self, batch: Sequence[Request]) -> list[Answer]:
         turn = _Turn(self._backend, self._key)
-        self._backend.begin()
+        self._backend.begin(lasting=any(not isinstance(request, LEASES) for request in batch))
         answers = turn.take(batch)
         self.told = turn.tells
         if turn.tells and self._backend.dialect == "postgresql":

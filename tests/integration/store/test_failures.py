@@ -200,3 +200,15 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(OperatorError, match="closed"):
         store._writer.submit_and_wait(None)  # type: ignore[arg-type]
+
+
+async def test_a_claim_need_not_be_synced_and_what_follows_from_it_is(tmp_path: Path) -> None:
+    """A lease dies with the machine that all engines on one file share; an intent must not."""
+    with Store.open(str(tmp_path / "one.db")) as store:
+        await start(store, "ins_1")
+        said: list[str] = []
+        await store.work(lambda backend: backend.connection.set_trace_callback(said.append))  # type: ignore[attr-defined]
+        lease = await claim_one(store)
+        await store.append(lease, [draft("x")])
+        levels = [line for line in said if line.startswith(("PRAGMA synchronous", "COMMIT"))]
+    assert levels == ["COMMIT", "PRAGMA synchronous=NORMAL", "COMMIT", "PRAGMA synchronous=FULL", "COMMIT"]

@@ -42,8 +42,10 @@ types: setup  ## mypy, strict
 imports: setup  ## The floor plan: who may import whom
 	$(BIN)/lint-imports --no-cache --no-logo
 
-docs: setup  ## Links, commands, settings and codes in the documents
-	$(PYTEST) tests/house -k doc
+docs: setup  ## Build the documents into docs/_build, warnings as errors, and check them
+	$(BIN)/sphinx-build -b html -q -W --keep-going docs docs/_build/html
+	$(PYTEST) tests/docs tests/house/test_docs.py tests/house/test_doc_links.py $(ARGS)
+	@echo "Open docs/_build/html/index.html"
 
 bench: setup  ## Print the benchmark's table with its ratios
 	@$(BIN)/topstitch bench $(ARGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 project = "Topstitch"
 author = "The Topstitch authors"
 copyright = author  # noqa: A001 -- Sphinx reads this name
-extensions = ["myst_parser", "sphinx_copybutton", "sphinx_design"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 root_doc = "index"
@@ -25,7 +25,7 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#97a9ff", "color-brand-content": "#97a9ff"},
 }
 
-myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_enable_extensions = ["colon_fence"]
 # The anchors that code hosts make, so that a link works in both places; tests/house checks each.
 myst_heading_anchors = 4
 nitpicky = True

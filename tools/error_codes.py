@@ -36,6 +36,9 @@ BESIDE: Final = {
 }
 """Findings whose words come from a library, or from where they are made."""
 ERRORS_BESIDE: Final = {
+    "bad-duration": "this is no duration; write a whole number and s, m, h or d",
+    "nothing-to-repair": "no action may repair this difference, or it is gone; do what the message says",
+    "webhook-private": "this installation may not call the webhook's address; see the setting webhook_networks",
     "batch-too-large": "the batch holds too many events; send fewer at once",
     "event-invalid": "the event lacks a field or has a wrong one; each is named under errors",
     "event-unfit": "the definition cannot read the event; correct the sender, or the definition",
@@ -62,6 +65,7 @@ Codes = Mapping[str, tuple[Said, ...]]
 Scope = Mapping[str, str]
 """What local names stand for, where they hold a text."""
 NO_SCOPE: Final[Scope] = {}
+Functions = tuple[ast.FunctionDef | ast.AsyncFunctionDef, ...]
 
 
 @functools.cache
@@ -70,15 +74,16 @@ def error_codes(source: Path = SOURCE) -> Codes:
     modules = dict(_modules(source))
     kinds = error_kinds(modules.values())
     found: dict[str, set[Said]] = defaultdict(set)
-    every = {name: helper for tree in modules.values() for name, helper in _handing_on(tree, kinds).items()}
-    shared = {name: helper for name, helper in every.items() if not name.startswith("_")}
+    own = {path: _handing_on(tree, kinds) for path, tree in modules.items()}
+    shared = {name: helper for each in own.values() for name, helper in each.items() if not name.startswith("_")}
     for path, tree in modules.items():
         place = path.relative_to(source).as_posix()
-        handed = shared | dict(_handing_on(tree, kinds))
-        for call, scope in _calls(tree):
-            for code, said in _of_call(call, scope, kinds, handed, place):
+        handed = {**shared, **own[path]}
+        made = [(call, around) for call, around in _calls(tree) if _name(call.func) in {*kinds, *handed, "__init__"}]
+        for call, around in made:
+            for code, said in _of_call(call, {**_constants(source), **_assigned(around)}, kinds, handed, place):
                 found[code].add(said)
-        for code, said in _tables(tree, kinds, place):
+        for code, said in _tables(tree, [call for call, _ in made], kinds, place):
             found[code].add(said)
     return {code: _worded(code, said, ERRORS_BESIDE) for code, said in sorted(found.items())}
 
@@ -91,10 +96,10 @@ def finding_codes(source: Path = SOURCE) -> Codes:
         place = path.relative_to(source).as_posix()
         if not place.startswith(FINDING_ROOMS):
             continue
-        for call, scope in _calls(tree):
+        for call, around in _calls(tree):
             if _name(call.func) in FINDING_CALLS:
                 for code in _literals(_argument(call, "code", 0)):
-                    found[code].add(Said("finding", _finding_words(call, scope), place))
+                    found[code].add(Said("finding", _finding_words(call, _assigned(around)), place))
     return {code: _worded(code, said, BESIDE) for code, said in sorted(found.items())}
 
 
@@ -126,29 +131,49 @@ def error_kinds(trees: Iterable[ast.Module]) -> Mapping[str, str]:
         kinds |= more
 
 
-@functools.cache
 def trees(source: Path = SOURCE) -> tuple[ast.Module, ...]:
     """Return every module of the product, parsed."""
     return tuple(tree for _, tree in _modules(source))
 
 
-def _modules(source: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(source.rglob("*.py")):
-        if path.relative_to(source).parts[0] not in NO_PRODUCT:
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def _modules(source: Path) -> tuple[tuple[Path, ast.Module], ...]:
+    paths = [path for path in sorted(source.rglob("*.py")) if path.relative_to(source).parts[0] not in NO_PRODUCT]
+    return tuple((path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
 
 
-def _calls(node: ast.AST, scope: Scope = NO_SCOPE) -> Iterator[tuple[ast.Call, Scope]]:
-    """Yield every call with the texts that the names around it stand for."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        scope = {**scope, **_assigned(node)}
-    if isinstance(node, ast.Call):
-        yield node, scope
-    for child in ast.iter_child_nodes(node):
-        yield from _calls(child, scope)
+@functools.cache
+def _constants(source: Path) -> Scope:
+    """Return the texts that constants of any module stand for."""
+    found = {}
+    for tree in trees(source):
+        for node in tree.body:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
+                text = _text(node.value)
+                if node.target.id.isupper() and " " in text:
+                    found[node.target.id] = text
+    return found
 
 
-def _assigned(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Scope:
+def _calls(tree: ast.AST) -> Iterator[tuple[ast.Call, Functions]]:
+    """Yield every call with the functions around it."""
+    waiting: list[tuple[ast.AST, Functions]] = [(tree, ())]
+    while waiting:
+        node, around = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            around = (*around, node)
+        elif isinstance(node, ast.Call):
+            yield node, around
+        waiting += [(child, around) for child in ast.iter_child_nodes(node)]
+
+
+def _assigned(functions: Functions) -> Scope:
+    """Return the texts that the names in these functions stand for."""
+    return {name: text for function in functions for name, text in _assigned_in(function).items()}
+
+
+@functools.cache
+def _assigned_in(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Scope:
     found: dict[str, list[str]] = defaultdict(list)
     for node in ast.walk(function):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -218,10 +243,12 @@ def _of_call(
             yield code, Said(handed[name].kind, _words(call.args[handed[name].position + 1 :], scope), place)
 
 
-def _tables(tree: ast.Module, kinds: Mapping[str, str], place: str) -> Iterator[tuple[str, Said]]:
+def _tables(
+    tree: ast.Module, calls: Iterable[ast.Call], kinds: Mapping[str, str], place: str
+) -> Iterator[tuple[str, Said]]:
     """Yield the codes that stand in a tuple beside their message, where an error is made of a name."""
-    made = [c for c, _ in _calls(tree) if _name(c.func) in kinds and isinstance(_argument(c, "code", 0), ast.Name)]
-    made = [call for call in made if _name(call.func) not in WORDY]
+    made = [call for call in calls if _name(call.func) in kinds and _name(call.func) not in WORDY]
+    made = [call for call in made if isinstance(_argument(call, "code", 0), ast.Name)]
     if not made:
         return
     kind = _name(made[0].func)

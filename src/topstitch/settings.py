@@ -23,7 +23,7 @@ FILE: Final = "topstitch.toml"
 DATABASE_FILE: Final = "topstitch.db"
 PREFIX: Final = "TOPSTITCH_"
 DATA_DEFAULT: Final = "topstitch-data"
-ANCHOR_KINDS: Final = ("folder", "git")
+ANCHOR_KINDS: Final = ("folder", "git", "mail")
 FOUR_EYES: Final = ("auto", "high-risk", "off")
 ROUTE_KINDS: Final = ("email", "slack", "webhook", "ticket")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -70,6 +70,7 @@ class Settings:
     person: str
     anchors: tuple[str, ...]
     watch_seconds: int
+    business_promises: tuple[str, ...]
     alert_routes: tuple[str, ...]
     alert_secret: str
     console_url: str
@@ -78,6 +79,7 @@ class Settings:
 
     sign_in: Path
     webhook_networks: tuple[str, ...]
+    requests_per_minute: int
     session_minutes: int
     session_hours: int
     four_eyes: str
@@ -198,7 +200,7 @@ def _anchors(value: str) -> tuple[str, ...]:
     """Read a list, one a line as it comes from the file, or with commas between as in a variable."""
     found = tuple(p.strip() for p in (value.split("\n") if "\n" in value else value.split(",")) if p.strip())
     if not all(kind in ANCHOR_KINDS and place for kind, _, place in (one.partition(":") for one in found)):
-        raise ValueError("a list of folder:PATH or git:PATH")
+        raise ValueError("a list of folder:PATH, git:PATH or mail:ADDRESS")
     return found
 
 
@@ -214,6 +216,13 @@ def _networks(value: str) -> tuple[str, ...]:
             ipaddress.ip_network(one, strict=False)
         except ValueError:
             raise ValueError("a list of networks such as 10.0.0.0/8") from None
+    return found
+
+
+def _promises(value: str) -> tuple[str, ...]:
+    found = _listed(value)
+    if not all(workflow and promise for workflow, _, promise in (one.partition("/") for one in found)):
+        raise ValueError("a list of WORKFLOW/PROMISE, such as employee-onboarding/welcomed")
     return found
 
 
@@ -326,7 +335,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting(
         name="anchors",
-        kind="list of folder:PATH or git:PATH",
+        kind="list of folder:PATH, git:PATH or mail:ADDRESS",
         default="",
         doc="Where signed checkpoints are kept so that nobody here can take them back; production needs at least one.",
         read=_anchors,
@@ -337,6 +346,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default="30",
         doc="How often the seams are looked at, alerts are told and traces are sent.",
         read=_whole(1, 300),
+    ),
+    Setting(
+        name="business_promises",
+        kind="list of WORKFLOW/PROMISE",
+        default="",
+        doc="Promises whose time runs in working hours only, by the calendar that is loaded for this environment.",
+        read=_promises,
     ),
     Setting(
         name="alert_routes",
@@ -402,6 +418,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         doc="Up to which risk tier somebody who is not signed in decides behind the link of a letter, with a code "
         "from a second mail; 0 for none.",
         read=_whole(0, 4),
+    ),
+    Setting(
+        name="requests_per_minute",
+        kind="number",
+        default="1200",
+        doc="How many requests of the API one caller may send in a minute; 0 for as many as they like.",
+        read=_whole(0, 1_000_000),
     ),
     Setting(
         name="webhook_networks",

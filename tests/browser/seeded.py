@@ -27,7 +27,8 @@ from topstitch.model.record import Actor, ActorKind, Draft
 from topstitch.model.state import InstanceState
 from topstitch.plan.compile import compile_plan
 from topstitch.plan.plan import Plan
-from topstitch.store import Store, definitions
+from topstitch.store import Store, alarms, definitions, pauses
+from topstitch.store.alarms import AlertRow
 from topstitch.store.definitions import Definition
 from topstitch.trigger.match import instance_id, new_instance
 
@@ -272,6 +273,37 @@ async def seed(store: Store, now: datetime = NOW) -> list[Hired]:
     for one in hires:
         await write(store, one)
     return hires
+
+
+async def trouble(store: Store, now: datetime = NOW) -> list[Hired]:
+    """Add what went wrong for many at once: context that cannot be read, a paused connection, an open alert."""
+    plan, made = plan_of(workflow()), []
+    for n, name in enumerate(("Otto Klein", "Rosa Lang", "Igor Petrov")):
+        start = now - timedelta(hours=3 + n)
+        one = Hired(plan, Company(), start, name, hris__get_worker=lambda _c: refused("no such worker"))
+        made.append(one.hire().run(until=now))
+        await write(store, made[-1])
+    actor = Actor(ActorKind.HUMAN, "ivo")
+    await pauses.pause(
+        store, pauses.connection("crm"), actor, now - timedelta(minutes=20), reason="Salesforce is moving"
+    )
+    since = int((now - timedelta(minutes=42)).timestamp() * 1000)
+    row = AlertRow(
+        id="alt_1",
+        cause="handoff/employee-onboarding/entra-id>servicenow",
+        kind="handoff",
+        level="red",
+        status="open",
+        workflow="employee-onboarding",
+        from_system="entra-id",
+        to_system="servicenow",
+        since_ms=since,
+        opened_ms=since,
+        changed_ms=since,
+        body={"title": "Entra ID → ServiceNow", "text": "work lay here for 6 m 12 s, limit 5 m"},
+    )
+    await alarms.settle(store, alarms.Verdict(number=0, rows=[row]))
+    return made
 
 
 def clock_at(now: datetime = NOW) -> SimulatedClock:

@@ -62,10 +62,16 @@ class Answer:
 
 
 async def ask(
-    app: Any, path: str, *, method: str = "GET", form: Mapping[str, str] | None = None, **headers: str
+    app: Any,
+    path: str,
+    *,
+    method: str = "GET",
+    form: Mapping[str, str] | None = None,
+    raw: bytes | None = None,
+    **headers: str,
 ) -> Answer:
-    """Send one request to an application in this process."""
-    body = urlencode(form or {}).encode()
+    """Send one request to an application in this process; ``raw`` is a body as it stands."""
+    body = urlencode(form or {}).encode() if raw is None else raw
     path, _, query = path.partition("?")
     given = {
         "host": "console.test",

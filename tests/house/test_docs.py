@@ -19,6 +19,8 @@ from topstitch.settings import SETTINGS
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+pytestmark = pytest.mark.xdist_group("docs-codes")
+"""One worker reads the source once for all of them."""
 REFERENCE = ROOT / "docs" / "reference"
 METRIC = re.compile(r"^\| `(topstitch_\w+)`", re.MULTILINE)
 

@@ -17,7 +17,7 @@ import pytest
 from support.tree import PACKAGE, ROOT
 
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-LAYERS, _, CONNECTORS, PAPER = SETTINGS["contracts"]
+LAYERS, _, CONNECTORS, PAPER, TORTURE = SETTINGS["contracts"]
 FLOORS = [[room.strip() for room in floor.split("|")] for floor in LAYERS["layers"]]
 ROOMS = [room for floor in FLOORS for room in floor]
 # Every room of STYLE that decides and never does.
@@ -46,6 +46,13 @@ def test_every_room_of_paper_that_exists_is_kept_from_the_world() -> None:
     assert {room for room in PAPER_ROOMS if exists(room)} <= kept
 
 
+def test_nothing_but_the_doors_of_the_proof_may_know_the_torture() -> None:
+    known = {path.name if path.is_dir() else path.stem for path in PACKAGE.iterdir() if path.name[0] != "_"}
+    rooms = {name for name in known if exists(name)} - {"cli", "bench", "torture", "examples"}
+    kept = {module.removeprefix("topstitch.") for module in TORTURE["source_modules"]}
+    assert rooms - kept == set(), "add it to the contract on torture in pyproject.toml"
+
+
 def test_every_connector_is_kept_from_the_others() -> None:
     folders = {f"topstitch.connectors.{path.parent.name}" for path in PACKAGE.glob("connectors/*/__init__.py")}
     assert folders <= set(CONNECTORS["modules"])
@@ -62,6 +69,8 @@ def test_every_connector_is_kept_from_the_others() -> None:
         ("connectors/slack/x.py", "import topstitch.connectors.workday", CONNECTORS["name"]),
         ("execution/x.py", "import sqlalchemy", PAPER["name"]),
         ("reconciliation/x.py", "from aiohttp import ClientSession", PAPER["name"]),
+        ("bootstrap/x.py", "def f():\n    import topstitch.torture", TORTURE["name"]),
+        ("drill/x.py", "from topstitch import torture", TORTURE["name"]),
     ],
 )
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, place: str, planted: str, contract: str) -> None:
@@ -81,7 +90,8 @@ def build_house(folder: Path, modules: dict[str, str]) -> None:
     """Make a package with every room and connector empty, and the given modules."""
     rooms = [f"topstitch/{room.strip('()')}" for room in ROOMS]
     connectors = [module.replace(".", "/") for module in CONNECTORS["modules"]]
-    for name in ("topstitch", *rooms, *connectors):
+    beside = [f"topstitch/{room}" for room in ("simulators", "torture", "drill", "bench")]
+    for name in ("topstitch", *rooms, *beside, *connectors):
         write(folder / name / "__init__.py", "")
     for name, text in modules.items():
         write(folder / "topstitch" / name, text)

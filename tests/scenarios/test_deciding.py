@@ -20,8 +20,8 @@ import pytest_asyncio
 
 from support.world import World
 from topstitch.api.app import make_app
-from topstitch.bootstrap.asking import codes_of
 from topstitch.bootstrap.chatting import Chatting, chat_of, chat_routes, chatting
+from topstitch.bootstrap.codes import codes_of
 from topstitch.cli.hosting import serving, take_port
 from topstitch.cli.instance_view import view
 from topstitch.cli.tale import Teller
@@ -358,8 +358,8 @@ async def _now(value: Any) -> Any:
 async def _until(look: Callable[[], Any]) -> None:
     """Wait, in the machine's time, until something is there."""
     async with asyncio.timeout(10):
-        while not await look():
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 -- the other side of a socket has no event of ours
+        while not await look():  # noqa: ASYNC110 -- the other side of a socket has no event of ours
+            await asyncio.sleep(0)
 
 
 # --- Who stands in ---------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ def test_H09_E17_with_each_system_down_in_each_way_nothing_is_stuck(tmp_path: Pa
     assert why("crm", "down", "crm_assignment") == ("waiting on a named person", "Ruth Abend, Kofi Mensah")
     assert why("crm", "timeout after commit", "crm_assignment") == ("completed", "done"), "looked up, not sent again"
     assert why("email", "down", "welcome_email") == ("waiting on a named person", "Dana Whitfield")
+    assert {way for system, way in ((r["system"], r["way"]) for r in told["matrix"]) if system == "email"} == WAYS
+    assert why("email", "wrong schema", "welcome_email") == ("waiting on a named person", "Dana Whitfield")
     assert why("itsm", "token expired", "equipment")[0] == "completed"
     assert why("directory", "500", "equipment")[0] == "degraded as declared"
 

@@ -17,10 +17,13 @@ from topstitch.metrics.seams import Band
 from topstitch.metrics.sla import PromiseState
 from topstitch.metrics.spans import spans_of
 from topstitch.model.kinds import Kind
+from topstitch.model.record import Actor, ActorKind
+from topstitch.office import deciding
 from topstitch.store import alarms, instances, items
 from topstitch.trigger.accept import accept_hook
 
 ONBOARDING = "employee-onboarding"
+DANA = Actor(ActorKind.HUMAN, "dana@acme.example")
 OWNERS = 3
 """How many people the owning team has."""
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -68,6 +71,21 @@ async def test_O05_O06_the_owner_is_told_at_risk_first_and_then_that_a_promise_i
         before = len(world.mails())
         await seen_until(world, one, minutes=2)
         assert len([m for m in world.mails()[before:] if "'account'" in m["subject"]]) == 0  # told once
+
+
+async def test_O06_a_promise_in_business_hours_waits_while_nobody_works(world: World):
+    world.fault("entra-id", "503", match={"method": "POST", "path": "users"})
+    far = (world.clock.now() + timedelta(days=3)).strftime("%a").lower()
+    text = f"zone: UTC\nhours: {{{far}: '09:00-17:00'}}\n"
+    await deciding.load_calendar(world.store, text, "calendar.yaml", "test", DANA, world.clock.now())
+    world.settings = replace(world.settings, business_promises=(f"{ONBOARDING}/account",))
+    async with watching(world) as one:
+        late = await world.hire()
+        await seen_until(world, one, minutes=11)
+        assert [row.cause for row in await alarms.listing(world.store) if row.kind == "sla"] == []
+        standings = await watch.promises(one.watcher, world.clock.now(), workflow=ONBOARDING)
+        (account,) = [s for s in standings if (s.instance, s.promise) == (late, "account")]
+        assert (account.state, account.used_ms) == (PromiseState.ON_TRACK, 0)
 
 
 async def test_V11_O06_the_workflow_has_an_owner_and_its_promises_are_green(world: World):

@@ -182,7 +182,7 @@ class Session:
         if block.file:
             target = self.folder / block.file
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(block.text, encoding="utf-8")
+            target.write_text(self._meant(block.text), encoding="utf-8")
             return 0
         how, _, which = block.directive.partition(" ")
         if how in ("ctrl-c", "kill"):

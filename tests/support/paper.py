@@ -139,7 +139,7 @@ class PaperEngine:
         return self.run(until=self.clock.now() + timedelta(**delta))
 
     def decide(self, step: str, answer: str, person: str = "dana") -> PaperEngine:
-        approval = self.state.steps[step].approval
+        approval = {**self.state.steps, **self.state.heals}[step].approval
         assert approval is not None
         body = {"approval": approval.id, "answer": answer, "payload_digest": approval.payload_digest, "via": "test"}
         self._append([self._said(Kind.APPROVAL_ANSWERED, step, body, person)])

@@ -118,7 +118,7 @@ class _Checked:
             raise NotAllowedError("not-signed-in", "nobody is signed in; sign in, or send a token, and try again")
         if self._rule is None:
             raise NotAllowedError(UNDECLARED, "nobody may do this: the address has no rule; report it")
-        if identity.via != "token" and request.method not in SAFE and not is_ours(request.scope, self._guard.origin):
+        if _may_be_forged(identity, request) and not is_ours(request.scope, self._guard.origin):
             raise NotAllowedError("foreign-origin", REFUSED)
         if self._rule != SIGNED_IN:
             await self._require(identity, self._rule, request)
@@ -131,3 +131,11 @@ class _Checked:
         place = await self._guard.place(request) if may_somewhere(identity, right) else None
         if not isinstance(place, Somewhere):
             require(identity, right, place)
+
+
+def _may_be_forged(identity: Identity, request: Request) -> bool:
+    """Whether a browser may have been made to send it: it adds a cookie, or that it runs on this machine, by itself."""
+    if request.method in SAFE or identity.via == "token":
+        return False
+    from_browser = "sec-fetch-site" in request.headers or "origin" in request.headers
+    return identity.via == "session" or from_browser

@@ -27,7 +27,7 @@ from topstitch.governance.access import ROLES, Grant, Identity
 from topstitch.model.record import Actor, ActorKind
 from topstitch.store import Store, people, sessions, tokens
 from topstitch.store.people import PersonRow, Standing
-from topstitch.store.sessions import Flow, Session
+from topstitch.store.sessions import RoundTrip, Session
 
 HOST_COOKIE: Final = "__Host-topstitch"
 PLAIN_COOKIE: Final = "topstitch_session"
@@ -135,8 +135,8 @@ class Access:
         """Begin a sign-in at a provider; return where the browser goes, and the state that its cookie must hold."""
         provider, now = self._provider(name), self.clock.now()
         state, nonce, verifier = new_secret(), new_secret(), new_secret()
-        flow = Flow(provider=name, nonce=nonce, verifier=verifier, target=target, ends_at=now + FLOW_TIME)
-        await sessions.keep_flow(self.store, digest_of(state), flow, now)
+        trip = RoundTrip(provider=name, nonce=nonce, verifier=verifier, target=target, ends_at=now + FLOW_TIME)
+        await sessions.keep_trip(self.store, digest_of(state), trip, now)
         url = await provider.authorization_url(
             state=state, nonce=nonce, verifier=verifier, redirect_uri=redirect_uri, anew=anew
         )
@@ -153,14 +153,14 @@ class Access:
     ) -> SignedIn:
         """Finish a sign-in: the state is this browser's and unused, and what the provider says holds."""
         now, state = self.clock.now(), answer.get("state", "")
-        flow = await sessions.take_flow(self.store, digest_of(state), now) if state and state == cookie_state else None
-        if flow is None or flow.provider != name:
+        trip = await sessions.take_trip(self.store, digest_of(state), now) if state and state == cookie_state else None
+        if trip is None or trip.provider != name:
             raise _refused("it was not begun in this browser, or it took too long")
         if "code" not in answer:
             raise _refused(f"the provider said {answer.get('error', 'nothing')[:80]}")
         provider = self._provider(name)
         claims = await provider.claims(
-            code=answer["code"], verifier=flow.verifier, redirect_uri=redirect_uri, nonce=flow.nonce
+            code=answer["code"], verifier=trip.verifier, redirect_uri=redirect_uri, nonce=trip.nonce
         )
         person = await self._vouched(provider, claims, now)
         groups = _groups(claims.get(provider.provider.groups_claim))
@@ -172,7 +172,7 @@ class Access:
             "provider_subject": str(claims["sub"]),
         }
         secret = await self._begin(person, now, instead_of, **more)
-        return SignedIn(secret=secret, person=person, target=flow.target)
+        return SignedIn(secret=secret, person=person, target=trip.target)
 
     async def sign_out(self, secret: str, back_to: str) -> str | None:
         """End a session; return where to sign out at its provider too, if it has such a place."""

@@ -7,7 +7,7 @@ API) are mounted by path; they share the error handling.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,10 +16,22 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from topstitch import __version__
-from topstitch.api import events, metrics, problems
+from topstitch.access.guard import RULE, Guard, protect
+from topstitch.api import events, metrics, problems, slack
+from topstitch.foundation.errors import NotAllowedError, TopstitchError
+from topstitch.governance.access import PUBLIC
 from topstitch.trigger.accept import Intake
 
 HEALTH = "/healthz"
+RULES_BY_PATH: Final[Mapping[str, str]] = {
+    HEALTH: PUBLIC,
+    f"{problems.PAGES}/{{code}}": PUBLIC,
+    events.EVENTS: "events.send",
+    events.HOOKS: PUBLIC,  # signed by the vendor
+    slack.PATH: PUBLIC,  # signed by Slack
+    metrics.METRICS: PUBLIC,  # it says nothing of a person or an instance
+}
+"""The right that each address outside the mounted API needs; one that is not here is refused."""
 
 
 def make_app(
@@ -30,8 +42,12 @@ def make_app(
     mounts: Mapping[str, ASGIApp] | None = None,
     scrape: Callable[[], Awaitable[str]] | None = None,
     more: Sequence[BaseRoute] = (),
+    guard: Guard | None = None,
 ) -> Starlette:
-    """Return the application. ``standing`` says how the engine is, ``scrape`` what Prometheus gets."""
+    """Return the application. ``standing`` says how the engine is, ``scrape`` what Prometheus gets.
+
+    ``guard`` knows who asks; without it (a test, the demo) nobody is asked. What is mounted guards itself.
+    """
 
     async def health(_request: Request) -> Response:
         state = {"version": __version__, **standing()}
@@ -43,6 +59,17 @@ def make_app(
         *more,
         *events.routes(intake, body_bytes_max),
         *([metrics.route(scrape)] if scrape is not None else []),
-        *(Mount(path, app) for path, app in (mounts or {}).items()),
     ]
+    for route in routes:
+        if isinstance(route, Route) and route.path in RULES_BY_PATH:
+            setattr(route, RULE, RULES_BY_PATH[route.path])
+    if guard is not None:
+        protect(routes, guard)
+    routes += [Mount(path, app) for path, app in (mounts or {}).items()]
     return Starlette(routes=routes, exception_handlers=problems.handlers())
+
+
+async def refused(request: Request, error: NotAllowedError) -> Response:
+    """Answer somebody who may not, as every error is answered."""
+    response: Response = problems.handlers()[TopstitchError](request, error)
+    return response

@@ -47,7 +47,7 @@ def operation(
     status: int = 200,
     key: str | None = None,
     command: str | None = None,
-    media: str | None = None,
+    media: tuple[str, ...] = (),
     match: bool = False,
 ) -> Declare:
     """Declare an operation.
@@ -64,7 +64,8 @@ def operation(
             extra[COMMAND] = command
         if match:
             extra["x-if-match"] = True
-        content = {"content": {media: {"schema": {"type": "string"}}}} if media else {"model": shape}
+        texts = {each: {"schema": {"type": "string"}} for each in media}
+        content: dict[str, Any] = {"content": texts} if media else {"model": shape}
         description = (endpoint.__doc__ or "").strip()
         where.add_api_route(
             path,

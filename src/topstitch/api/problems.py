@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from topstitch.foundation.canonical import canonical_bytes
 from topstitch.foundation.clock import SystemClock
@@ -187,7 +188,18 @@ def _http(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "-")
     detail = _HTTP_DETAILS.get(status, error.detail)
-    return _problem(_document(code, status, detail, request.url.path), dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
+    return _problem(_document(code, status, detail, request.url.path), headers)
+
+
+def _allowed(request: Request) -> set[str]:
+    """Return every method that an address takes, whichever route takes it; one that is named itself comes first."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = [route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path)]
+    named = [route for route in routes if route.path == path]
+    return {method for route in named or routes for method in route.methods or ()}
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

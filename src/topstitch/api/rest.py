@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from topstitch import __version__
 from topstitch.access.guard import needs
@@ -35,6 +35,7 @@ from topstitch.api.resources import (
 from topstitch.api.resources.batches import Batches
 from topstitch.api.throttle import Throttle
 from topstitch.api.watcher import Watcher
+from topstitch.foundation.errors import NotFoundError
 from topstitch.governance.access import PUBLIC
 
 BASE: Final = "/api/v1"
@@ -70,8 +71,8 @@ def rest_app(hands: ApiHands) -> FastAPI:
     app.state.watcher = Watcher(hands.store, hands.poll_seconds)
     app.state.batches = Batches()
     for each in ROUTERS:
-        app.include_router(each)
-    app.add_route("/events", _only_post, methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+        app.router.routes.extend(each.routes)  # flat, so that whoever walks the routes sees each with its rule
+    app.router.routes.append(Route("/events", _only_elsewhere, methods=["POST"], include_in_schema=False))
     app.openapi = lambda: document_of(app)  # type: ignore[method-assign]
     return app
 
@@ -85,6 +86,6 @@ async def close(app: FastAPI) -> None:
 
 
 @needs(PUBLIC)
-async def _only_post(_request: Request) -> Response:
-    """``/events`` stands beside this application and takes POST alone."""
-    raise HTTPException(405, headers={"Allow": "POST"})
+async def _only_elsewhere(request: Request) -> Response:
+    """``POST /events`` is served beside this application; here it only says which method the address takes."""
+    raise NotFoundError("not-found", f"{request.url.path} is not served here; mount this beside the events")

@@ -9,12 +9,27 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from topstitch.foundation.timetext import parse_time
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
 """What a person or a program says, not empty."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 Version = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+\.\d+$")]
+
+
+def _moment(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("a time is text such as 2026-01-05T09:00:00Z")  # noqa: TRY004 -- what pydantic reports
+    try:
+        return parse_time(value)
+    except ValueError:
+        raise ValueError("a time with its zone, such as 2026-01-05T09:00:00Z") from None
+
+
+When = Annotated[datetime, BeforeValidator(_moment)]
+"""A time with its zone."""
 
 
 class Given(BaseModel):
@@ -50,6 +65,12 @@ class Reason(Given):
     """An act and why: kept in the journal."""
 
     reason: Text = Field(examples=["ServiceNow is back"])
+
+
+class Waive(Reason):
+    """Leave a discrepancy as it is for a time."""
+
+    until: When | None = Field(None, description="When it counts again.")
 
 
 class Retry(Reason):
@@ -133,7 +154,7 @@ class BatchPreview(Given):
     action: Literal["retry", "skip", "pause", "resume", "cancel", "edit"]
     reason: Text
     q: str | None = Field(None, max_length=500, description="A search; or name instances.")
-    instances: list[Name] | None = Field(None, max_length=10_000)
+    instances: list[Name] | None = Field(None, max_length=1_000)
     group: Name | None = Field(None, description="All open cases of this cause, as exceptions name it.")
     step: Name | None = None
     choice: Literal["rollback", "stop"] | None = None
@@ -154,8 +175,8 @@ class ExportGiven(Given):
     """Choose the records to export."""
 
     format: Literal["jsonl", "csv", "ocsf"] = "jsonl"
-    since: datetime | None = None
-    until: datetime | None = None
+    since: When | None = None
+    until: When | None = None
 
 
 class WebhookGiven(Given):

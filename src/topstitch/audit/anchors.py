@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -21,6 +21,9 @@ from topstitch.store import Store, ledger
 GIT_SECONDS_MAX: Final = 60.0
 NOTES_MAX: Final = 1_000
 """How many of an anchor's newest notes are read back."""
+
+MAIL_EVERY: Final = timedelta(days=1)
+"""An auditor reads one mail a day, and none every ten seconds."""
 
 SendMail = Callable[[str, str], Awaitable[None]]
 """Sends a subject and a text to the auditors that the settings name."""
@@ -47,6 +50,8 @@ async def anchor_newest(store: Store, anchors: Sequence[Anchor], now: datetime) 
         return []
     made = []
     for anchor in anchors:
+        if isinstance(anchor, MailAnchor) and not anchor.is_due(now):
+            continue
         receipt, problem = None, None
         try:
             receipt = await anchor.publish(newest.note)
@@ -161,16 +166,26 @@ class GitAnchor:
 
 
 class MailAnchor:
-    """Mails each checkpoint to the auditors. It cannot be read back: they compare, with ``audit consistency``."""
+    """Mails a checkpoint to the auditors once a day. It cannot be read back: they compare."""
 
-    def __init__(self, send: SendMail, name: str = "mail") -> None:
-        self.name, self._send = name, send
+    def __init__(self, send: SendMail, name: str = "mail", last: datetime | None = None) -> None:
+        """``last`` is when one was sent last."""
+        self.name, self._send, self._last = name, send, last
+        self._asked_at: datetime | None = last
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether a mail is due: the first, and one a day; from then on a failing one is tried at every turn."""
+        if self._last is not None and now - self._last < MAIL_EVERY:
+            return False
+        self._asked_at = now
+        return True
 
     async def publish(self, note: str) -> str:
         """Send it."""
         checkpoint = parse_checkpoint(split_note(note)[0])
         subject = f"Topstitch checkpoint: {checkpoint.size} leaves of {checkpoint.origin}"
         await self._send(subject, f"Keep this; `topstitch audit consistency` compares it with a later one.\n\n{note}")
+        self._last = self._asked_at
         return subject
 
     async def notes(self) -> Sequence[str]:

@@ -1,30 +1,35 @@
-"""Wires the one-time codes of an installation: who sends them, and up to which tier they are taken."""
+"""Finds the people whom a decision is asked of: in the directory, without those who may not decide, with stand-ins.
+
+``Calls`` makes a ``ResolveCall`` with it, and so does the dry run, so that both name the same people. It
+only reads.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
 
-from topstitch.connectors.notices import send_plain
-from topstitch.foundation.errors import OperatorError
-from topstitch.model.orders import Result
-from topstitch.office.codes import Codes
-from topstitch.office.desk import Desk
+from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from topstitch.bootstrap.installation import Installation
+from topstitch.connectors import people
+from topstitch.connectors.registry import Registry
+from topstitch.governance.absences import away, with_stand_ins
+from topstitch.governance.policy import Law
+from topstitch.model.orders import Outcome, ResolveCall, Result
 
 
-def codes_of(house: Installation) -> Codes | None:
-    """Return the codes, or nothing when the settings take none or no connection could send one."""
-    registry = house.ports.connectors
-    if house.settings.code_tier_max == 0 or registry.connections.notify is None:
-        return None
-
-    async def send(to: str, subject: str, text: str, key: str) -> None:
-        outcome = await send_plain(registry, to, subject, text, key)
-        if outcome.result is not Result.OK:
-            raise OperatorError(
-                "code-unsent", "the mail with the code could not be sent; try again in a moment, or sign in"
-            )
-
-    return Codes(Desk(house.ports.store, house.plans.load, house.clock), send, house.settings.code_tier_max)
+async def found_people(connectors: Registry, call: ResolveCall, law: Law, now: datetime) -> Outcome:
+    """Find the people. Whoever is excluded is known by a worker's number: their address is excluded too."""
+    call = replace(call, away=away(law, now))
+    barred = tuple(one for one in call.exclude if "@" not in one)
+    if not barred:
+        return await people.resolve(connectors, with_stand_ins(call, law, now))
+    question = replace(call, who=tuple(f"person:{one}" for one in barred), exclude=(), away=())
+    known = await people.resolve(connectors, question)
+    if known.result is not Result.OK:
+        return known
+    names = tuple(str(p[part]) for p in known.value["people"] for part in ("id", "email") if p.get(part))
+    wider = with_stand_ins(replace(call, exclude=(*call.exclude, *names)), law, now)
+    outcome = await people.resolve(connectors, wider)
+    if outcome.result is not Result.OK:
+        return outcome
+    return replace(outcome, value={**outcome.value, "barred": [*call.exclude, *names]})

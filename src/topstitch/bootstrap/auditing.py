@@ -13,12 +13,13 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 import orjson
 
-from topstitch.audit.anchors import Anchor, FolderAnchor, GitAnchor
+from topstitch.audit.anchors import Anchor, FolderAnchor, GitAnchor, MailAnchor, SendMail
 from topstitch.audit.check_bundle import Problem, VerifyKey, parse_key
 from topstitch.audit.checkpoint import (
     KEY_FILE,
@@ -30,10 +31,16 @@ from topstitch.audit.checkpoint import (
 )
 from topstitch.audit.sequencer import Sequencer, Turn
 from topstitch.audit.verify import Verdict, verify
+from topstitch.bootstrap.credentials import reveal_stored
+from topstitch.connectors.connections import load_connections
+from topstitch.connectors.notices import send_plain
+from topstitch.connectors.registry import Registry
+from topstitch.foundation.canonical import digest
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, OperatorError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.model.kinds import Kind
+from topstitch.model.orders import Result
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.settings import Settings
 from topstitch.store import Store, ledger
@@ -48,6 +55,7 @@ PROCESSES_MAX: Final = 4
 _LOCK: Final = ".lock"
 _PUBLIC: Final = ".pub"
 _NEXT: Final = ".next"
+NEVER: Final[Mapping[str, datetime]] = {}
 T = TypeVar("T")
 
 
@@ -90,7 +98,10 @@ async def seal_now(settings: Settings, store: Store, clock: Clock) -> Turn:
 
 async def sequencer_of(settings: Settings, store: Store, clock: Clock) -> Sequencer:
     """Return the installation's sequencer, its key made if there was none; to be used inside ``signing``."""
-    return _Heard(store, await signer_of(settings, store), clock, anchors_of(settings))
+    with open_ledger(store) as reader:
+        mailed = {one.anchor: one.at for one in reader.anchorings() if one.problem is None}
+    anchors = anchors_of(settings, lambda to: _mailer(settings, store, clock, to), mailed)
+    return _Heard(store, await signer_of(settings, store), clock, anchors)
 
 
 class _Heard(Sequencer):
@@ -127,14 +138,48 @@ class _Heard(Sequencer):
 # --- Settings ----------------------------------------------------------------------------------
 
 
-def anchors_of(settings: Settings) -> list[Anchor]:
-    """Return the anchors of the settings; a relative path begins at the data folder."""
+def anchors_of(
+    settings: Settings,
+    mailer: Callable[[str], SendMail] = lambda _: _unsent,
+    mailed: Mapping[str, datetime] = NEVER,
+) -> list[Anchor]:
+    """Return the anchors of the settings; a relative path begins at the data folder. Who only reads needs no mailer."""
     made: list[Anchor] = []
     for text in settings.anchors:
         kind, _, place = text.partition(":")
         folder = settings.data / Path(place).expanduser()
-        made.append(FolderAnchor(folder, text) if kind == "folder" else GitAnchor(folder, text))
+        match kind:
+            case "folder":
+                made.append(FolderAnchor(folder, text))
+            case "git":
+                made.append(GitAnchor(folder, text))
+            case _:
+                made.append(MailAnchor(mailer(place), text, mailed.get(text)))
     return made
+
+
+def _mailer(settings: Settings, store: Store, clock: Clock, to: str) -> SendMail:
+    """Return what mails a checkpoint, by the connection that tells people."""
+
+    async def send(subject: str, text: str) -> None:
+        connections = load_connections(settings.connections, check_credentials=False)
+        await reveal_stored(store, connections)
+        registry = Registry(connections, clock)
+        try:
+            outcome = await send_plain(registry, to, subject, text, f"checkpoint:{digest(text)}")
+        finally:
+            await registry.close()
+        if outcome.result is not Result.OK:
+            said = outcome.problem.message if outcome.problem else "[notify] names no connection"
+            raise OperatorError(
+                "anchor-mail", f"the checkpoint was not mailed to {to} ({said}); mend it, or take the anchor out"
+            )
+
+    return send
+
+
+async def _unsent(subject: str, _text: str) -> None:
+    raise OperatorError("anchor-mail", f"{subject!r} was not mailed: nobody sends here; topstitch serve does")
 
 
 def self_attested(settings: Settings) -> str | None:

@@ -13,6 +13,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.bootstrap.asking import found_people
 from topstitch.bootstrap.holding import Holding
 from topstitch.bootstrap.law import Laws
 from topstitch.bootstrap.plans import Plans
@@ -21,7 +22,6 @@ from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, ConnectorError, NotAllowedError, NotFoundError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
-from topstitch.governance.absences import away, with_stand_ins
 from topstitch.governance.policy import NO_LAW
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
@@ -128,22 +128,8 @@ class Calls:
                 assert_never(call)
 
     async def _resolve(self, call: ResolveCall) -> Outcome:
-        """Find the people. Whoever is excluded is known by a worker's number: their address is excluded too."""
-        law, now = self._laws.current() if self._laws is not None else NO_LAW, self._clock.now()
-        call = replace(call, away=away(law, now))
-        barred = tuple(one for one in call.exclude if "@" not in one)
-        if not barred:
-            return await people.resolve(self._connectors, with_stand_ins(call, law, now))
-        question = replace(call, who=tuple(f"person:{one}" for one in barred), exclude=(), away=())
-        known = await people.resolve(self._connectors, question)
-        if known.result is not Result.OK:
-            return known
-        names = tuple(str(p[part]) for p in known.value["people"] for part in ("id", "email") if p.get(part))
-        wider = with_stand_ins(replace(call, exclude=(*call.exclude, *names)), law, now)
-        outcome = await people.resolve(self._connectors, wider)
-        if outcome.result is not Result.OK:
-            return outcome
-        return replace(outcome, value={**outcome.value, "barred": [*call.exclude, *names]})
+        law = self._laws.current() if self._laws is not None else NO_LAW
+        return await found_people(self._connectors, call, law, self._clock.now())
 
     async def _tell(self, instance: str, call: TellCall) -> Outcome:
         """Find the people once, tell each, and return who they are: a task learns from it whose it is."""

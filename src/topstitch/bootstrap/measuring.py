@@ -24,11 +24,13 @@ from topstitch.foundation.canonical import digest
 from topstitch.foundation.clock import Clock, SystemClock
 from topstitch.foundation.errors import OperatorError, TopstitchError
 from topstitch.foundation.ids import new_id
+from topstitch.governance.calendar import Calendar
 from topstitch.metrics import export
 from topstitch.metrics.otlp import Otlp
 from topstitch.metrics.rounds import Round, go_round
 from topstitch.metrics.routes import Payload, Route, RouteKind
-from topstitch.metrics.watch import Watcher
+from topstitch.metrics.watch import Calendars, Watcher
+from topstitch.office.standing import calendar_of
 from topstitch.settings import Settings
 from topstitch.store import Store
 
@@ -39,9 +41,27 @@ SCRAPE_SECONDS: Final = 5
 NAME_LENGTH: Final = 12
 
 
-def watcher_of(settings: Settings, store: Store, plans: Plans) -> Watcher:
-    """Return what looks at an installation."""
-    return Watcher(store=store, plans=plans, routes=routes_of(settings))
+def watcher_of(settings: Settings, store: Store, plans: Plans, *, tells: bool = True) -> Watcher:
+    """Return what looks at an installation; whoever only looks tells nobody and needs no secret."""
+
+    async def calendars() -> Calendars:
+        return await _calendars(settings, store)
+
+    return Watcher(
+        store=store,
+        plans=plans,
+        routes=routes_of(settings) if tells else {},
+        calendars=calendars if settings.business_promises else None,
+    )
+
+
+async def _calendars(settings: Settings, store: Store) -> Calendars:
+    calendar = await calendar_of(store, settings.environment)
+    found: dict[str, dict[str, Calendar]] = {}
+    for one in settings.business_promises:
+        workflow, _, promise = one.partition("/")
+        found.setdefault(workflow, {})[promise] = calendar
+    return found
 
 
 @contextlib.asynccontextmanager

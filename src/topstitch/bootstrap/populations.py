@@ -85,7 +85,7 @@ class Populations:
         standing = await populations.keep(
             store, plan.workflow, found, counts_of(compared), now, wanted.grace_seconds * 1000
         )
-        await self._have_read_again(plan, wanted, standing)
+        await self._have_read_again(plan, wanted, standing, now)
         return compared, standing
 
     async def _rows(self, plan: Plan, side: SidePlan, now: datetime) -> list[Mapping[str, Any]]:
@@ -130,16 +130,16 @@ class Populations:
             for row in rows
         ]
 
-    async def _have_read_again(self, plan: Plan, wanted: PopulationPlan, standing: Sequence[Shown]) -> None:
+    async def _have_read_again(
+        self, plan: Plan, wanted: PopulationPlan, standing: Sequence[Shown], now: datetime
+    ) -> None:
         """Have the instances behind missing records compare them: a discrepancy of theirs has a ticket."""
         record = next((r for r in plan.reconcile.records if r.system == wanted.right.system), None)
-        now = self._house.clock.now()
         desk = Desk(self._house.ports.store, self._house.plans.load, self._house.clock)
         for row in standing:
-            if row["what"] != What.MISSING or row["state"] != "open" or row["opened_at"] is None or record is None:
+            opened_now = row["state"] == "open" and row["opened_at"] is not None and row["opened_at"] >= _ms(now)
+            if record is None or row["what"] != What.MISSING or not opened_now or row["instance"] is None:
                 continue
-            if (now - row["opened_at"]).total_seconds() > 0 or row["instance"] is None:
-                continue  # it was read again when it was opened
             name = str(row["instance"])
             own = (await desk.picture(name)).plan
             with suppress(ConflictError, NotFoundError):
@@ -161,6 +161,10 @@ def counts_of(compared: Compared) -> dict[str, int]:
     """Return the figures of a comparison, one for each kind of finding."""
     figures = {name: value for name, value in asdict(compared).items() if isinstance(value, int)}
     return figures | {what.value: sum(1 for f in compared.findings if f.what is what) for what in What}
+
+
+def _ms(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def _every_ms(plan: Plan) -> int:

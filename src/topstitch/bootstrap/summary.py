@@ -76,7 +76,20 @@ def _system(plan: Plan, state: InstanceState, step: StepState) -> str | None:
     return None
 
 
+def _context(state: InstanceState) -> list[str]:
+    """Say what of the context could not be read yet, and when it is tried again."""
+    open_ = [
+        (name, read) for name, read in state.context_reads.items() if read.again_at is not None and not read.settled
+    ]
+    if not open_ or state.context_done_at is not None:
+        return []
+    soonest = min(read.again_at for _, read in open_ if read.again_at is not None)
+    return [f"the context: {', '.join(name for name, _ in open_)} could not be read, tried again at {rfc3339(soonest)}"]
+
+
 def _later(plan: Plan, state: InstanceState) -> list[str]:
+    if context := _context(state):
+        return context
     waiting = [s for s in state.steps.values() if s.status is StepStatus.WAITING]
     if state.executed_at is None and waiting and all(s.status in SETTLED or s in waiting for s in state.steps.values()):
         return [f"the time set for {plan.steps[waiting[0].id].title}"]

@@ -63,12 +63,12 @@ def show(door: Door, name: str) -> None:
 async def _show(door: Door, name: str) -> None:
     from topstitch.cli.desk import desk, plain
     from topstitch.model.kinds import Kind
-    from topstitch.store import items
+    from topstitch.store import instances, items
 
     async with desk(door.settings()) as here:
         row = await items.get_approval(here.store, name)
-        seen = await here.picture(row["instance"])
-    decision = next((r.body for r in reversed(seen.records) if r.kind == Kind.DECISION and r.step == row["step"]), {})
+        records = await instances.records(here.store, row["instance"])
+    decision = next((r.body for r in reversed(records) if r.kind == Kind.DECISION and r.step == row["step"]), {})
     row = {**row, "answers": [plain(a) for a in row["answers"]]}
     row["asked_people"] = [plain(a) for a in row["asked_people"]]
     why = {name: decision.get(name) for name in ("payload", "because", "risk")}
@@ -79,16 +79,18 @@ async def _show(door: Door, name: str) -> None:
 
 def _page(row: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[str]:
     """Return what a person needs to decide, most important first."""
+    from topstitch.cli.screen import plain
     from topstitch.cli.when import at
 
     yield f"{row['title']}   {row['id']}   {row['status']}"
     people = ", ".join(p["person"] for p in row["asked_people"]) or "nobody"
     yield f"asked of {people} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
     for rule in decision.get("because", []):
-        read = ", ".join(f"{k} = {v}" for k, v in rule.get("read", {}).items())
-        yield f"because not: {rule.get('condition', rule['rule'])}   ({read})"
+        read = ", ".join(f"{k} = {plain(v)}" for k, v in rule.get("read", {}).items())
+        why = f"this is false: {rule['condition']}" if "condition" in rule else f"of the rule {rule['rule']}"
+        yield f"asked because {why}" + (f"   ({read})" if read else "")
     yield f"instance {row['instance']}, risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
-    yield from (f"    {field}: {value}" for field, value in _fields(decision.get("payload")))
+    yield from (f"    {field}: {plain(value)}" for field, value in _fields(decision.get("payload")))
     yield f"if approved:   {row['if_approved']}"
     yield f"if refused:    {row['if_refused']}"
     yield f"if unanswered: {row['if_unanswered']}"

@@ -40,6 +40,7 @@ def _batch_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], cl
 @_batch_command("preview")
 @click.argument("verb", type=click.Choice(VERBS))
 @click.argument("names", nargs=-1, metavar="INSTANCE...")
+@click.option("-q", "--query", metavar="QUERY", help="Choose by a search, such as 'state:waiting older:2h'.")
 @click.option("--workflow", metavar="NAME", help="Choose instances of this workflow.")
 @click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Choose by status; may be repeated.")
 @click.option(
@@ -61,6 +62,7 @@ def preview(
     door: Door,
     verb: str,
     names: Sequence[str],
+    query: str | None,
     workflow: str | None,
     statuses: Sequence[str],
     group: str | None,
@@ -72,7 +74,7 @@ def preview(
 ) -> None:
     """Choose instances, freeze the choice, and show what would become of each. Nothing is done yet."""
     wish = {"name": verb, "step": step, "choice": choice, "reason": reason, "edits": list(edits)}
-    chosen = {"names": list(names), "workflow": workflow, "statuses": list(statuses), "group": group}
+    chosen = {"names": list(names), "workflow": workflow, "statuses": list(statuses), "group": group, "q": query}
     done = door.run(_preview(door, wish, chosen, person))
     door.screen.data(done)
     for item in done["items"]:

@@ -19,19 +19,32 @@ HEAD = ("", "bare script", "one commit a step", "topstitch", "ratio", "budget", 
     "--instances", type=click.IntRange(100, 20_000), default=2000, show_default=True, help="How many of each."
 )
 @click.option("--proof", is_flag=True, help="Measure only how fast definitions are verified and tortured.")
+@click.option("--trust", is_flag=True, help="Measure only what policy decisions and the audit cost.")
 @click.option(
     "--seams", is_flag=True, help="Measure the metrics instead: over 100,000 finished instances, and at work."
 )
-def bench(door: Door, instances: int, *, proof: bool, seams: bool) -> None:
+@click.option(
+    "--console", is_flag=True, help="Measure the console instead: its pages over 100,000 instances, and live."
+)
+def bench(door: Door, instances: int, *, proof: bool, trust: bool, seams: bool, console: bool) -> None:
     """Measure ten calls an instance against a stub that answers after a millisecond, beside a bare script.
 
     The ratio to the bare script of the same run is what counts; figures depend on the machine. Below it stands
-    how fast definitions are proved.
+    how fast definitions are proved, and what policy decisions and the audit cost.
     """
     from topstitch.bench.proof import run_proof
+    from topstitch.bench.trust import run_trust
 
     if seams:
         _seams(door)
+        return
+    if console:
+        _console(door)
+        return
+    if trust:
+        cost = run_trust()
+        door.screen.data(cost)
+        _print_figures(door, cost["rows"])
         return
     if proof:
         proved = run_proof()
@@ -41,11 +54,11 @@ def bench(door: Door, instances: int, *, proof: bool, seams: bool) -> None:
     from topstitch.bench.run import run
 
     door.screen.note(f"Carrying {instances} instances out, three ways; this takes about a minute.")
-    result = run(many=instances) | {"proof": run_proof()["rows"]}
+    result = run(many=instances) | {"proof": run_proof()["rows"], "trust": run_trust()["rows"]}
     door.screen.data(result)
     _print(door, [HEAD, *(_line(row) for row in result["rows"])])
     door.screen.print()
-    _print_figures(door, result["proof"])
+    _print_figures(door, [*result["proof"], *result["trust"]])
 
 
 def _seams(door: Door) -> None:
@@ -53,6 +66,15 @@ def _seams(door: Door) -> None:
 
     door.screen.note(f"Filling a database with {FINISHED:,} finished instances, then reading; this takes two minutes.")
     result = run_seams()
+    door.screen.data(result)
+    _print_figures(door, result["rows"])
+
+
+def _console(door: Door) -> None:
+    from topstitch.bench.console import FINISHED, run_console
+
+    door.screen.note(f"Filling a database with {FINISHED:,} finished instances, then asking for pages; about a minute.")
+    result = run_console()
     door.screen.data(result)
     _print_figures(door, result["rows"])
 

@@ -49,6 +49,7 @@ class Front:
         """End the streams that pages hold open, so that the server can end."""
         if self._pages is not None:
             self._pages.state.watcher.close()
+            self._pages.state.bulk.close()
 
 
 def is_loopback(host: str) -> bool:
@@ -64,7 +65,7 @@ def front(programs: ASGIApp, house: Installation, settings: Settings, access: Ac
     here = is_loopback(settings.host)
     if not here and (access is None or access.origin is None):
         return Front(programs, None)
-    from topstitch.bootstrap.asking import codes_of
+    from topstitch.bootstrap.codes import codes_of
     from topstitch.cli.instance_view import view
     from topstitch.cli.tale import Teller
     from topstitch.console.app import console_app
@@ -91,6 +92,8 @@ def front(programs: ASGIApp, house: Installation, settings: Settings, access: Ac
             sign_in="/sign-in" if access else None,
             origin=access.origin if access else None,
             settings=shown,
+            law=house.laws.refresh,
+            environment=settings.environment,
         )
     )
     return Front(programs, console, access.asks if access and not here else None)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from topstitch.cli.screen import Screen, aligned, status_of
+from topstitch.cli.screen import Screen, aligned, plain, status_of
 from topstitch.cli.when import ago, at, until
 from topstitch.foundation.timetext import duration_text
 from topstitch.model.kinds import Kind
@@ -76,7 +76,13 @@ def _head(screen: Screen, p: Picture, now: datetime) -> Iterator[str]:
     if p["requester"]:
         yield f"requested by {p['requester']}; key {p['key']}"
     if p["flags"]:
-        yield f"noted: {', '.join(p['flags'])}"
+        yield f"noted: {', '.join(flag.replace('_', ' ') for flag in p['flags'])}"
+
+
+def _verb(wait: Mapping[str, Any]) -> str:
+    """Return what those who are asked have to do, in their number."""
+    verb = "decide" if wait["kind"] == "approval" else "do"
+    return f"{'are' if len(wait['people']) > 1 else 'is'} to {verb}"
 
 
 def _waiting(screen: Screen, p: Picture, now: datetime) -> Iterator[str]:
@@ -87,9 +93,8 @@ def _waiting(screen: Screen, p: Picture, now: datetime) -> Iterator[str]:
         if wait["whom"] is None:
             yield f"  {screen.mark('idle')} waiting for {wait['what']}"
             continue
-        verb = "decide" if wait["kind"] == "approval" else "do"
         yield (
-            f"  {screen.mark('wait')} {screen.style(wait['whom'], bold=True)} is to {verb}: {wait['what']}   "
+            f"  {screen.mark('wait')} {screen.style(wait['whom'], bold=True)} {_verb(wait)}: {wait['what']}   "
             f"since {at(wait['since'])} ({ago(wait['since'], now)}), ends {until(wait['until'], now)}   {wait['id']}"
         )
     if not p["waiting"]:
@@ -192,7 +197,7 @@ def _why(d: Mapping[str, Any]) -> str:
         return because
     if isinstance(because, list) and because:
         rule = because[0]
-        read = ", ".join(f"{k} = {v}" for k, v in (rule.get("read") or {}).items())
+        read = ", ".join(f"{k} = {plain(v)}" for k, v in (rule.get("read") or {}).items())
         return f"{rule.get('condition') or rule['rule']}" + (f"  ({read})" if read else "")
     if d.get("by"):
         return ", ".join(str(b).removeprefix("human:") for b in d["by"])

@@ -11,29 +11,43 @@ import click
 from topstitch.cli import operate
 from topstitch.cli.command import FAILED, WAITING, Door, command, command_of, fail
 from topstitch.cli.screen import status_of
+from topstitch.foundation.errors import RequestError
 
 GOOD_ENDS: Final = frozenset({"completed"})
 
 
 @command("instances")
+@click.option("-q", "--query", metavar="QUERY", help="A search, such as 'state:waiting older:2h priya'; see the docs.")
 @click.option("--workflow", metavar="NAME", help="Only of this workflow.")
 @click.option("--status", "statuses", multiple=True, metavar="STATUS", help="Only with this status; may be repeated.")
 @click.option("--key", metavar="KEY", help="Only for this business key, such as an employee number.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
-def instances(door: Door, workflow: str | None, statuses: Sequence[str], key: str | None, limit: int) -> None:
+def instances(
+    door: Door, query: str | None, workflow: str | None, statuses: Sequence[str], key: str | None, limit: int
+) -> None:
     """List instances, newest first."""
-    door.run(_list(door, workflow, statuses, key, limit))
+    if query is not None and (workflow or statuses or key):
+        message = "say it all in the search: workflow:NAME, state:STATE and key:KEY can stand in -q"
+        raise RequestError("query-and-options", message)
+    door.run(_list(door, query, workflow, statuses, key, limit))
 
 
-async def _list(door: Door, workflow: str | None, statuses: Sequence[str], key: str | None, limit: int) -> None:
+async def _list(
+    door: Door, query: str | None, workflow: str | None, statuses: Sequence[str], key: str | None, limit: int
+) -> None:
     from topstitch.cli.desk import desk, plain
     from topstitch.cli.when import ago, at
-    from topstitch.store import instances as stored
+    from topstitch.model.query import parse_query
+    from topstitch.store import instances as stored, searches
 
     async with desk(door.settings()) as here:
-        rows = await stored.listing(here.store, workflow=workflow, statuses=statuses, correlation=key, limit=limit)
         now = here.now()
-    hidden = {"head_hash", "head_seq", "epoch", "lease_owner", "lease_until", "wake_at"}
+        if query is not None:
+            found = await searches.search(here.store, parse_query(query), now, limit=limit, counted=False)
+            rows = list(found.rows)
+        else:
+            rows = await stored.listing(here.store, workflow=workflow, statuses=statuses, correlation=key, limit=limit)
+    hidden = {"head_hash", "head_seq", "epoch", "lease_owner", "lease_until", "wake_at", "what"}
     door.screen.data({"items": [{k: v for k, v in plain(r).items() if k not in hidden} for r in rows]})
     table = [
         (

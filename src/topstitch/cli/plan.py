@@ -15,6 +15,8 @@ from topstitch.cli.command import FAILED, Door, command, fail
 from topstitch.governance.policy import NO_LAW, Law
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from topstitch.cli.checking import Compiled
     from topstitch.connectors.registry import Reader, Registry
     from topstitch.drill.rehearsal import PlannedReading, PlannedWrite, Rehearsed
@@ -63,10 +65,12 @@ async def _plan(
         else known.rates
     )
     registry = Registry(known, clock)
-    hands = Fixtures(one, fixtures) if fixtures is not None else reading_hands(registry)
     law, seconds = await _known_here(settings, one.plan.workflow)
+    hands = Fixtures(one, fixtures) if fixtures is not None else reading_hands(registry, law, clock.now())
     try:
-        rehearsed = await rehearsed_by(one, hands, event_of(one, data, clock.now()), settings, rates, law)
+        event = event_of(one, data, clock.now())
+        require_fit(one, event)
+        rehearsed = await rehearsed_by(one, hands, event, settings, rates, law)
     finally:
         await registry.close()
     return rehearsed, seconds
@@ -86,8 +90,26 @@ async def rehearsed_by(
 
     name = instance_id(event, one.plan.workflow)
     return await rehearse(
-        one.plan, event, name, hands, event.received_at, rates=rates, environment=settings.environment, law=law
+        one.plan,
+        event,
+        name,
+        hands,
+        event.received_at,
+        rates=rates,
+        environment=settings.environment,
+        law=law,
+        events={f"{c.name}.{name}": event.data for c in one.contracts.values() for name, event in c.events.items()},
     )
+
+
+def require_fit(one: Compiled, event: TriggerEvent) -> None:
+    """Raise ``RequestError`` naming every field when the event is not what its system declares, as a door would."""
+    from topstitch.governance.forms import misfits
+    from topstitch.trigger.cloudevents import invalid
+
+    wrong = misfits(event.data, one.event_schema or {}, "/data")
+    if wrong:
+        raise invalid("event-invalid", wrong)
 
 
 class ReadingHands:
@@ -118,13 +140,17 @@ class ReadingHands:
         return outcome
 
 
-def reading_hands(registry: Registry) -> ReadingHands:
-    """Return hands on the readers of a registry."""
-    from functools import partial
+def reading_hands(registry: Registry, law: Law = NO_LAW, now: datetime | None = None) -> ReadingHands:
+    """Return hands on the readers of a registry; people are found as the engine finds them."""
+    from topstitch.bootstrap.asking import found_people
+    from topstitch.foundation.clock import SystemClock
 
-    from topstitch.connectors import people
+    moment = now or SystemClock().now()
 
-    return ReadingHands(registry.reader, partial(people.resolve, registry))
+    async def resolve(call: ResolveCall) -> Outcome:
+        return await found_people(registry, call, law, moment)
+
+    return ReadingHands(registry.reader, resolve)
 
 
 class Fixtures:
@@ -154,6 +180,7 @@ class Fixtures:
 
     async def resolve(self, call: ResolveCall) -> Outcome:
         """Return the people of the file; who is not in it goes by what they were looked for as."""
+        from topstitch.connectors.people import EXCLUDED_BECAUSE
         from topstitch.model.orders import Outcome, Result
 
         found = [
@@ -161,7 +188,10 @@ class Fixtures:
             for who in call.who
             for person in self._people.get(who, [who])
         ]
-        return Outcome(result=Result.OK, value={"people": found, "excluded": []})
+        barred = {name.lower() for name in call.exclude}
+        kept = [p for p in found if barred.isdisjoint({str(p.get("id")).lower(), str(p.get("email")).lower()})]
+        excluded = [{"person": str(p.get("id")), "why": EXCLUDED_BECAUSE} for p in found if p not in kept]
+        return Outcome(result=Result.OK, value={"people": kept, "excluded": excluded})
 
 
 def event_of(one: Compiled, given: Mapping[str, Any], now: Any) -> TriggerEvent:
@@ -212,7 +242,7 @@ def _print(door: Door, one: Compiled, told: Rehearsed, seconds: Mapping[str, flo
     for step, why in told.left_out.items():
         say(f"  {screen.mark('idle')} {step}: {why}")
     for step in told.waits:
-        say(f"  {screen.mark('wait')} {step}: waits for an event; what needs it is not planned")
+        say(f"  {screen.mark('wait')} {step}: waits; here it is assumed to come, and to end well")
     say("Rollback, in this order")
     for number, write in enumerate(told.rollback, 1):
         say(f"  {number}. {write.step}: {write.system}.{write.action} {_short(write.payload)}")
@@ -233,6 +263,8 @@ def _print_write(
         if approval.step == write.step:
             need = f" ({approval.quorum} of them)" if approval.quorum > 1 else ""
             say(f"     {screen.mark('wait')} asks {', '.join(approval.people)}{need}")
+            for person, why in approval.excluded:
+                say(f"       not {person}: {why}")
     payload = write.payload if isinstance(write.payload, Mapping) else {"": write.payload}
     for name, value in payload.items():
         say(f"       {name}: {_short(value)}")
@@ -269,7 +301,13 @@ def _document(one: Compiled, told: Rehearsed, seconds: Mapping[str, float]) -> d
         "left_out": told.left_out,
         "waits": told.waits,
         "approvals": [
-            {"step": a.step, "people": list(a.people), "quorum": a.quorum, "payload_digest": a.payload_digest}
+            {
+                "step": a.step,
+                "people": list(a.people),
+                "quorum": a.quorum,
+                "payload_digest": a.payload_digest,
+                "excluded": [{"person": person, "why": why} for person, why in a.excluded],
+            }
             for a in told.approvals
         ],
         "read_backs": [_reading(reading) for reading in told.read_backs],

@@ -54,6 +54,7 @@ def rest(house: Installation, settings: Settings, identify: Identify, *, origin:
             health=house.ports.connectors.health,
             origin=origin,
             networks=read_networks(settings.webhook_networks),
+            requests_per_minute=settings.requests_per_minute,
             body_bytes_max=settings.body_kb_max * 1024,
         )
     )

@@ -36,7 +36,7 @@ RULES: Final[Mapping[str, str]] = {
     "bench": ON_THE_MACHINE,
     "doctor": ON_THE_MACHINE,
     "serve": ON_THE_MACHINE,
-    "trigger": ON_THE_MACHINE,  # it speaks to a server, which asks whoever sends
+    "trigger": "events.send",
     "policy test": ON_THE_MACHINE,
     "plan": "definitions.try",
     "publish": "definitions.publish",
@@ -80,9 +80,10 @@ RULES: Final[Mapping[str, str]] = {
     "discrepancies list": "discrepancies.read",
     "discrepancies show": "discrepancies.read",
     "discrepancies accept": "discrepancies.handle",
-    "discrepancies heal": "discrepancies.handle",
+    "discrepancies repair": "discrepancies.handle",
     "discrepancies recheck": "discrepancies.handle",
     "discrepancies waive": "discrepancies.handle",
+    "reconcile": "discrepancies.handle",
     "batch preview": "instances.read",
     "batch show": "instances.read",
     "batch start": "batches.run",
@@ -149,7 +150,8 @@ def admit(door: Where, given: Mapping[str, Any]) -> None:
         return
     from topstitch.governance.access import CHANGES_NOTHING
 
-    if rule not in CHANGES_NOTHING and not given.get("pending"):
+    elsewhere = given.get("pending") or given.get("url")  # only looked at, or sent to a server that asks
+    if rule not in CHANGES_NOTHING and not elsewhere:
         _ask(door.settings(person=given.get("person")), rule, given)
 
 

@@ -6,6 +6,7 @@ a person. Colour and progress appear only on a terminal, and never with ``NO_COL
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,6 +111,15 @@ class Screen:
 def status_of(screen: Screen, status: str) -> str:
     """Return a status with its glyph."""
     return screen.mark(MARK_OF.get(status, "idle"), status.replace("_", " "))
+
+
+def plain(value: Any) -> str:
+    """Return a value of a payload or a rule as a person reads it, not as Python writes it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def aligned(rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:

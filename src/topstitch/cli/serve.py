@@ -37,7 +37,8 @@ def serve(door: Door, host: str | None, port: str | None, log_level: str | None)
 
 
 async def _serve(door: Door, settings: Settings) -> None:
-    from topstitch.api.app import make_app
+    from topstitch.access.guard import Guard
+    from topstitch.api.app import make_app, refused
     from topstitch.api.rest import close
     from topstitch.bootstrap.auditing import sealing
     from topstitch.bootstrap.chatting import chat_of, chat_routes, chatting
@@ -67,6 +68,7 @@ async def _serve(door: Door, settings: Settings) -> None:
                 mounts=mounts(api),
                 scrape=scrape,
                 more=chat_routes(chat, house.clock),
+                guard=Guard(identify=access.identify, refuse=refused, clock=house.clock, origin=access.origin),
             )
             doors = front(app, house, settings, access)
             async with serving(doors, listening) as port:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +15,9 @@ from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:
     from topstitch.trigger.cloudevents import CloudEvent
+
+TOKEN: Final = "TOPSTITCH_TOKEN"  # noqa: S105 -- the name of a variable
+"""Where a token for the server is taken from, once people sign in there; never from an argument."""
 
 
 @command("trigger")
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     "--id", "identity", metavar="ID", help="The event's own id; the same id again starts nothing. [a new one]"
 )
 @click.option("--source", default="topstitch/cli", show_default=True, metavar="URI", help="Where it comes from.")
-@click.option("--url", metavar="URL", help="Send it to a running server instead of into the data folder.")
+@click.option("--url", metavar="URL", help="Send it to a running server instead, with TOPSTITCH_TOKEN.")
 def trigger(
     door: Door,
     event_type: str,
@@ -70,6 +74,8 @@ async def _post(url: str, event: CloudEvent) -> dict[str, Any]:
     body = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "data": dict(event.data)}
     address = f"{url.rstrip('/')}/api/v1/events"
     headers = {"Content-Type": "application/cloudevents+json"}
+    if token := os.environ.get(TOKEN):
+        headers["Authorization"] = f"Bearer {token}"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from topstitch.bootstrap.measuring import watcher_of
 from topstitch.bootstrap.plans import Plans
 from topstitch.cli.desk import Desk, contracts, desk
 from topstitch.foundation.errors import NotFoundError
-from topstitch.metrics.watch import Watcher
 
 if TYPE_CHECKING:
+    from topstitch.metrics.watch import Watcher
     from topstitch.plan.plan import Plan
     from topstitch.settings import Settings
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 async def watching(settings: Settings) -> AsyncIterator[tuple[Desk, Watcher]]:
     """Open a data folder for one look."""
     async with desk(settings) as here:
-        yield here, Watcher(store=here.store, plans=Plans(here.store, contracts(settings)))
+        yield here, watcher_of(settings, here.store, Plans(here.store, contracts(settings)), tells=False)
 
 
 async def plans_of(watcher: Watcher, workflow: str | None) -> list[Plan]:

@@ -13,6 +13,7 @@ from math import ceil
 from typing import Final
 
 import msgspec
+from markupsafe import escape
 
 from topstitch.console import words
 from topstitch.console.times import span
@@ -21,6 +22,8 @@ from topstitch.store.searches import Crossing
 
 BUCKETS: Final = 24
 EXCEPTION_TARGET, EXCEPTION_ALERT = 0.01, 0.03
+TARGET_MS: Final = 60_000.0
+ALERT_MS: Final = 300_000.0
 
 
 class Seam(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,4 +152,38 @@ def spark(series: Sequence[float | None], width: float = 88, height: float = 16)
         f'<svg class="spark" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
         'aria-hidden="true" focusable="false">'
         f'<path d="M{"L".join(points)}"/></svg>'
+    )
+
+
+def line_svg(one: Seam, said: Sequence[tuple[float, str]], width: float = 328, height: float = 150) -> str:
+    """Draw a seam's p95 over a range, with its limit dashed; ``said`` are the times under it, as shares of the width.
+
+    The seam's own page has the chart that can be read value by value.
+    """
+    known = [v for v in one.series if v is not None]
+    if not known:
+        return ""
+    limit = ALERT_MS if max(known) > TARGET_MS else TARGET_MS
+    left, top, bottom = 44.0, 8.0, height - 22
+    most = max(*known, limit) * 1.1
+    step = (width - left - 8) / max(len(one.series) - 1, 1)
+
+    def y(value: float) -> float:
+        return bottom - value / most * (bottom - top)
+
+    points = [f"{left + k * step:.1f} {y(v):.1f}" for k, v in enumerate(one.series) if v is not None]
+    ticks = "".join(
+        f'<path class="rule" d="M{left:g} {y(v):.1f}H{width:g}"/>'
+        f'<text class="tick" x="{left - 8:g}" y="{y(v) + 4:.1f}">{span(v / 1000) if v else 0}</text>'
+        for v in (0.0, most / 2, most)
+    )
+    times = "".join(
+        f'<text class="when" x="{left + share * (width - left - 8):.1f}" y="{height - 4:g}">{escape(text)}</text>'
+        for share, text in said
+    )
+    dots = "".join(f'<circle cx="{p.split()[0]}" cy="{p.split()[1]}" r="2.2"/>' for p in points)
+    return (
+        f'<svg class="line {one.tone}" viewBox="0 0 {width:g} {height:g}" aria-hidden="true" focusable="false">{ticks}'
+        f'<path class="limit" d="M{left:g} {y(limit):.1f}H{width:g}"/><path class="value" d="M{"L".join(points)}"/>'
+        f"{dots}{times}</svg>"
     )

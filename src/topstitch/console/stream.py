@@ -26,6 +26,7 @@ RIGHTS_SECONDS: Final = 60.0
 """How long an open stream goes without asking again whether its person may."""
 QUEUE_MAX: Final = 200
 STREAMS_MAX: Final = 2_000
+TOLD_AT_ONCE: Final = 25
 TURNS_MAX: Final = 10**9
 Change = tuple[int, str]
 
@@ -92,9 +93,11 @@ class Watcher:
                 continue
             position = changes[-1][0]
             newest = {instance: at for at, instance in changes}
-            for instance, at in newest.items():
-                for queue in list(self._listeners):
-                    _put(queue, (at, instance))
+            for begin in range(0, len(listeners := list(self._listeners)), TOLD_AT_ONCE):
+                for queue in listeners[begin : begin + TOLD_AT_ONCE]:
+                    for instance, at in newest.items():
+                        _put(queue, (at, instance))
+                await asyncio.sleep(0)  # whoever was told first may fetch its page meanwhile
         self.ready.clear()
 
 

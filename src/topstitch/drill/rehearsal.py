@@ -15,11 +15,12 @@ from typing import Any, Final, Protocol, assert_never
 
 from topstitch import lifecycle
 from topstitch.foundation.errors import RequestError
+from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.language.expressions import runtime_expression
 from topstitch.model.action import JsonSchema
 from topstitch.model.event import TriggerEvent
-from topstitch.model.instance import StepStatus
+from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import (
     Call,
@@ -35,7 +36,7 @@ from topstitch.model.orders import (
     TellCall,
     WriteCall,
 )
-from topstitch.model.record import Actor, ActorKind, Draft, Stage
+from topstitch.model.record import ENGINE, Actor, ActorKind, Draft, Stage
 from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import ActPlan, Plan, StepPlan
 
@@ -86,6 +87,8 @@ class PlannedApproval:
     people: tuple[str, ...]
     quorum: int
     payload_digest: str
+    excluded: tuple[tuple[str, str], ...] = ()
+    """Who would not be asked although they are meant, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +120,7 @@ class Rehearsed:
     left_out: dict[str, str] = field(default_factory=dict)
     """Step -> why it would not be carried out."""
     waits: list[str] = field(default_factory=list)
-    """Steps whose event is still to come; what needs them is not planned."""
+    """Steps that wait for an event or another workflow: it is assumed to come, and to end well."""
     rollback: list[PlannedWrite] = field(default_factory=list)
     residue: list[tuple[str, str]] = field(default_factory=list)
     problem: str | None = None
@@ -134,17 +137,21 @@ async def rehearse(
     rates: Mapping[str, str] | None = None,
     environment: str = "prod",
     law: Law = NO_LAW,
+    events: Mapping[str, JsonSchema] | None = None,
 ) -> Rehearsed:
-    """Carry ``event`` out on paper; raise ``RequestError`` when it starts nothing."""
+    """Carry ``event`` out on paper; raise ``RequestError`` when it starts nothing.
+
+    ``events`` is what events hold that steps wait for, by their type.
+    """
     policy = law.in_force.digest if law.in_force else None
     first = lifecycle.begin(plan, event, instance, now, rates=rates, environment=environment, policy=policy)
     if first is None:
         message = f"this event starts no instance of {plan.workflow}: its trigger's condition is false; give another"
         raise RequestError("not-started", message)
-    paper = _Paper(plan, instance, hands, now, law)
+    paper = _Paper(plan, instance, hands, now, law, events or {})
     paper.append([first])
     await paper.forward()
-    if paper.done.problem is None and not paper.state.ended:
+    if paper.done.problem is None and paper.state.mode is not Mode.ROLLING_BACK:
         await paper.back()
     return paper.done
 
@@ -152,8 +159,12 @@ async def rehearse(
 class _Paper:
     """One instance on paper."""
 
-    def __init__(self, plan: Plan, instance: str, hands: Hands, now: datetime, law: Law) -> None:
+    def __init__(
+        self, plan: Plan, instance: str, hands: Hands, now: datetime, law: Law, events: Mapping[str, JsonSchema]
+    ) -> None:
         self.original, self.plan = plan, _agreeable(plan)
+        self.events = events
+        self._excluded: dict[str, tuple[tuple[str, str], ...]] = {}
         self.hands, self.now, self.law = hands, now, law
         self.state: InstanceState = lifecycle.initial(self.plan, instance)
         self.done = Rehearsed(instance=instance)
@@ -164,8 +175,8 @@ class _Paper:
             self.state = lifecycle.fold(self.plan, self.state, draft)
 
     async def forward(self) -> None:
-        """Go on until every step has settled, or only an event from outside would lead on."""
-        await self._until(lambda: self.state.executed_at is not None)
+        """Go on until every step has settled."""
+        await self._until_executed()
         self.done.title = self.state.title
         for name, step in self.state.steps.items():
             if step.status in NOBODY:
@@ -179,18 +190,19 @@ class _Paper:
         self._back = True
         wish = lifecycle.Command(name="cancel", reason="what a rollback would do", choice="rollback")
         self.append(lifecycle.operate(self.plan, self.state, wish, OPERATOR, self.now))
-        await self._until(lambda: self.state.executed_at is not None)
+        await self._until_executed()
         for name, step in self.state.steps.items():
             if step.status is StepStatus.KEPT:
                 self.done.residue.append((name, self.original.steps[name].no_undo or "it was there before"))
 
-    async def _until(self, over: Any) -> None:
+    async def _until_executed(self) -> None:
         for _ in range(TURNS_MAX):
             orders = lifecycle.decide(self.plan, self.state, self.now, self.law)
-            self._gather(orders.records)
-            self.state = orders.state
-            if over() or orders.ended:
-                return
+            for record in orders.records:
+                self._gather([record])
+                self.append([record])
+                if record.kind == Kind.EXECUTED:
+                    return  # what may stand behind it, the checks and the end, is not rehearsed
             calls = [call for call in orders.calls if not call.key.startswith("@reconcile/")]
             for call in calls:
                 outcome = await self._answer(call)
@@ -204,17 +216,19 @@ class _Paper:
         )
 
     def _wait(self, wake_at: datetime | None) -> bool:
-        """Jump to what is due next; nothing is jumped over that only an event from outside can bring."""
-        waiting = [
-            n for n, s in self.state.steps.items() if s.wait_until is not None and s.status is StepStatus.RUNNING
-        ]
-        if waiting:
-            self.done.waits = waiting
-            return False
-        if wake_at is None:
-            return False
-        self.now = max(self.now, wake_at)
-        return True
+        """Let a called workflow end well, else jump to what is due next."""
+        called = [s for s in self.state.steps.values() if s.child is not None and s.child_end is None]
+        running = [step for step in called if step.status is StepStatus.RUNNING]
+        for step in running:
+            self.done.waits.append(step.id)
+            body = {"instance": step.child, "end": "completed"}
+            ended = Draft(
+                kind=Kind.CHILD_ENDED, at=self.now, actor=ENGINE, stage=Stage.EXECUTION, step=step.id, body=body
+            )
+            self.append([ended])
+        if not running and wake_at is not None:
+            self.now = max(self.now, wake_at)
+        return bool(running) or wake_at is not None
 
     def _approve(self) -> bool:
         """Let everybody who is asked say yes, and note who was asked."""
@@ -225,7 +239,13 @@ class _Paper:
                 continue
             names = tuple(_name(person) for person in asked.people)
             self.done.approvals.append(
-                PlannedApproval(step=step.id, people=names, quorum=asked.quorum, payload_digest=asked.payload_digest)
+                PlannedApproval(
+                    step=step.id,
+                    people=names,
+                    quorum=asked.quorum,
+                    payload_digest=asked.payload_digest,
+                    excluded=self._excluded.get(asked.id, ()),
+                )
             )
             answers += [self._yes(step.id, asked.id, asked.payload_digest, p) for p in asked.people[: asked.quorum]]
         self.append(answers)
@@ -240,6 +260,9 @@ class _Paper:
         for record in records:
             if record.kind == Kind.CONTEXT_READ:
                 self.done.reads.append((record.body["name"], record.body["system"], record.body["action"]))
+            elif record.kind == Kind.APPROVAL_ASKED:
+                left_out = tuple((str(one["person"]), str(one["why"])) for one in record.body["excluded"])
+                self._excluded[record.body["approval"]] = left_out
 
     def _why(self, name: str, step: StepState) -> str:
         if step.problem is not None:
@@ -267,13 +290,22 @@ class _Paper:
             case StartCall():
                 return Outcome(result=Result.OK, value={"instance": _mark(call.parent_step, "instance")})
             case InboxCall():
-                return Outcome(result=Result.OK, value={"events": []})
+                return self._happening(call)
             case ReportCall():
                 return Outcome(result=Result.OK)
             case DriftCall():
                 return Outcome(result=Result.OK, value={"same": 1, "of": 1})
             case _:
                 assert_never(call)
+
+    def _happening(self, call: InboxCall) -> Outcome:
+        """Assume that the event comes that is waited for: what it holds is not known before."""
+        step = call.key.partition("/")[0]
+        self.done.waits.append(step)
+        head = {"id": _mark(step, "event"), "source": "rehearsal", "type": call.event_type}
+        head["received_at"] = rfc3339(self.now)
+        data = predicted(step, self.events.get(call.event_type, {"type": "object"}))
+        return Outcome(result=Result.OK, value={"events": [{"event": head, "data": data}]})
 
     async def _reading(self, call: ReadCall) -> Outcome:
         if "/back/" in call.key:
@@ -320,7 +352,7 @@ class _Paper:
             run_time=run_time_paths(call.params),
             released_by=call.grant.by,
         )
-        (self.done.rollback if self._back else self.done.writes).append(planned)
+        (self.done.rollback if act.purpose == "undo" else self.done.writes).append(planned)
         return Outcome(result=Result.OK, value=predicted(act.id, self._output(act.id)))
 
     def _output(self, act: str) -> JsonSchema:
@@ -380,12 +412,14 @@ def _name(person: Mapping[str, Any]) -> str:
 
 
 def _agreeable(plan: Plan) -> Plan:
-    """Return the plan with read-backs that agree: on paper nothing is there to disagree."""
+    """Return the plan with read-backs that agree and events that fit: on paper nothing is there to disagree."""
     return replace(plan, steps={name: _step(step) for name, step in plan.steps.items()})
 
 
 def _step(step: StepPlan) -> StepPlan:
-    return replace(step, act=_act(step.act) if step.act else None, undo=_act(step.undo) if step.undo else None)
+    wait = replace(step.wait, match=AGREES) if step.wait else None
+    undo = _act(step.undo) if step.undo else None
+    return replace(step, act=_act(step.act) if step.act else None, undo=undo, wait=wait)
 
 
 def _act(act: ActPlan) -> ActPlan:

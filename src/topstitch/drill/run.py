@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from topstitch.drill.judge import Cell, Fate, worst
 from topstitch.drill.stage import Drilled, Play, Stage, open_stage
-from topstitch.drill.ways import Way, ways_of
+from topstitch.drill.ways import Way
 from topstitch.foundation.clock import stopwatch
 
 STAGES: Final = 6
@@ -75,7 +75,7 @@ def _turns(drilled: Drilled, systems: Sequence[str], ways: Sequence[Way]) -> Ite
     for system in systems:
         if system in read and Way.DOWN in ways:
             yield Turn(system, Way.DOWN, from_start=True)
-        for way in ways_of(system):
+        for way in Way:
             if way in ways:
                 yield Turn(system, way, from_start=False)
 

@@ -1,12 +1,11 @@
 """Decides in which ways a simulated system is taken down, and takes it down.
 
-``stage`` calls ``take_down`` before an instance begins; the fault lasts until the stage is cleared. What
-cannot happen to a system (a mail server has no schema) is left out and said.
+``stage`` calls ``take_down`` before an instance begins; the fault lasts until the stage is cleared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -49,19 +48,14 @@ FAULTS: Final[Mapping[Way, Mapping[str, Any]]] = {
     Way.WRONG_SCHEMA: {"kind": "wrong_schema", "match": {"path": BUSINESS}},
     Way.TOKEN: {"kind": "token_expired", "after": 1, "times": 1},
 }
-MAIL_FAULTS: Final[Mapping[Way, Mapping[str, Any]]] = {
-    Way.TOO_MANY: {"kind": "429", "match": {"method": "MAIL"}},
-    Way.INTERNAL: {"kind": "500", "match": {"method": "MAIL"}},
-    Way.SLOW: {"kind": "slow", "seconds": SLOW_SECONDS, "match": {"method": "DATA"}},
-    Way.TOKEN: {"kind": "token_expired", "times": 1, "match": {"method": "AUTH"}},
+MAIL_FAULTS: Final[Mapping[Way, Sequence[Mapping[str, Any]]]] = {
+    Way.TOO_MANY: ({"kind": "429", "match": {"method": "MAIL"}},),
+    Way.INTERNAL: ({"kind": "500", "match": {"method": "MAIL"}},),
+    Way.SLOW: ({"kind": "slow", "seconds": SLOW_SECONDS, "match": {"method": "DATA"}},),
+    Way.WRONG_SCHEMA: tuple({"kind": "wrong_schema", "match": {"method": door}} for door in ("DATA", "IMAP")),
+    Way.TOKEN: ({"kind": "token_expired", "times": 1, "match": {"method": "AUTH"}},),
 }
-IMPOSSIBLE: Final = frozenset({(MAIL, Way.WRONG_SCHEMA)})
-"""A mail server answers in codes; there is no schema to break."""
-
-
-def ways_of(system: str) -> tuple[Way, ...]:
-    """Return the ways in which a system can be taken down."""
-    return tuple(way for way in Way if (system, way) not in IMPOSSIBLE)
+"""A mail server is two: one that takes messages, and one that shows the mailbox."""
 
 
 async def take_down(sims: Simulators, system: str, way: Way) -> None:
@@ -69,8 +63,8 @@ async def take_down(sims: Simulators, system: str, way: Way) -> None:
     if way is Way.DOWN:
         await sims.refuse_connections(system)
         return
-    form = MAIL_FAULTS.get(way, FAULTS[way]) if system == MAIL else FAULTS[way]
-    sims[system].faults.add(form)
+    for form in MAIL_FAULTS.get(way, (FAULTS[way],)) if system == MAIL else (FAULTS[way],):
+        sims[system].faults.add(form)
 
 
 async def clear(sims: Simulators, system: str, way: Way) -> None:

@@ -247,7 +247,7 @@ def _reassign(state: InstanceState, command: Command) -> tuple[dict[str, Any], t
         body: dict[str, Any] = {"task": task.id, "people": people}
         body["tell"] = [tell(task.id, f"reassigned/{state.seq}", (people[0]["id"],), notice, people)]
         return body, (("people",),)
-    for step in state.steps.values():
+    for step in (*state.steps.values(), *state.heals.values()):
         if step.approval and step.approval.id == command.item and step.approval.ending is None:
             notice = {
                 "kind": "approval",
@@ -380,7 +380,11 @@ def _reassigned(state: InstanceState, body: Mapping[str, Any]) -> InstanceState:
     if "task" in body:
         task = replace(state.tasks[body["task"]], people=people)
         return replace(state, tasks={**state.tasks, task.id: task})
-    step = state.steps[body["of"]]
+    heals = body["of"] in state.heals
+    step = (state.heals if heals else state.steps)[body["of"]]
     if step.approval is None:
         return state
-    return replace(state, steps={**state.steps, step.id: replace(step, approval=replace(step.approval, people=people))})
+    step = replace(step, approval=replace(step.approval, people=people))
+    if heals:
+        return replace(state, heals={**state.heals, step.id: step})
+    return replace(state, steps={**state.steps, step.id: step})

@@ -23,6 +23,8 @@ from topstitch.language.values import Site, Values
 from topstitch.model.action import ActionContract, JsonSchema
 
 _KINDS: Final = ("equals", "includes", "one_of", "matches", "absent")
+PROPOSED: Final = 3
+"""The risk tier of money and privilege, which no repair may have (``plan.heals``)."""
 
 
 class Reconciled:
@@ -97,7 +99,7 @@ class Reconciled:
             return
         self._expected((*path, given[0]), given[0], rule, schema, site)
         if rule.heal is not None and read is not None:
-            self._heal(path, rule, read, site)
+            self._heal(path, rule, read, site, schema)
 
     def _field_schema(self, path: Path, rule: FieldRule, read: ActionContract | None) -> JsonSchema | None:
         """Return the schema of the field compared; report a name that the record has not."""
@@ -167,7 +169,7 @@ class Reconciled:
                 'such as "5.00 USD", "0.5" or 2d',
             )
 
-    def _heal(self, path: Path, rule: FieldRule, read: ActionContract, site: Site) -> None:
+    def _heal(self, path: Path, rule: FieldRule, read: ActionContract, site: Site, schema: JsonSchema) -> None:
         heal = self.names.action(rule.heal or "", (*path, "heal"))
         if heal is None:
             return
@@ -179,6 +181,20 @@ class Reconciled:
                 "name an action that sets the field",
             )
             return
+        if heal.risk_floor >= PROPOSED or schema.get("format") == "money":
+            self.report.add(
+                "shape",
+                (*path, "heal"),
+                f"{rule.heal} on '{rule.field}' moves money or privilege, which is never repaired",
+                "leave heal out; the ticket asks a person",
+            )
+        if rule.authority is not None and rule.authority != self._alias(path):
+            self.report.add(
+                "shape",
+                (*path, "heal"),
+                f"the word of {rule.authority} counts for '{rule.field}', so it is never repaired here",
+                "leave heal out, or the authority",
+            )
         if rule.heal_with is not None:
             self.values.payload((*path, "heal_with"), rule.heal_with, heal.input, site, (*path, "heal_with"))
             return
@@ -191,6 +207,12 @@ class Reconciled:
                 f"'{missing[0]}' is neither the field nor in what was read",
                 "give it in heal_with",
             )
+
+    def _alias(self, path: Path) -> str:
+        """Return the system of the record that a rule belongs to."""
+        record = self.report.document.at(path[:3])
+        read = record.get("read") if isinstance(record, dict) else None
+        return str(read or "").partition(".")[0]
 
     def _on_difference(self, reconcile: Reconcile) -> None:
         path: Path = ("reconcile", "on_difference")

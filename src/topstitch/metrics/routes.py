@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from topstitch.foundation.canonical import canonical_bytes, parse
 from topstitch.foundation.errors import OperatorError
@@ -176,7 +177,7 @@ def document(alert: AlertRow, console: str = "") -> dict[str, Any]:
         "owner": body.get("owner"),
         "worst": body.get("worst"),
         "acknowledged_by": alert.acknowledged_by,
-        "link": f"{console}/alerts/{alert.id}" if console else None,
+        "link": _link(alert, console),
     }
 
 
@@ -198,9 +199,17 @@ def lines(alert: AlertRow, event: str, console: str = "") -> list[str]:
     owner = body.get("owner") or {}
     if owner:
         said.append("Owner: " + ", ".join(f"{name} {value}" for name, value in sorted(owner.items())))
-    if console:
-        said.append(f"{console}/alerts/{alert.id}")
-    return said
+    link = _link(alert, console)
+    return said if link is None else [*said, link]
+
+
+def _link(alert: AlertRow, console: str) -> str | None:
+    """Return where the console shows what it is about: the seam, or the overview."""
+    if not console:
+        return None
+    if alert.from_system and alert.to_system:
+        return f"{console}/seams/{quote(alert.from_system)}/{quote(alert.to_system)}"
+    return f"{console}/"
 
 
 def _worder(route: Route) -> Callable[[AlertRow, str, str, int], str]:

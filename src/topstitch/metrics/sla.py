@@ -136,7 +136,8 @@ def _standing(
         from_system=_before(plan, first),
         to_system=plan.connector_of(plan.steps[first].system),
         holds_up=_holds_up(plan, progress, waiting),
-        text=f"{_s(used)} of {_s(within)} used" + (f", {_s(expected)} usually still to come" if waiting and expected else ""),
+        text=f"{_s(used)} of {_s(within)} used"
+        + (f", {_s(expected)} usually still to come" if waiting and expected else ""),
     )
 
 

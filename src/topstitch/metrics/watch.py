@@ -8,7 +8,7 @@ anew here, and each of that stands in the installation's journal. Nothing here t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -38,6 +38,10 @@ EVALUATE_SECONDS: Final = 30
 PINNER: Final = "system:metrics"
 
 
+Calendars = Mapping[str, Mapping[str, Calendar]]
+"""Workflow -> promise -> in which hours its time runs."""
+
+
 class PlanSource(Protocol):
     """Where plans come from; ``bootstrap.plans.Plans`` is one."""
 
@@ -58,8 +62,8 @@ class Watcher:
     plans: PlanSource
     limits: Limits = DEFAULT
     routes: Mapping[str, Route] = field(default_factory=dict)
-    calendars: Mapping[str, Mapping[str, Calendar]] = field(default_factory=dict)
-    """Workflow -> promise -> in which hours its time runs."""
+    calendars: Callable[[], Awaitable[Calendars]] | None = None
+    """Asked at every look in which hours the time of promises runs; without it, in all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +140,7 @@ async def _conditions(
     known = await _with_versions(watcher, known)
     failed, outcomes, worst = await _exceptions(watcher, known, recent, now_ms)
     longer = await _longer(watcher, known, failed, now_ms)
-    standings = _standings(watcher, known, opened, paces, now_ms)
+    standings = _standings(known, opened, paces, await _hours(watcher), now_ms)
     plans = known.in_force
     found = conditions.handoff_conditions(plans, waiting, ended, paces, failed, now_ms, limits)
     found += conditions.duration_conditions(plans, paces, _slowest(recent, limits), now_ms, limits)
@@ -190,14 +194,12 @@ async def promises(watcher: Watcher, now: datetime, *, workflow: str, days: int 
     found = await progress_of(watcher.store, workflow, now_ms - days * 24 * HOUR_MS, now_ms)
     known = await _with_versions(watcher, await _known(watcher, {one.row.digest for one in found}))
     paces, _, _ = await _paces(watcher, known, now_ms)
-    usual = _usual(paces)
+    usual, hours = _usual(paces), await _hours(watcher)
     return [
         standing
         for one in found
         if (plan := known.by_digest.get(one.row.digest)) is not None
-        for standing in sla.standings(
-            plan, one, usual.get(plan.workflow, {}), now_ms, watcher.calendars.get(plan.workflow)
-        )
+        for standing in sla.standings(plan, one, usual.get(plan.workflow, {}), now_ms, hours.get(plan.workflow))
     ]
 
 
@@ -365,8 +367,12 @@ async def _longer(
     return found
 
 
+async def _hours(watcher: Watcher) -> Calendars:
+    return await watcher.calendars() if watcher.calendars is not None else {}
+
+
 def _standings(
-    watcher: Watcher, known: Known, opened: Iterable[Open], paces: Mapping[tuple[str, str], Speed], now_ms: int
+    known: Known, opened: Iterable[Open], paces: Mapping[tuple[str, str], Speed], hours: Calendars, now_ms: int
 ) -> list[Standing]:
     usual = _usual(paces)
     return [
@@ -378,7 +384,7 @@ def _standings(
             Progress(row=one.row, steps=one.steps, asked=one.asked),
             usual.get(plan.workflow, {}),
             now_ms,
-            watcher.calendars.get(plan.workflow),
+            hours.get(plan.workflow),
         )
     ]
 

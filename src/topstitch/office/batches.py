@@ -118,20 +118,32 @@ async def selected(here: Desk, chosen: Mapping[str, Any]) -> list[str]:
     elif chosen.get("group"):
         found = [c["instance"] for c in await cases_of(here) if c["instance"] and group_of(c) == chosen.get("group")]
     elif chosen.get("workflow") or chosen.get("statuses"):
-        rows = await instances.listing(
-            here.store, workflow=chosen.get("workflow"), statuses=chosen.get("statuses") or (), limit=ITEMS_MAX
-        )
-        found = [row["id"] for row in rows]
+        found = await _listed(here, chosen.get("workflow"), chosen.get("statuses") or ())
     elif chosen.get("q") is not None:
         found = await searches.names(here.store, parse_query(chosen["q"]), here.now(), limit=ITEMS_MAX + 1)
-        if len(found) > ITEMS_MAX:
-            message = f"more than {ITEMS_MAX:,} instances match; narrow the search, and act on the rest afterwards"
-            raise RequestError("selection-too-large", message)
     else:
         raise RequestError("nothing-chosen", "name instances, or choose them with --group, --workflow or --status")
     if not found:
         raise NotFoundError("nothing-chosen", "no instance is chosen by this; see topstitch instances")
+    if len(found) > ITEMS_MAX:
+        message = f"more than {ITEMS_MAX:,} instances match; narrow the search, and act on the rest afterwards"
+        raise RequestError("selection-too-large", message)
     return list(dict.fromkeys(str(name) for name in found))
+
+
+async def _listed(here: Desk, workflow: str | None, statuses: Sequence[str]) -> list[str]:
+    """Return all instances that the list shows, page by page; one more than may be chosen tells of too many."""
+    found: list[str] = []
+    last: tuple[datetime, str] | None = None
+    while len(found) <= ITEMS_MAX:
+        rows = await instances.listing(
+            here.store, workflow=workflow, statuses=statuses, started_before=last, limit=instances.LISTING_MAX
+        )
+        if not rows:
+            break
+        found += [str(row["id"]) for row in rows]
+        last = (rows[-1]["started_at"], str(rows[-1]["id"]))
+    return found
 
 
 async def previewed(here: Desk, name: str, wish: Mapping[str, Any], actor: Actor) -> dict[str, Any]:

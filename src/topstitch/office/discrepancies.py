@@ -8,6 +8,7 @@ instance of ours behind them: they are waived and accepted where they are kept.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from topstitch.foundation.errors import ConflictError
 from topstitch.model.record import Actor, Record
@@ -15,7 +16,7 @@ from topstitch.office.desk import Desk
 from topstitch.reconciliation import desk as judging
 from topstitch.store import discrepancies, populations
 
-FINDING: str = "fnd_"
+FINDING: Final = "fnd_"
 """How the ids of a population's findings begin."""
 
 
@@ -24,7 +25,8 @@ async def act(
 ) -> Record | None:
     """Recheck, repair, accept or waive; return the first record, or nothing for a finding, which has no journal."""
     if name.startswith(FINDING):
-        return await _on_finding(desk, name, verb, actor, reason, until)
+        await _on_finding(desk, name, verb, actor, reason, until)
+        return None
     row = await discrepancies.discrepancy(desk.store, name)
     plan = (await desk.picture(str(row["instance"]))).plan
     records = await desk.say(

@@ -8,6 +8,7 @@ definition that passed ``language.check`` compiles; a name that is missing all t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from topstitch.foundation.errors import AuthorError
@@ -264,11 +265,16 @@ class _Compiler:
             system=alias,
             action=action,
             params=compile_template(r.with_),
-            settle_seconds=parse_duration(r.settle or self.w.reconcile.settle),
+            settle_seconds=parse_duration(r.settle) if r.settle else self.settle(r.covers),
             fields=tuple(self.field_rule(rule, action) for rule in r.expect),
             undone=self.expects(rollback.expect) if isinstance(rollback, schema.Undo) else (),
             personal=patterns(action.output),
         )
+
+    def settle(self, covers: str) -> int:
+        """Return how long a difference must last: as the definition says, and no less than the system takes."""
+        declared, ref = parse_duration(self.w.reconcile.settle), self.w.steps[covers].do
+        return max(declared, ceil(self.action(ref)[1].settle_seconds)) if ref else declared
 
     def field_rule(self, rule: schema.FieldRule, action: ActionContract) -> p.FieldPlan:
         name, expected = next(

@@ -137,6 +137,9 @@ def _file(plan: Plan, state: InstanceState, found: DiscrepancyState, desk: Desk)
             "summary": f"{difference['system']}: {difference['field']} differs",
             "severity": difference["severity"],
         }
+    room = ticket.action.input.get("properties") or {}
+    if difference["proposal"] and "detail" in room and isinstance(payload, dict):
+        payload.setdefault("detail", difference["proposal"])
     return machine.propose(
         ticket,
         _ticket_id(found),

@@ -104,6 +104,9 @@ class ImapSession:
         if refusal:
             await self._send(f"{tag} NO [UNAVAILABLE] {refusal}")
             return True
+        if fault and fault.kind is FaultKind.WRONG_SCHEMA and name in {"UID", "SEARCH", "FETCH"}:
+            await self._send("* 7 MESSAGES", f"{tag} OK {name} completed")
+            return True
         if name == "LOGOUT":
             await self._send("* BYE logging out", f"{tag} OK LOGOUT completed")
             return False

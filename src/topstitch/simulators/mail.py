@@ -351,4 +351,6 @@ class _Handler:
             server.transport.abort()
         if kind is FaultKind.TIMEOUT_AFTER_COMMIT:
             await self._simulator.hold()
+        if kind is FaultKind.WRONG_SCHEMA:
+            return "OK queued, thank you"
         return "250 2.0.0 OK: queued"

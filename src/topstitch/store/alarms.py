@@ -244,7 +244,7 @@ async def repin(store: Store, baseline: Baseline, record: Draft) -> None:
 # --- The outbox ---------------------------------------------------------------------------------
 
 
-_CLAIM: Final = (
+CLAIM: Final = (
     "UPDATE alert_messages SET next_at = ? WHERE next_at <= ? AND id IN ("
     "SELECT id FROM alert_messages WHERE next_at <= ? ORDER BY next_at, id LIMIT ?)"
     " RETURNING id, alert, event, route, body, made_at, tries, next_at, sent_at, problem"
@@ -259,7 +259,7 @@ async def claim_messages(store: Store, now_ms: int, until_ms: int) -> list[Messa
     names = Message.__struct_fields__
 
     def do(backend: Backend) -> list[Message]:
-        rows = backend.execute(_CLAIM, (until_ms, now_ms, now_ms, DUE_MAX))
+        rows = backend.execute(CLAIM, (until_ms, now_ms, now_ms, DUE_MAX))
         return [Message(**dict(zip(names, row, strict=True))) for row in rows]
 
     return sorted(await store.work(do), key=lambda one: (one.made_ms, one.id))

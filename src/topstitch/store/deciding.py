@@ -53,6 +53,7 @@ _MESSAGE: Final = (
     " ON CONFLICT DO NOTHING"
 )
 
+
 class Granted(msgspec.Struct, frozen=True, kw_only=True):
     """One delegation as it is kept."""
 

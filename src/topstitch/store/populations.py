@@ -121,10 +121,7 @@ async def keep(
 ) -> list[Shown]:
     """Write one comparison: ``(what, system, subject, instance)`` each; return every finding that is not resolved."""
     now_ms = milliseconds(now)
-    seen = {
-        finding_id(workflow, what, system, subject): (what, system, subject, inst)
-        for what, system, subject, inst in found
-    }
+    seen = {finding_id(workflow, *one[:3]): one for one in found}
 
     def do(backend: Backend) -> None:
         standing = {
@@ -226,9 +223,7 @@ async def settle(
         if not rows:
             raise NotFoundError("unknown-id", f"there is no finding {name}; list what is open and use an id from there")
         if rows[0][0] in ("resolved", "accepted"):
-            raise ConflictError(
-                "discrepancy-settled", f"{name} is {rows[0][0]} already; nothing is left to do about it"
-            )
+            raise ConflictError("discrepancy-settled", f"{name} is {rows[0][0]} already; nothing is left to do")
         backend.execute(
             "UPDATE population_findings SET state = ?, waived_until = ?, because = ?, changed_by = ?, changed_at = ?"
             " WHERE id = ?",

@@ -16,10 +16,10 @@ from topstitch.store.sealing import moment
 
 Shown = Mapping[str, Any]
 
-_TIMES: Final = frozenset({"at", "since", "time", "lease_until"})
+_TIMES: Final = frozenset({"at", "since", "time", "lease_until", "waived_until"})
 _JSON: Final = frozenset(
     {
-        "asked", "because", "closed_by", "data", "escalations", "excluded", "fields", "form", "headers",
+        "asked", "because", "closed_by", "data", "escalations", "excluded", "fields", "form", "headers", "heal",
         "if_refused", "if_unanswered",
         "notice", "outcome", "output", "owner", "people", "problem", "who",
     }

@@ -203,22 +203,23 @@ def _behind(after: str, by: str = STARTED) -> ColumnElement[bool]:
     return and_(i[by] <= ms, or_(i[by] < ms, i.id < name))
 
 
-async def matching(store: Store, query: Query, now: datetime, *, limit: int) -> list[str]:
-    """Return the ids of the instances that match, newest first: what a selection freezes."""
-    wanted = conditions(query, now, folds=not is_postgres(store.url))
-    found = select(instances.c.id).where(*wanted).order_by(instances.c.started_at.desc(), instances.c.id.desc())
-    return await store.read(lambda c: [str(name) for (name,) in c.execute(found.limit(limit))])
-
-
 async def spread(
-    store: Store, query: Query, now: datetime, *, since: datetime, until: datetime, slots: int
+    store: Store,
+    query: Query,
+    now: datetime,
+    *,
+    since: datetime,
+    until: datetime,
+    slots: int,
+    part: Sequence[str] | None = None,
 ) -> list[int]:
-    """Return how many matching instances started in each of ``slots`` equal parts of a time."""
+    """Return how many matching instances started in each of ``slots`` equal parts of a time; ``part`` as ``search``."""
     begin, end = milliseconds(since), milliseconds(until)
     width = max((end - begin) // slots, 1)
     i = instances.c
     slot = (i.started_at - begin) // width
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), i.started_at >= begin, i.started_at < end]
+    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted += [i.started_at >= begin, i.started_at < end]
     counted = select(slot.label("slot"), func.count()).where(*wanted).group_by(slot)
     found = [0] * slots
 

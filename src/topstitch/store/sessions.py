@@ -39,7 +39,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     provider_subject: str | None = None
 
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
+class RoundTrip(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-in that is under way at a provider."""
 
     provider: str
@@ -110,12 +110,12 @@ async def forget_attempts(store: Store, account: str) -> None:
     await store.work(lambda backend: backend.execute("DELETE FROM sign_in_attempts WHERE account = ?", (account,)))
 
 
-async def keep_flow(store: Store, state: str, flow: Flow, now: datetime) -> None:
+async def keep_trip(store: Store, state: str, trip: RoundTrip, now: datetime) -> None:
     """Keep a sign-in that goes to a provider, under the digest of its state."""
-    await store.work(lambda backend: _keep_flow(backend, state, flow, now))
+    await store.work(lambda backend: _keep_trip(backend, state, trip, now))
 
 
-async def take_flow(store: Store, state: str, now: datetime) -> Flow | None:
+async def take_trip(store: Store, state: str, now: datetime) -> RoundTrip | None:
     """Return a sign-in that comes back, once; nothing when it is unknown, used up or too old."""
     rows = await store.work(
         lambda backend: backend.execute(
@@ -125,7 +125,7 @@ async def take_flow(store: Store, state: str, now: datetime) -> Flow | None:
     if not rows or moment(rows[0][4]) <= now:
         return None
     provider, nonce, verifier, target, ends_at = rows[0]
-    return Flow(provider=provider, nonce=nonce, verifier=verifier, target=target, ends_at=moment(ends_at))
+    return RoundTrip(provider=provider, nonce=nonce, verifier=verifier, target=target, ends_at=moment(ends_at))
 
 
 def _begin(backend: Backend, secret: str, new: Session, instead_of: str | None) -> None:
@@ -176,9 +176,9 @@ def _failures(backend: Backend, where: str, values: Sequence[Any]) -> Failures:
     return Failures(int(count), moment(last) if last is not None else None)
 
 
-def _keep_flow(backend: Backend, state: str, flow: Flow, now: datetime) -> None:
+def _keep_trip(backend: Backend, state: str, trip: RoundTrip, now: datetime) -> None:
     backend.execute("DELETE FROM sign_in_flows WHERE ends_at <= ?", (milliseconds(now),))
     backend.execute(
         "INSERT INTO sign_in_flows (state, provider, nonce, verifier, target, ends_at) VALUES (?, ?, ?, ?, ?, ?)",
-        (state, flow.provider, flow.nonce, flow.verifier, flow.target, milliseconds(flow.ends_at)),
+        (state, trip.provider, trip.nonce, trip.verifier, trip.target, milliseconds(trip.ends_at)),
     )

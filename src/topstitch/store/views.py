@@ -54,9 +54,7 @@ async def listing(store: Store, list_: str, person: str) -> list[View]:
     )
 
 
-async def save(
-    store: Store, list_: str, person: str, name: str, address: str, now: datetime, *, shared: bool
-) -> View:
+async def save(store: Store, list_: str, person: str, name: str, address: str, now: datetime, *, shared: bool) -> View:
     """Keep a view; one of the same name by the same person is replaced."""
     name = name.strip()
     if not name or len(name) > NAME_MAX or len(address) > ADDRESS_MAX:
@@ -64,9 +62,7 @@ async def save(
     view = View(id=new_id("viw", now), person=person, list=list_, name=name, address=address, shared=shared)
 
     def do(backend: Backend) -> None:
-        backend.execute(
-            "DELETE FROM saved_views WHERE list = ? AND person = ? AND name = ?", (list_, person, name)
-        )
+        backend.execute("DELETE FROM saved_views WHERE list = ? AND person = ? AND name = ?", (list_, person, name))
         kept = backend.execute("SELECT COUNT(*) FROM saved_views WHERE list = ? AND person = ?", (list_, person))
         if kept[0][0] >= VIEWS_MAX:
             raise RequestError("too-many-views", f"you keep {VIEWS_MAX} views of this list already; remove one first")

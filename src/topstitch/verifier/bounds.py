@@ -164,7 +164,7 @@ def ended_seconds(plan: Plan) -> float:
     reading = (len(checks) + 1) * (settle + UNREADABLE_SECONDS) if checks else 0.0
     ticket = 2 * (TICKET_RETRY.attempts * 30 + waits_seconds(TICKET_RETRY)) + plan.reconcile.ticket_task.give_up_seconds
     if plan.reconcile.month_end:
-        last += MONTH_SECONDS
+        last += int(MONTH_SECONDS)
     if any(rule.heal for record in plan.reconcile.records for rule in record.fields):
         reading += GIVE_UP_SECONDS + settle + UNREADABLE_SECONDS
     return max(executed + extra, last) + reading + (ticket if checks else 0.0) + NOTICE_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 from starlette.applications import Starlette
 
-from browser.seeded import seed
+from browser.seeded import Hired, seed
 from integration.api.programs import Programs
 from topstitch.api.app import make_app
 from topstitch.bootstrap.installation import Installation, wire
@@ -108,17 +109,29 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     store.close()
 
 
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Hired]]:
+    """The seeded story as a file, told once."""
+    path = tmp_path_factory.mktemp("story") / "topstitch.db"
+    with Store.open(str(path), threads=False) as store:
+        hires = at_once(seed(store))
+    return path, hires
+
+
 @pytest.fixture
-def programs() -> Iterator[Programs]:
+def programs(written: tuple[Path, list[Hired]], tmp_path: Path) -> Iterator[Programs]:
     """The seeded story, for a test that changes it."""
-    store = Store.open("sqlite::memory:")
-    yield Programs(store, at_once(seed(store)))
-    store.close()
+    path, hires = written
+    shutil.copytree(path.parent, tmp_path / "story")
+    with Store.open(str(tmp_path / "story" / path.name), threads=False) as store:
+        yield Programs(store, hires)
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Programs]:
+def told(written: tuple[Path, list[Hired]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     """The seeded story, for tests that only look."""
-    store = Store.open("sqlite::memory:")
-    yield Programs(store, at_once(seed(store)))
-    store.close()
+    path, hires = written
+    folder = tmp_path_factory.mktemp("told") / "story"
+    shutil.copytree(path.parent, folder)
+    with Store.open(str(folder / path.name), threads=False) as store:
+        yield Programs(store, hires)

@@ -104,7 +104,7 @@ async def test_O08_a_list_is_paged_by_cursor_and_every_instance_comes_once(told:
     while path:
         answer = await told.get(path)
         seen += [one["id"] for one in answer.json["items"]]
-        assert answer.json["count"] == 24 or answer.json["count"] == len(await instances.listing(told.store))
+        assert answer.json["count"] == len(await instances.listing(told.store))
         link = answer.headers.get("link")
         path = link.partition(">")[0][len("</api/v1") :] if link else None
         assert (answer.json["next"] is None) is (link is None)
@@ -276,7 +276,7 @@ async def test_X05_an_operator_retries_a_step_by_api_with_a_preview_and_a_reason
     assert "Equipment request: compensating becomes waiting." in says
     assert (await instances.get(programs.store, name))["head_seq"] == before
     done = await programs.post(f"/instances/{name}/retry", wish)
-    record = (await instances.records(programs.store, name))[-1]
+    record = (await instances.records(programs.store, name))[before]
     assert (done.status, done.json["seq"], record.body["reason"]) == (202, before + 1, "ServiceNow is back")
     assert record.actor == Actor(ActorKind.HUMAN, "dana")
 

@@ -244,3 +244,21 @@ async def test_of_many_checkpoints_the_newest_and_an_even_choice_of_the_older_ar
         assert [one.number for one in reader.checkpoints(newest=3)] == [10, 11, 12]
         assert len(reader.checkpoints()) == 12
     assert (await trail.verify(anchored=False)).whole
+
+
+async def test_an_auditor_is_mailed_once_a_day_and_a_mail_that_failed_is_tried_again(trail: Trail) -> None:
+    sent: list[str] = []
+    answers: list[Exception | None] = [None, OperatorError("anchor-mail", "no"), None]
+
+    async def send(subject: str, _text: str) -> None:
+        failure = answers.pop(0)
+        if failure is not None:
+            raise failure
+        sent.append(subject)
+
+    sequencer = Sequencer(trail.store, trail.key, trail.clock, [MailAnchor(send)])
+    for name, seconds, mails in (("a", 0, 1), ("b", 3600, 1), ("c", 86_400, 1), ("d", 60, 2), ("e", 60, 2)):
+        trail.clock.advance(seconds)
+        await trail.start(f"ins_{name}")
+        await sequencer.turn(now_too=True)
+        assert len(sent) == mails

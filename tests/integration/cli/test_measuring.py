@@ -180,7 +180,7 @@ async def test_I13_serve_is_scraped_sends_traces_and_tells_alerts_beside_the_eng
     assert verify("standard-webhooks", alert_headers, raw, datetime.now(UTC), SECRET) == "standard-webhooks"
     said = json.loads(raw)
     assert (said["type"], said["data"]["kind"]) == ("alert.opened", "handoff")
-    assert said["data"]["link"].startswith("https://topstitch.example/alerts/")
+    assert said["data"]["link"].startswith("https://topstitch.example/seams/")
     lines = [json.loads(line) for line in err.decode().splitlines() if line.startswith("{")]
     assert not [line for line in lines if line["level"] == "error"], lines
     listed = ran("alerts", "list", "--all", "--data", str(tmp_path), "--json").json()["items"]

@@ -20,7 +20,7 @@ from support.onboarding import onboarding_plan
 from topstitch.metrics import export, watch
 from topstitch.metrics.seams import Band, edges_of
 from topstitch.metrics.watch import Watcher
-from topstitch.store import Store, alarms, measures, rollups
+from topstitch.store import Store, alarms, measures, rollups, sql
 from topstitch.store.seeding import Seed, SeededEdge, fill
 from topstitch.store.writer import at_once
 
@@ -121,3 +121,20 @@ async def test_every_read_is_answered_from_an_index(store: Store, query: Any, in
     assert not [line for line in plan if line.startswith("SCAN") and "CONSTANT" not in line], plan
     for index in indexes:
         assert any(index in line for line in plan), plan
+
+
+PLAIN = [
+    (sql.CLAIM_SELECT.format(skip_locked=""), (1, 1, "me", 10), "ix_instances_due"),
+    (alarms.CLAIM, (2, 1, 1, 10), "ix_alert_messages_due"),
+]
+
+
+@pytest.mark.parametrize(("query", "given", "index"), PLAIN, ids=["due checks are taken up", "due messages are taken"])
+async def test_R04_what_is_due_is_picked_up_without_a_scan(
+    store: Store, query: str, given: tuple[Any, ...], index: str
+) -> None:
+    plan = await store.work(
+        lambda backend: [str(row[3]) for row in backend.execute(f"EXPLAIN QUERY PLAN {query}", given)]
+    )
+    assert not [line for line in plan if line.startswith("SCAN")], plan
+    assert any(index in line for line in plan), plan

@@ -14,7 +14,9 @@ def scope(**headers: str) -> dict[str, Any]:
     return {"type": "http", "scheme": "http", "method": "POST", "headers": raw}
 
 
-@pytest.mark.parametrize(("site", "ours"), [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("site", "ours"), [("same-origin", True), ("none", True), ("same-site", False), ("cross-site", False)]
+)
 def test_fetch_metadata_decides_whatever_else_is_said(site: str, ours: bool) -> None:
     assert is_ours(scope(sec_fetch_site=site, origin="https://evil.example", host="a"), "https://a") is ours
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import given, settings, strategies as st
 
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, refused, transient
+from support.virtual_definitions import small_plan
 from topstitch.drill.rehearsal import Rehearsed, predicted, rehearse, run_time_paths
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.foundation.errors import RequestError
+from topstitch.language.expressions import compile_template
 from topstitch.model.event import TriggerEvent
 from topstitch.model.instance import StepStatus
-from topstitch.model.orders import Call, LookUpCall, Outcome, ReadCall, ResolveCall, WriteCall
+from topstitch.model.orders import Call, LookUpCall, Outcome, ReadCall, ResolveCall, Result, WriteCall
 
 NOW = SimulatedClock().now()
 
@@ -166,8 +169,6 @@ def test_a_precondition_that_does_not_hold_plans_no_write():
 
 
 def test_an_event_that_starts_nothing_is_refused():
-    from dataclasses import replace
-
     from topstitch.language.expressions import runtime_expression
 
     plan = onboarding_plan()
@@ -180,3 +181,39 @@ def test_marks_are_found_wherever_they_stand():
     schema = {"properties": {"id": {"type": "string"}, "n": {"type": "integer"}, "all": {"type": "array", "items": {}}}}
     value = predicted("identity", schema)
     assert run_time_paths({"a": [value], "b": "plain"}) == ("a.0.id", "a.0.all.0")
+
+
+class Ready:
+    """Hands that find nothing and know everybody by the name they are looked for as."""
+
+    async def read(self, _call: ReadCall) -> Outcome:
+        return Outcome(result=Result.OK, value={})
+
+    async def look_up(self, _call: LookUpCall) -> Outcome:
+        return Outcome(result=Result.OK, value=None)
+
+    async def resolve(self, call: ResolveCall) -> Outcome:
+        return Outcome(result=Result.OK, value={"people": [{"id": who, "name": who} for who in call.who]})
+
+
+@pytest.mark.parametrize(("name", "step"), [("wait", "moved"), ("call", "provision")])
+def test_H04_what_is_waited_for_is_assumed_to_come_and_what_needs_it_is_planned(name: str, step: str):
+    plan = small_plan(name)
+    told = asyncio.run(rehearse(plan, event(HIRE), "ins_1", Ready(), NOW))
+    assert told.waits == [step]
+    assert {write.step for write in told.writes} == {s.id for s in plan.steps.values() if s.act is not None}
+    assert {write.step for write in told.rollback} == {s.id for s in plan.steps.values() if s.undo is not None}
+
+
+def test_H04_what_an_awaited_event_will_hold_stands_as_a_mark():
+    plan = small_plan("wait")
+    after = plan.steps["after"]
+    assert after.act is not None
+    params = compile_template({"user_id": "u", "territory": "= steps.moved.output.new_date"})
+    plan = replace(plan, steps={**plan.steps, "after": replace(after, act=replace(after.act, params=params))})
+    schema = {"properties": {"new_date": {"type": "string"}}}
+    told = asyncio.run(
+        rehearse(plan, event(HIRE), "ins_1", Ready(), NOW, events={"workday.start_date_changed": schema})
+    )
+    planned = next(write for write in told.writes if write.step == "after")
+    assert planned.run_time == ("territory",)

@@ -120,7 +120,7 @@ def test_G05_an_operator_does_not_publish_and_a_publisher_does_not_approve() -> 
 
 def test_every_right_is_somebodys_and_every_set_names_rights() -> None:
     assert all(held for held in RIGHTS.values())
-    assert PEOPLE_ONLY | AGENTS_MAY | FRESH | CHANGES_NOTHING <= RIGHTS.keys()
+    assert RIGHTS.keys() >= PEOPLE_ONLY | AGENTS_MAY | FRESH | CHANGES_NOTHING
     assert not PEOPLE_ONLY & AGENTS_MAY
 
 
@@ -141,9 +141,7 @@ def test_a_star_does_not_cover_decisions_or_what_needs_a_fresh_sign_in() -> None
 
 def test_the_refusal_says_which_role_is_needed_and_what_one_has() -> None:
     why = str(why_not(person(Grant("operator", "people-*")), "instances.operate", "quotes"))
-    assert why == (
-        "Needs the role operator or admin for quotes; you are operator:people-*. An admin can grant it."
-    )
+    assert why == ("Needs the role operator or admin for quotes; you are operator:people-*. An admin can grant it.")
     with pytest.raises(NotAllowedError, match="ada may not do this") as refused:
         require(person(), "instances.read")
     assert refused.value.code == "not-allowed"
@@ -166,7 +164,7 @@ def test_a_grant_reads_as_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["king", "operator:a*b", ":quotes", ""])
 def test_a_grant_that_cannot_be_says_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"one of|a workflow"):
         parse_grant(text)
 
 

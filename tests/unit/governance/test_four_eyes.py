@@ -10,6 +10,8 @@ from topstitch.governance.four_eyes import why_two
 from topstitch.language.diff import diff
 from topstitch.plan.compile import compile_plan
 
+AUTO = 'auto_when: context.quote.total.under("2500 USD")'
+REST = '        remind: 4h\n        escalate: [{after: 24h, to: "group:people-operations"}]'
 LATER = ("version: 1.0.0", "version: 2.0.0")
 
 
@@ -21,14 +23,12 @@ def why(*changes: tuple[str, str]) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ('auto_when: context.quote.total.under("2500 USD")', 'auto_when: context.quote.total.under("9000 USD")', "9000"),
-        ("from: manager_of(subject)\n        remind: 4h\n        escalate: [{after: 24h, to: \"group:people-operations\"}]",
-         "from: group:anybody\n        remind: 4h\n        escalate: [{after: 24h, to: \"group:people-operations\"}]",
-         "asks"),
+        (AUTO, AUTO.replace("2500", "9000"), "9000"),
+        (f"from: manager_of(subject)\n{REST}", f"from: group:anybody\n{REST}", "asks"),
         ("role: = context.profile.crm_role", "role: = context.profile.territory", "writes with risk 3"),
         ("    needs: [identity]\n    risk: 2", "    needs: [identity]\n    risk: 1", "has risk 1"),
     ],
-)  # fmt: skip
+)
 def test_G05_less_control_and_high_risk_writes_need_a_second_person(before: str, after: str, said: str) -> None:
     assert any(said in reason for reason in why((before, after)))
 

@@ -49,7 +49,7 @@ def test_an_alert_says_what_where_since_when_and_whose_fault_it_looks_like() -> 
 def test_a_mail() -> None:
     mail = made(RouteKind.EMAIL).body
     assert mail["subject"] == "[topstitch] Work lies <here>"
-    assert "https://console.example/alerts/alr_1" in mail["text"]
+    assert "https://console.example/seams/entra-id/servicenow" in mail["text"]
     assert made(RouteKind.EMAIL, "cleared").body["subject"] == "[topstitch] Over: Work lies <here>"
 
 

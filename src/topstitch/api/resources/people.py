@@ -76,7 +76,7 @@ async def list_groups(request: Request, limit: Limit = PAGE, after: After = None
     return cut(request, [known[name] for name in sorted(known)], after, limit)
 
 
-@operation(api, "GET", "/roles", SIGNED_IN, shape=PageOf, command="topstitch roles list")
+@operation(api, "GET", "/roles", SIGNED_IN, shape=PageOf, command="topstitch roles")
 async def list_roles(request: Request, limit: Limit = PAGE, after: After = None) -> Response:
     """List the roles, and the rights that each gives."""
     rows = [{"id": role, "rights": [right for right, given in RIGHTS.items() if role in given]} for role in ROLES]

@@ -34,7 +34,7 @@ RETRY_MS: Final = 1_000
 Last = Annotated[str | None, Header(alias="Last-Event-ID", description="Resume behind this event.")]
 
 
-@operation(api, "GET", "/instances/{name}/stream", "instances.read", media=MEDIA,
+@operation(api, "GET", "/instances/{name}/stream", "instances.read", media=(MEDIA,),
            command="topstitch instance watch {name}")  # fmt: skip
 async def stream_instance(request: Request, name: Id, last: Last = None) -> Response:
     """Follow one instance: each new record as a sentence; the id of an event is the record's number."""
@@ -60,7 +60,7 @@ async def stream_instance(request: Request, name: Id, last: Last = None) -> Resp
     return await _streamed(request, say, workflow=row["workflow"], place=None, first=told is not None)
 
 
-@operation(api, "GET", "/stream", "instances.read", media=MEDIA)
+@operation(api, "GET", "/stream", "instances.read", media=(MEDIA,))
 async def stream_instances(request: Request, q: Search = "", last: Last = None) -> Response:
     """Follow the instances that match a search: each change with the instance as it is then.
 

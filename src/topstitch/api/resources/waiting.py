@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -12,14 +13,14 @@ from topstitch.api.guard import caller_of
 from topstitch.api.hands import ApiHands
 from topstitch.api.operations import PAGE, After, Count, Declare, Id, Limit, Search, operation, router
 from topstitch.api.resources.instances import seen
-from topstitch.api.shapes import DecisionGiven, PageOf, Reason, Recorded, TaskDone
+from topstitch.api.shapes import DecisionGiven, PageOf, Reason, Recorded, TaskDone, Waive
 from topstitch.foundation.errors import NotFoundError
 from topstitch.governance.access import Identity, covered, part_of, require
 from topstitch.model.kinds import Kind
 from topstitch.model.query import parse_query
 from topstitch.model.record import parse_actor
-from topstitch.office import cases
-from topstitch.store import instances, items, pages
+from topstitch.office import cases, discrepancies as acting
+from topstitch.store import discrepancies, instances, items, pages
 
 api = router("waiting")
 Status = Annotated[str, Query(pattern="^(open|all)$", description="open, or all.")]
@@ -230,6 +231,85 @@ async def _on_case(request: Request, name: str, reason: str, verb: str) -> Respo
     require(caller, "exceptions.handle", case.get("workflow"))
     seq = await cases.on_case(hands.desk, case, parse_actor(caller.actor), reason, verb)
     return send({"case": name, "verb": verb, "instance": case["instance"], "seq": seq, "actor": caller.actor})
+
+
+# --- Discrepancies --------------------------------------------------------------------------------
+
+
+@operation(api, "GET", "/discrepancies", "discrepancies.read", shape=PageOf, command="topstitch discrepancies list")
+async def list_discrepancies(
+    request: Request,
+    state: Annotated[str, Query(pattern="^[a-z_]{1,30}$", description="open, all, or one state.")] = "open",
+    system: Annotated[str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$")] = None,
+    workflow: Annotated[str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$")] = None,
+    limit: Limit = PAGE,
+    after: After = None,
+) -> Response:
+    """List what a system holds otherwise than it should, oldest first."""
+    hands: ApiHands = request.app.state.hands
+    part = part_of(caller_of(request), "discrepancies.read")
+    wanted = None if state == "all" else state
+    if after is not None:
+        await discrepancies.discrepancy(hands.store, after)
+    rows = await discrepancies.list_discrepancies(hands.store, wanted, system, workflow, after, limit + 1)
+    shown = rows[:limit]
+    following = str(shown[-1]["id"]) if len(rows) > limit else None
+    return page(request, [row for row in shown if covered(part, row["workflow"])], following)
+
+
+@operation(api, "GET", "/discrepancies/{name}", "discrepancies.read", command="topstitch discrepancies show {name}")
+async def get_discrepancy(request: Request, name: Id) -> Response:
+    """Show a discrepancy: each field as it was intended, committed and observed."""
+    return single(request, await _discrepancy(request, name, "discrepancies.read"))
+
+
+async def _discrepancy(request: Request, name: str, rule: str) -> Mapping[str, Any]:
+    hands: ApiHands = request.app.state.hands
+    row = await discrepancies.discrepancy(hands.store, name)
+    require(caller_of(request), rule, row["workflow"])
+    return row
+
+
+def _discrepancy_act(verb: str) -> Declare:
+    return operation(
+        api, "POST", f"/discrepancies/{{name}}/{verb}", "discrepancies.handle", key="required", status=202,
+        command=f"topstitch discrepancies {verb} {{name}} -m REASON",
+    )  # fmt: skip
+
+
+@_discrepancy_act("recheck")
+async def recheck_discrepancy(request: Request, name: Id, given: Reason) -> Response:
+    """Read the systems again and compare anew."""
+    return await _on_discrepancy(request, name, given.reason, "recheck")
+
+
+@_discrepancy_act("repair")
+async def repair_discrepancy(request: Request, name: Id, given: Reason) -> Response:
+    """Write what was intended again, as the definition allows it."""
+    return await _on_discrepancy(request, name, given.reason, "repair")
+
+
+@_discrepancy_act("accept")
+async def accept_discrepancy(request: Request, name: Id, given: Reason) -> Response:
+    """Take what is observed for right."""
+    return await _on_discrepancy(request, name, given.reason, "accept")
+
+
+@_discrepancy_act("waive")
+async def waive_discrepancy(request: Request, name: Id, given: Waive) -> Response:
+    """Leave it as it is for a time, with a reason."""
+    return await _on_discrepancy(request, name, given.reason, "waive", given.until)
+
+
+async def _on_discrepancy(
+    request: Request, name: str, reason: str, verb: str, until: datetime | None = None
+) -> Response:
+    hands: ApiHands = request.app.state.hands
+    caller = caller_of(request)
+    row = await _discrepancy(request, name, "discrepancies.handle")
+    record = await acting.act(hands.desk, name, verb, parse_actor(caller.actor), reason, until=until)
+    body = {"discrepancy": row["id"], "verb": verb, "instance": row["instance"], "actor": caller.actor}
+    return send({**body, "seq": record.seq if record is not None else None}, 202)
 
 
 def spoken(caller: Identity) -> dict[str, str]:

@@ -41,7 +41,9 @@ class Mailbox:
             with self._open() as client:
                 client.select(f'"{self.name}"', readonly=True)
                 _, (found, *_) = client.uid("SEARCH", "HEADER", header, f'"{value}"')
-                uids = (found or b"").split()[-FOUND_MAX:]
+                if found is None:  # not even an empty list: that is no answer, and does not mean absent
+                    raise self._unreadable("SEARCH")
+                uids = found.split()[-FOUND_MAX:]
                 messages = [self._headers(client, uid.decode()) for uid in uids]
         except (OSError, imaplib.IMAP4.abort) as error:
             raise TransientError(
@@ -77,6 +79,12 @@ class Mailbox:
 
     def _headers(self, client: imaplib.IMAP4, uid: str) -> dict[str, str]:
         _, parts = client.uid("FETCH", uid, _FIELDS)
-        raw = next((part[1] for part in parts if isinstance(part, tuple)), b"")
+        raw = next((part[1] for part in parts if isinstance(part, tuple)), None)
+        if raw is None:
+            raise self._unreadable("FETCH")
         message = email.message_from_bytes(raw, _class=EmailMessage, policy=email.policy.default)
         return {name.lower(): str(value) for name, value in message.items()}
+
+    def _unreadable(self, command: str) -> TransientError:
+        message = f"the mailbox at {self.host} answered {command} with something else; see that imap_host is IMAP"
+        return TransientError("mailbox_unreadable", message)

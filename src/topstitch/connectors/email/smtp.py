@@ -22,6 +22,8 @@ from topstitch.foundation.errors import (
     UnknownOutcomeError,
 )
 
+FIRST_CODE: Final = 200
+"""Below it the answer is none that a mail server gives: whether the message was taken cannot be read from it."""
 FIRST_PERMANENT: Final = 500
 AUTH_REFUSED: Final = (534, 535, 538)
 
@@ -57,6 +59,8 @@ class Server:
             handed_over = True
             await client.data(flatten_message(message))
         except aiosmtplib.SMTPResponseException as error:
+            if error.code < FIRST_CODE:
+                raise self._broken(error, handed_over=handed_over) from None
             raise self._answered(error) from None
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise self._broken(error, handed_over=handed_over) from None

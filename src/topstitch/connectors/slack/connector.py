@@ -14,7 +14,6 @@ from topstitch.connectors.auth import bearer
 from topstitch.connectors.contract import CallContext, Connector, Done, Given, notify, read, unreadable, write
 from topstitch.connectors.http import Answer, HttpClient
 from topstitch.connectors.slack import blocks
-from topstitch.connectors.slack.interactive import APP_TOKEN
 from topstitch.connectors.slack.models import Asking, Invited, Membership, Place, Post, Posted, Removed, Settling
 from topstitch.foundation.errors import (
     ChangedError,
@@ -30,6 +29,7 @@ TITLE: Final = "Slack"
 BASE_URL: Final = "https://slack.com"
 PAGES_MAX: Final = 100
 HISTORY_PAGES_MAX: Final = 20
+APP_TOKEN: Final = "app_token"  # noqa: S105 -- the name of a credential
 EVENT_TYPE: Final = "topstitch_message"
 REFUSED_TOKEN: Final = frozenset(
     {"invalid_auth", "not_authed", "token_expired", "token_revoked", "account_inactive", "two_factor_setup_required"}

@@ -11,18 +11,15 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from topstitch.connectors.contract import CallContext
+from topstitch.connectors.slack.connector import APP_TOKEN, Slack
 from topstitch.foundation.errors import NotAllowedError, PermanentError
-
-if TYPE_CHECKING:
-    from topstitch.connectors.slack.connector import Slack
 
 TOLERANCE_SECONDS: Final = 300
 """How far the time of a signed post may be from ours."""
 SIGNING_SECRET: Final = "signing_secret"  # noqa: S105 -- the name of a credential
-APP_TOKEN: Final = "app_token"  # noqa: S105 -- the name of a credential
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: datetime) -> None:

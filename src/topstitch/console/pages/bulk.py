@@ -15,12 +15,12 @@ from starlette.responses import Response
 
 from topstitch.console.bulk import SELECTION_MAX, Bulk
 from topstitch.console.people import Person
-from topstitch.console.site import Site, back, sent, sent_pairs, sheet, twin
+from topstitch.console.site import Site, back, plural, sent, sent_pairs, sheet, twin
 from topstitch.foundation.errors import NotAllowedError, RequestError
 from topstitch.model.query import parse_query
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import batches
-from topstitch.store.searches import matching
+from topstitch.store import batches as kept, searches
 
 TYPED_OVER: Final = 25
 """Sets larger than this are confirmed by typing how many they are."""
@@ -45,7 +45,7 @@ async def choose(request: Request) -> Response:
     names = [value for name, value in pairs if name == "id" and value]
     if form.get("all") == "yes":
         query = parse_query(form.get("q", ""))
-        names = await matching(site.hands.store, query, site.hands.clock.now(), limit=SELECTION_MAX + 1)
+        names = await searches.names(site.hands.store, query, site.hands.clock.now(), limit=SELECTION_MAX + 1)
     if not names:
         raise RequestError("nothing-chosen", "nothing is chosen; tick rows of the list, or all that match")
     if len(names) > SELECTION_MAX:
@@ -122,35 +122,39 @@ async def _facts(request: Request) -> dict[str, Any]:
     site: Site = request.app.state.site
     bulk: Bulk = request.app.state.bulk
     name = request.path_params["name"]
-    found = await batches.kept(bulk.desk, name)
-    asked, ended, running = found[batches.PREVIEWED], found.get(batches.ENDED), bulk.running(name)
-    started = batches.STARTED in found
-    state = "done" if ended else "running" if running else "cut off" if started else "previewed"
-    items = [dict(item) for item in await bulk.previewed(name, asked, Actor(ActorKind.HUMAN, "preview"))]
-    results = {one["item"]: one for one in (ended or {}).get("results", ())}
-    results |= {one.item: one.document() for one in running.done} if running else {}
-    for item in items:
-        result = results.get(item["instance"])
-        item["outcome"] = ("done" if result["ok"] else "failed") if result else "waiting" if running else "not begun"
-        if started:
-            item["ok"] = result["ok"] if result else None
-            item["code"], item["message"] = (result or {}).get("code"), (result or {}).get("message")
-        else:
-            item["message"] = None if item["ok"] else " ".join(item["says"])
-    count = len(items)
+    batch_ = await kept.get(site.hands.store, name)
+    rows = await kept.items(site.hands.store, name, limit=SELECTION_MAX)
+    running = bulk.is_running(name)
+    state = {"ended": "done", "started": "running" if running else "cut off"}.get(batch_.status, batch_.status)
+    items = [_item(row, state) for row in rows]
+    count = batch_.count
     return {
         "batch": name,
         "state": state,
-        "title": f"{VERB_WORDS.get(asked['wish']['name'], asked['wish']['name'])} {count:,} "
-        + ("instance" if count == 1 else "instances"),
-        "wish": asked["wish"],
-        "by": str(asked["actor"]),
-        "at": asked["at"],
+        "title": f"{VERB_WORDS.get(batch_.action, batch_.action)} {plural(count, 'instance')}",
+        "wish": batch_.wish,
+        "by": batch_.frozen_by,
+        "at": batch_.frozen_at,
+        "count": count,
         "items": items,
-        "able": sum(1 for item in items if item["ok"]),
-        "results": len(results),
-        "failed": sum(1 for one in results.values() if not one["ok"]),
-        "environment": site.hands.zone,
+        "able": sum(1 for row in rows if row["possible"]),
+        "results": batch_.counts.get(kept.DONE, 0) + batch_.counts.get(kept.FAILED, 0),
+        "failed": batch_.counts.get(kept.FAILED, 0),
+    }
+
+
+def _item(row: Mapping[str, Any], state: str) -> dict[str, Any]:
+    outcome = {kept.DONE: "done", kept.FAILED: "failed", kept.LEFT: "not begun"}.get(row["status"])
+    ok = {"done": True, "failed": False}.get(outcome or "")
+    return {
+        "instance": row["instance"],
+        "title": row["title"],
+        "says": row["says"],
+        "possible": row["possible"],
+        "ok": row["possible"] if state == "previewed" else ok,
+        "outcome": outcome or ("waiting" if state == "running" else "not begun"),
+        "code": row["code"],
+        "message": " ".join(row["says"]) if state == "previewed" and not row["possible"] else row["message"],
     }
 
 
@@ -160,7 +164,7 @@ async def start(request: Request) -> Response:
     name = request.path_params["name"]
     actor = _actor(request.state.person)
     form = await sent(request)
-    count = len((await batches.kept(bulk.desk, name))[batches.PREVIEWED]["items"])
+    count = (await kept.get(bulk.desk.store, name)).count
     if count > TYPED_OVER and form.get("typed", "").strip().replace(",", "") != str(count):
         raise RequestError("not-confirmed", f"type {count} to confirm; nothing was done")
     await bulk.start(name, actor)

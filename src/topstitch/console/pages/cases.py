@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from topstitch.console.bulk import Bulk
 from topstitch.console.site import Site, back, sent_pairs
+from topstitch.foundation.clock import SystemClock
 from topstitch.foundation.errors import NotAllowedError, NotFoundError, RequestError
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import cases
@@ -21,7 +22,7 @@ from topstitch.office.selections import one_by_one
 
 VERBS: Final = {
     "take": ("Take", "Taken", "They become your matter; nothing is sent."),
-    "retry": ("Retry", "Tried again", "The step is tried again and the case is closed; a paused connection is resumed."),
+    "retry": ("Retry", "Tried again", "The step is tried again and its case closed; a paused connection is resumed."),
     "waive": ("Waive", "Waived", "The case is closed as it is, with your reason; nothing is sent."),
 }
 CASES_MAX: Final = 200
@@ -55,7 +56,7 @@ async def act(request: Request) -> Response:
     async def do(name: str) -> int | None:
         return await cases.on_case(bulk.desk, by_id[name], actor, reason, verb)
 
-    results = await one_by_one(list(by_id), do, request.app.state.hands.clock, per_second=A_SECOND)
+    results = await one_by_one(list(by_id), do, SystemClock(), per_second=A_SECOND)
     if len(results) == 1 and results[0].ok:
         return back(request, f"/exceptions/{results[0].item}", f"{VERBS[verb][1]}, and kept with your reason.")
     return await _page(request, verb, chosen, {one.item: one for one in results})

@@ -36,7 +36,9 @@ async def listing(request: Request) -> Response:
 async def listing_json(request: Request) -> Response:
     """``GET /connectors.json``."""
     rows = await _rows(request.app.state.hands)
-    return twin({"items": [{k: v for k, v in row.items() if k not in ("contract", "settings", "pause", "seams")} | {"paused": row["pause"] is not None} for row in rows]})
+    hidden = ("contract", "settings", "pause", "seams")
+    items = [{k: v for k, v in row.items() if k not in hidden} | {"paused": row["pause"] is not None} for row in rows]
+    return twin({"items": items})
 
 
 COLUMNS = (

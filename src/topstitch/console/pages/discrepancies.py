@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import SequenceMatcher
+from itertools import groupby
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -22,9 +23,8 @@ from topstitch.console.pages.exceptions import alias_titles, ticket_number
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, human, sent, sheet, twin
 from topstitch.foundation.errors import NotAllowedError, RequestError, TopstitchError
-from topstitch.model.record import Actor, ActorKind, Record
-from topstitch.model.state import InstanceState
-from topstitch.plan.plan import Plan
+from topstitch.model.record import Actor, ActorKind
+from topstitch.office import discrepancies as office
 from topstitch.reconciliation import desk
 from topstitch.store import discrepancies as kept
 
@@ -112,7 +112,6 @@ async def discrepancy(request: Request) -> Response:
         {"verb": verb, "label": label, "explained": explained, "why_not": why_not or _cannot(sight, row, verb, actor)}
         for verb, (label, explained) in VERBS.items()
     ]
-    named = {d.record: d for d in sight.plan.reconcile.records}
     return await site.render(
         request,
         "discrepancy.html",
@@ -125,7 +124,6 @@ async def discrepancy(request: Request) -> Response:
         fields=[{**f, "shown": compared(f)} for f in row["fields"] or []],
         checks=sight.view["checks"],
         acts=acts,
-        known=named,
         until=(now + timedelta(days=7)).date().isoformat(),
         twin=f"/discrepancies/{row['id']}.json",
         command=f"topstitch discrepancies recheck {row['id']} --reason '…'",
@@ -142,7 +140,7 @@ def _cannot(sight: Any, row: Mapping[str, Any], verb: str, actor: Actor) -> str 
     """Say why an act cannot be done on it as it stands; nothing when it can."""
     try:
         until = sight.now + timedelta(days=1)
-        desk.drafts_of(sight.plan, sight.state, row["id"], verb, actor, "judged", sight.now, until=until)
+        desk.act(sight.plan, sight.state, row["id"], verb, actor, "judged", sight.now, until=until)
     except TopstitchError as error:
         return error.message
     return None
@@ -150,7 +148,6 @@ def _cannot(sight: Any, row: Mapping[str, Any], verb: str, actor: Actor) -> str 
 
 async def act(request: Request) -> Response:
     """``POST /discrepancies/{name}/act``: recheck, repair, accept or waive it, with a reason."""
-    hands: Hands = request.app.state.hands
     bulk: Bulk = request.app.state.bulk
     person, name = request.state.person, request.path_params["name"]
     why = person.why_not("discrepancies.handle")
@@ -161,14 +158,10 @@ async def act(request: Request) -> Response:
     if verb not in VERBS:
         raise RequestError("unknown-command", f"a discrepancy knows {', '.join(VERBS)}; choose one of them")
 
-    async def replay(instance: str) -> tuple[Plan, InstanceState, Sequence[Record]]:
-        seen = await bulk.desk.picture(instance)
-        return seen.plan, seen.state, seen.records
-
     actor = Actor(ActorKind.HUMAN, person.id.removeprefix("human:"))
     until = _end(form.get("until", ""), request.app.state.site.zone(request).info) if verb == "waive" else None
     reason = form.get("reason", "")
-    await desk.act(hands.store, replay, hands.clock, name, verb, actor, reason, until=until)
+    await office.act(bulk.desk, name, verb, actor, reason, until=until)
     return back(request, f"/discrepancies/{name}", f"{VERBS[verb][0]}: recorded with your reason.")
 
 
@@ -185,15 +178,29 @@ def compared(field: Mapping[str, Any]) -> dict[str, Markup]:
     meant, there = human(field.get("intended")), human(field.get("observed"))
     if field.get("verdict") in ("match", None) or meant == there:
         return {"intended": Markup("{}").format(meant), "observed": Markup("{}").format(there)}
-    matcher = SequenceMatcher(None, meant, there, autojunk=False)
-    if matcher.ratio() < ALIKE:
+    pieces = _pieces(meant, there)
+    if pieces is None:
         return {"intended": Markup("{}").format(meant), "observed": Markup("{}").format(there)}
     left, right = Markup(), Markup()
-    for kind, a, b, c, d in matcher.get_opcodes():
-        form = "{}" if kind == "equal" else '<span class="digit">{}</span>'
-        left += Markup(form).format(meant[a:b]) if a < b else Markup()  # noqa: S704 -- both forms are constants
-        right += Markup(form).format(there[c:d]) if c < d else Markup()  # noqa: S704 -- both forms are constants
+    for same, a, b in pieces:
+        form = "{}" if same else '<span class="digit">{}</span>'
+        left += Markup(form).format(a) if a else Markup()  # noqa: S704 -- both forms are constants
+        right += Markup(form).format(b) if b else Markup()  # noqa: S704 -- both forms are constants
     return {"intended": left, "observed": right}
+
+
+def _pieces(meant: str, there: str) -> list[tuple[bool, str, str]] | None:
+    """Cut two values into what is the same and what is not; nothing when they have too little in common."""
+    if len(meant) == len(there):  # digits that changed places: compare them place by place
+        marks = [a == b for a, b in zip(meant, there, strict=True)]
+        if sum(marks) < ALIKE * len(marks):
+            return None
+        runs = [(same, [k for k, _ in run]) for same, run in groupby(enumerate(marks), key=lambda one: one[1])]
+        return [(same, meant[at[0] : at[-1] + 1], there[at[0] : at[-1] + 1]) for same, at in runs]
+    matcher = SequenceMatcher(None, meant, there, autojunk=False)
+    if matcher.ratio() < ALIKE:
+        return None
+    return [(kind == "equal", meant[a:b], there[c:d]) for kind, a, b, c, d in matcher.get_opcodes()]
 
 
 ALIKE: Final = 0.5

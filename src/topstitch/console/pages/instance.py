@@ -23,12 +23,13 @@ from topstitch.console.timeline import timeline_svg
 from topstitch.console.times import Zone
 from topstitch.console.trace import handoffs
 from topstitch.execution.operate import RETRYABLE, SKIPPABLE, Command
-from topstitch.foundation.errors import NotFoundError, TopstitchError
+from topstitch.foundation.errors import NotFoundError, RequestError, TopstitchError
 from topstitch.foundation.timetext import parse_time
 from topstitch.model.instance import Mode
 from topstitch.model.kinds import Kind
+from topstitch.model.query import parse_query
 from topstitch.store import items
-from topstitch.store.searches import head_position
+from topstitch.store.searches import head_position, neighbours
 
 TABS = ("steps", "time", "table", "history", "data", "versions")
 HISTORY_ROWS_MAX = 400
@@ -76,6 +77,7 @@ async def instance(request: Request) -> Response:
         pictures=pictures,
         approvals=[await approval_card(site.hands, row["id"], sight) for row in approvals],
         drawer=_drawer(sight, request.query_params.get("step")),
+        beside=await _beside(request, name),
         actions=_actions(sight, request),
         live=f"/stream?instance={name}" if not sight.at else None,
         position=position,
@@ -85,6 +87,20 @@ async def instance(request: Request) -> Response:
         history_max=HISTORY_ROWS_MAX,
         kinds=Kind,
     )
+
+
+async def _beside(request: Request, name: str) -> dict[str, str | None] | None:
+    """Return the instances before and after this one in the list that one came from."""
+    text = request.query_params.get("list")
+    if text is None:
+        return None
+    hands: Hands = request.app.state.hands
+    try:
+        query = parse_query(text)
+    except RequestError:
+        return None
+    newer, older = await neighbours(hands.store, query, hands.clock.now(), name)
+    return {"list": text, "newer": newer, "older": older}
 
 
 async def instance_json(request: Request) -> Response:

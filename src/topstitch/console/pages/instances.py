@@ -115,12 +115,9 @@ async def listing_csv(request: Request) -> Response:
     page = await _found(request, parse_query(request.query_params.get("q", "")), EXPORT_MAX)
     response = sheet(TABLE, page.rows)
     if page.next:
-        response.headers["Link"] = f'</instances.csv?{urlencode({"q": _text(request), "after": page.next})}>; rel="next"'
+        following = urlencode({"q": request.query_params.get("q", ""), "after": page.next})
+        response.headers["Link"] = f'</instances.csv?{following}>; rel="next"'
     return response
-
-
-def _text(request: Request) -> str:
-    return request.query_params.get("q", "")
 
 
 async def _found(request: Request, query: Query, limit: int = 50) -> Page:
@@ -187,13 +184,15 @@ async def _histogram(request: Request, query: Query) -> str:
     site: Site = request.app.state.site
     now, zone = site.hands.clock.now(), site.zone(request)
     since, until = _range(query, now)
-    counts = await spread(site.hands.store, query, now, since=since, until=until, slots=BARS)
+    part = part_of(request.state.person.identity, "instances.read")
+    counts = await spread(site.hands.store, query, now, since=since, until=until, slots=BARS, part=part)
+
+    kept = Query(terms=tuple(t for t in query.terms if t[0] not in ("newer", "since", "until")), words=query.words)
+    base = kept.with_term("newer", None)
 
     def link(begin: datetime, end: datetime) -> str:
-        narrowed = parse_query(Query(terms=query.terms, words=query.words).with_term("newer", None))
-        narrowed = parse_query(narrowed.with_term("since", rfc3339(begin.astimezone(UTC))))
-        text = narrowed.with_term("until", rfc3339(end.astimezone(UTC)))
-        return f"/instances?{urlencode({'q': text})}"
+        times = f"since:{rfc3339(begin.astimezone(UTC))} until:{rfc3339(end.astimezone(UTC))}"
+        return f"/instances?{urlencode({'q': f'{base} {times}'.strip()})}"
 
     return histogram_svg(counts, since, until, link=link, said=zone.short)
 

@@ -15,8 +15,8 @@ from topstitch.console.pages.ends import ends
 from topstitch.console.pages.instances import marked
 from topstitch.console.picture import in_order
 from topstitch.console.site import Site, plural, sheet, twin
-from topstitch.console.sparks import BUCKETS, Seam, gathered, order_of, seams, spark
-from topstitch.console.times import span
+from topstitch.console.sparks import BUCKETS, Seam, gathered, line_svg, order_of, seams, spark
+from topstitch.console.times import Zone, span
 from topstitch.model.query import Query, parse_query
 from topstitch.store import definitions, items, measures
 from topstitch.store.sealing import milliseconds
@@ -55,6 +55,7 @@ async def overview(request: Request) -> Response:
         begun=begun,
         may_mute=request.state.person.why_not("alerts.mute"),
         worst=worst,
+        line=drawn(line_svg(worst, _times(site.zone(request), hours))) if worst and worst.count else "",
         ranges=RANGES,
         range=request.query_params.get("range", "24h"),
         spark=_spark,
@@ -221,6 +222,17 @@ async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: di
                 }
             )
     return listed
+
+
+def _times(zone: Zone, hours: int) -> list[tuple[float, str]]:
+    """Return the times under a line: at its fifths, as the page's zone writes them."""
+    begin = zone.now - timedelta(hours=hours)
+    form = "%H:%M" if hours <= DAY_HOURS else "%-d %b"
+    shares = (0.05, 0.35, 0.65, 0.95)
+    return [(share, zone.local(begin + timedelta(hours=hours * share)).strftime(form)) for share in shares]
+
+
+DAY_HOURS = 24
 
 
 def _spark(one: Seam) -> str:

@@ -1,0 +1,86 @@
+"""Definitions by API: drafts, what publishing would change, and publishing exactly what was looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from integration.api.programs import DANA, Programs
+from support.onboarding import FILE
+from topstitch.governance.access import Identity
+from topstitch.store import definitions
+
+NAME = "employee-onboarding"
+PATH = f"/workflows/{NAME}"
+
+
+def text(version: str = "9.0.0") -> str:
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    return "\n".join(f"version: {version}" if line.startswith("version:") else line for line in lines) + "\n"
+
+
+def signed_in(programs: Programs, name: str) -> Identity:
+    return Identity(id=name, roles=DANA.roles, via="session", signed_in_at=programs.clock.now())
+
+
+async def draft(programs: Programs, version: str = "9.0.0") -> Any:
+    answer = await programs.post(f"{PATH}/versions", {"text": text(version)})
+    assert answer.status == 201, answer.body
+    return answer
+
+
+async def test_a_draft_is_planned_and_published_as_it_was_looked_at(programs: Programs):
+    programs.caller = signed_in(programs, "ana")
+    await draft(programs)
+    plan = (await programs.post(f"{PATH}/plan", {"version": "9.0.0"})).json
+    assert (plan["version"], plan["changed"], plan["dry_run"]) == ("9.0.0", False, True)
+    programs.caller = signed_in(programs, "bob")
+    seen = await programs.get(f"{PATH}/versions/9.0.0")
+    publish, match = {"plan_digest": plan["plan_digest"]}, {"if-match": seen.headers["etag"]}
+    path = f"{PATH}/versions/9.0.0/publish"
+    assert (await programs.post(path, publish)).json["code"] == "precondition-required"
+    stale = await programs.post(path, {"plan_digest": "sha256:other"}, **match)
+    assert (stale.status, stale.json["code"]) == (409, "stale-plan")
+    done = await programs.post(path, publish, **match)
+    assert done.json["changed"] is True
+    in_force = await definitions.in_force_of(programs.store, NAME)
+    assert in_force is not None
+    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:bob")
+    versions = (await programs.get(f"{PATH}/versions")).json["items"]
+    assert versions[0]["status"] == "in_force"
+    assert len([one for one in versions if one["version"] == "9.0.0"]) == 1
+
+
+async def test_who_wrote_a_draft_does_not_publish_it(programs: Programs):
+    programs.caller = signed_in(programs, "ana")
+    await draft(programs)
+    plan = (await programs.post(f"{PATH}/plan", {"version": "9.0.0"})).json
+    match = {"if-match": (await programs.get(f"{PATH}/versions/9.0.0")).headers["etag"]}
+    answer = await programs.post(f"{PATH}/versions/9.0.0/publish", {"plan_digest": plan["plan_digest"]}, **match)
+    assert (answer.status, answer.json["code"]) == (403, "author-publishes")
+
+
+async def test_publishing_needs_a_fresh_sign_in(programs: Programs):
+    programs.caller = signed_in(programs, "bob")
+    programs.clock.advance(301)
+    answer = await programs.post(f"{PATH}/versions/9.0.0/publish", {"plan_digest": "x"})
+    assert (answer.status, answer.json["code"]) == (403, "sign-in-again")
+
+
+async def test_a_text_with_findings_is_no_draft_and_each_is_named(programs: Programs):
+    broken = text().replace("one_per:", "one_pre:")
+    answer = await programs.post(f"{PATH}/versions", {"text": broken})
+    assert (answer.status, answer.json["code"]) == (422, "definition-invalid")
+    assert answer.json["errors"][0]["detail"].startswith("line ")
+    other = await programs.post("/workflows/other/versions", {"text": text()})
+    assert other.json["code"] == "workflow-other"
+
+
+async def test_a_published_version_never_changes(programs: Programs):
+    published = (await definitions.versions(programs.store, NAME))[0]
+    answer = await programs.post(f"{PATH}/versions", {"text": text(published.version)})
+    assert (answer.status, answer.json["code"]) == (409, "version-published")
+
+
+async def test_a_policy_is_tried_out(programs: Programs):
+    answer = await programs.post("/policies/in-force/evaluate", {"given": {}})
+    assert (answer.status, answer.json["code"]) == (404, "no-bundle")

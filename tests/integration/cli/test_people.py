@@ -1,0 +1,179 @@
+"""The commands on people: the first admin, roles, tokens, four eyes on publishing; who may do what on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.commands import Ran, called
+from support.definitions import onboarding_text, spoiled
+from topstitch.access.words import is_token
+from topstitch.store import Store
+from topstitch.store.instances import records
+from topstitch.store.ledger import INSTALLATION
+
+
+class Folder:
+    """A data folder with commands on it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "pw").write_text("correct horse battery\n")
+
+    def run(self, *words: str, person: str | None = None) -> Ran:
+        more = {"TOPSTITCH_PERSON": person} if person else {}
+        return called(*words, "--data", str(self.path / "data"), **more)
+
+    def add(self, name: str, *roles: str, person: str | None = "ada") -> Ran:
+        given = [word for role in roles for word in ("--role", role)]
+        return self.run("users", "add", name, *given, "--password-file", str(self.path / "pw"), person=person)
+
+    def write(self, name: str, text: str) -> str:
+        (self.path / name).write_text(text)
+        return str(self.path / name)
+
+    def noted(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return what the installation's own journal holds."""
+        with Store.open(str(self.path / "data" / "topstitch.db")) as store:
+            return [(r.kind, str(r.actor), dict(r.body)) for r in _journal(store)]
+
+
+def _journal(store: Store) -> Any:
+    import asyncio
+
+    return asyncio.run(_read(store))
+
+
+async def _read(store: Store) -> Any:
+    return await records(store, INSTALLATION)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    one = Folder(tmp_path)
+    assert one.run("init").code == 0
+    return one
+
+
+@pytest.fixture
+def peopled(folder: Folder) -> Folder:
+    assert folder.add("ada", "admin", person=None).code == 0
+    assert folder.add("paul", "publisher").code == 0
+    assert folder.add("pia", "publisher").code == 0
+    assert folder.add("vera", "viewer").code == 0
+    return folder
+
+
+def test_the_first_user_is_an_admin_made_on_the_machine(folder: Folder) -> None:
+    refused = folder.add("ada", "viewer", person=None)
+    assert (refused.code, "first-admin" in refused.err) == (2, True)
+    assert folder.add("ada", "admin", "approver", person=None).code == 0
+    (one,) = folder.run("users", "list", "--json").json()["items"]
+    assert (one["id"], one["roles"]) == ("ada", ["admin", "approver"])
+
+
+def test_a_password_is_never_an_argument_and_never_kept(folder: Folder) -> None:
+    assert folder.run("users", "add", "ada", "--role", "admin", "--password", "x").code == 2
+    folder.add("ada", "admin", person=None)
+    assert b"correct horse" not in (folder.path / "data" / "topstitch.db").read_bytes()
+    folder.write("pw", "short\n")
+    short = folder.run("users", "set-password", "ada", "--password-file", str(folder.path / "pw"), person="ada")
+    assert "password-length" in short.err
+
+
+def test_G05_with_users_the_machine_acts_as_one_of_them_with_their_rights(peopled: Folder) -> None:
+    assert peopled.add("eve", "admin", person="mallory").code == 4
+    assert peopled.add("eve", "admin", person="vera").code == 4
+    assert peopled.run("audit", "hold", "place", "X", "--ground", "m", person="vera").code == 4
+    assert peopled.run("audit", "hold", "place", "X", "--ground", "m", person="ada").code == 0
+    assert peopled.run("audit", "erase", "Y", "--ground", "m", person="paul").code == 4
+    assert peopled.run("instances", person="nobody").code == 0
+    assert peopled.run("users", "disable", "vera", person="ada").code == 0
+    assert peopled.run("users", "grant", "vera", "admin", person="vera").code == 4
+
+
+def test_roles_are_granted_and_taken_back_and_noted(peopled: Folder) -> None:
+    assert peopled.run("users", "grant", "vera", "operator:people-*", "auditor", person="ada").code == 0
+    assert peopled.run("users", "revoke", "vera", "viewer", person="ada").code == 0
+    assert peopled.run("users", "grant", "group:ops", "operator", person="ada").code == 0
+    assert peopled.run("users", "grant", "nobody", "operator", person="ada").code == 5
+    assert peopled.run("users", "grant", "vera", "king", person="ada").code == 2
+    listed = peopled.run("users", "list", "--json").json()
+    assert next(one for one in listed["items"] if one["id"] == "vera")["roles"] == ["auditor", "operator:people-*"]
+    assert listed["groups"] == {"group:ops": ["operator"]}
+    assert ("access.changed", "human:ada", {"command": "revoke", "about": "vera", "role": "viewer", "where": ""}) in (
+        peopled.noted()
+    )
+
+
+def test_a_token_is_printed_once_and_never_wider_than_its_maker(peopled: Folder) -> None:
+    made = peopled.run("tokens", "create", "ci", "--scope", "*.read", person="vera")
+    assert is_token(made.out.strip())
+    assert peopled.run("tokens", "create", "ci", "--scope", "people.manage", person="vera").code == 4
+    assert peopled.run("users", "add", "robot", "--service", "--role", "operator", person="ada").code == 0
+    assert peopled.run("tokens", "create", "ci", "--scope", "events.send", "--for", "robot", person="ada").code == 0
+    listed = peopled.run("tokens", "list", "--json").json()["items"]
+    assert sorted((one["person"], one["maker"]) for one in listed) == [("robot", "ada"), ("vera", "vera")]
+    assert made.out.strip() not in repr(listed)
+    name = next(one["id"] for one in listed if one["person"] == "vera")
+    assert peopled.run("tokens", "revoke", name, person="paul").code == 5
+    assert peopled.run("tokens", "revoke", name, person="ada").code == 0
+
+
+def test_G05_a_publisher_does_not_publish_their_own_change_of_high_risk_alone(peopled: Folder) -> None:
+    file = peopled.write("onboarding.yaml", onboarding_text())
+    assert peopled.run("publish", file, person="ada").code == 4
+    proposed = peopled.run("publish", file, "--json", person="paul")
+    assert (proposed.code, proposed.json()["waits"]) == (8, ["'CRM team assignment' writes with risk 3"])
+    (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
+    digest = waiting["digest"].removeprefix("sha256:")[:12]
+    alone = peopled.run("publish", "--agree", digest, person="paul")
+    assert (alone.code, "author-agrees" in alone.err) == (4, True)
+    assert peopled.run("publish", "--agree", digest, person="vera").code == 4
+    assert peopled.run("publish", "--agree", digest, person="pia").code == 0
+    assert peopled.run("publish", "--pending", "--json").json()["items"] == []
+    assert peopled.run("publish", "--agree", digest, person="pia").code == 5
+    settled = [(actor, body) for kind, actor, body in peopled.noted() if kind == "publish.settled"]
+    assert [(actor, body["proposed_by"], body["four_eyes"]) for actor, body in settled] == [
+        ("human:pia", "human:paul", "agreed")
+    ]
+
+
+def test_words_are_published_by_one_person(peopled: Folder) -> None:
+    peopled.run("publish", peopled.write("one.yaml", onboarding_text()), person="paul")
+    (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
+    assert peopled.run("publish", "--agree", waiting["digest"], person="pia").code == 0
+    text = spoiled(("version: 1.0.0", "version: 1.0.1"), ("title: Welcome e-mail", "title: Welcome letter"))
+    done = peopled.run("publish", peopled.write("two.yaml", text), person="paul")
+    assert (done.code, "Published" in done.out) == (0, True)
+
+
+def test_a_proposal_is_withdrawn_by_its_author(peopled: Folder) -> None:
+    peopled.run("publish", peopled.write("one.yaml", onboarding_text()), person="paul")
+    (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
+    assert peopled.run("publish", "--withdraw", waiting["digest"], person="paul").code == 0
+    assert peopled.run("publish", "--agree", waiting["digest"], person="pia").code == 5
+
+
+def test_without_users_one_person_publishes_and_the_record_says_so(folder: Folder) -> None:
+    file = folder.write("onboarding.yaml", onboarding_text())
+    assert folder.run("publish", file, person="solo").code == 0
+    (noted,) = [body for kind, _, body in folder.noted() if kind == "publish.settled"]
+    assert (noted["proposed_by"], noted["four_eyes"]) == ("human:solo", "off")
+
+
+def test_four_eyes_can_be_asked_for_without_users(folder: Folder) -> None:
+    file = folder.write("onboarding.yaml", onboarding_text())
+    settings = folder.path / "data" / "topstitch.toml"
+    settings.write_text(settings.read_text() + 'four_eyes = "high-risk"\n')
+    assert folder.run("publish", file, person="one").code == 8
+    (waiting,) = folder.run("publish", "--pending", "--json").json()["items"]
+    assert folder.run("publish", "--agree", waiting["digest"], person="one").code == 4
+    assert folder.run("publish", "--agree", waiting["digest"], person="two").code == 0
+
+
+def test_the_table_of_roles_is_printed() -> None:
+    table = called("roles", "--json").json()
+    assert table["approvals.decide"] == ["approver"]

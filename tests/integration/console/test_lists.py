@@ -1,0 +1,245 @@
+"""Every list has its twins, its views and its columns; discrepancies, policies, settings and alerts are acted on."""
+
+from __future__ import annotations
+
+import csv
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from browser.seeded import NOW, trouble
+from browser.site import ask
+from topstitch.console.histogram import histogram_svg
+from topstitch.console.pages.discrepancies import compared
+from topstitch.console.site import sheet
+from topstitch.foundation.canonical import canonical_bytes
+from topstitch.governance.bundle_files import read_bundle
+from topstitch.model.query import parse_query
+from topstitch.store import alarms, discrepancies, instances
+from topstitch.store.searches import neighbours, search, spread
+
+TAGS = re.compile(r"<[^>]+>")
+LISTS = (
+    "/instances",
+    "/approvals",
+    "/exceptions",
+    "/discrepancies",
+    "/workflows",
+    "/connectors",
+    "/policies",
+    "/audit",
+)
+
+
+def said(html: str) -> str:
+    return " ".join(unescape(TAGS.sub(" ", html)).split())
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(text)))
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_every_list_has_a_json_and_a_csv_twin_with_the_same_query(told: Any, path: str) -> None:
+    page = await told.get(path)
+    assert page.status == 200
+    assert f'href="{path}.json' in page.text
+    assert f'href="{path}.csv' in page.text
+    assert (await told.get(f"{path}.json")).headers["content-type"] == "application/json"
+    answer = await told.get(f"{path}.csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "," in answer.text.splitlines()[0]
+    assert table(answer.text) or path == "/exceptions"  # the story has no open case
+
+
+async def test_the_rows_of_the_page_are_the_rows_of_its_twins(told: Any) -> None:
+    query = "?q=has%3Adiscrepancy"
+    rows = re.findall(r'name="id" value="([^"]+)"', (await told.get("/instances" + query)).text)
+    assert rows == [one["id"] for one in (await told.get("/instances.json" + query)).json["items"]]
+    assert rows == [one["id"] for one in table((await told.get("/instances.csv" + query)).text)]
+
+
+def test_a_cell_that_a_spreadsheet_would_run_begins_with_an_apostrophe() -> None:
+    body = bytes(sheet(("a", "b"), [{"a": "=HYPERLINK(1)", "b": {"n": 1}}]).body).decode()
+    assert body == 'a,b\r\n\'=HYPERLINK(1),"{""n"":1}"\r\n'
+
+
+async def test_a_search_is_kept_under_a_name_for_me_or_for_everybody(house: Any) -> None:
+    saved = await house.post("/views", name="Waiting long", address="q=state%3Awaiting+older%3A2h", shared="yes")
+    assert saved.status == 303
+    await house.post("/views", name="Mine alone", address="q=stone")
+    other = await ask(house.app, "/instances", cookie="topstitch_person=ivo")
+    assert 'href="/instances?q=state%3Awaiting+older%3A2h"' in other.text
+    assert "Mine alone" not in other.text
+    view = re.search(r'action="/views/([^/]+)/remove"', (await house.get("/instances")).text)
+    assert view is not None
+    refused = await house.post(f"/views/{view[1]}/remove", person="ivo")
+    assert refused.status == 403
+    assert (await house.post(f"/views/{view[1]}/remove")).status == 303
+
+
+async def test_columns_are_chosen_and_kept(told: Any) -> None:
+    answer = await ask(
+        told.app, "/preferences", method="POST", raw=b"next=/instances&columns=&columns=state&columns=ended"
+    )
+    assert "topstitch_columns=state.ended" in answer.headers["set-cookie"]
+    page = (await ask(told.app, "/instances", cookie="topstitch_columns=state.ended")).text
+    heads = re.findall(r"<th[^>]*>([^<]+)</th>", page)
+    assert heads == ["About", "State", "Ended"]
+
+
+async def test_the_histogram_counts_what_the_list_lists_and_each_bar_narrows_it(told: Any) -> None:
+    query = parse_query("newer:24h")
+    page = await search(told.store, query, NOW)
+    counts = await spread(told.store, query, NOW, since=NOW - timedelta(hours=24), until=NOW, slots=24)
+    assert sum(counts) == page.total
+    text = (await told.get("/instances?q=newer%3A24h")).text
+    bars = re.findall(r'<a href="(/instances\?q=[^"]+)"><title>(\d+) started', text)
+    assert sum(int(count) for _, count in bars) == page.total
+    for href, count in bars[:3]:
+        narrowed = (await told.get(unescape(href).replace("/instances?", "/instances.json?"))).json
+        assert narrowed["total"] == int(count)
+
+
+def test_nothing_is_drawn_where_nothing_began() -> None:
+    assert not histogram_svg([0, 0], NOW, NOW + timedelta(hours=1), link=lambda _a, _b: "", said=str)
+
+
+async def test_one_goes_on_to_the_next_within_the_list_one_came_from(told: Any) -> None:
+    rows = (await search(told.store, parse_query("stone"), NOW)).rows
+    names = [row["id"] for row in rows]
+    assert await neighbours(told.store, parse_query("stone"), NOW, names[0]) == (None, names[1])
+    assert await neighbours(told.store, parse_query("stone"), NOW, names[3]) == (names[2], names[4])
+    page = (await told.get(f"/instances/{names[3]}?list=stone")).text
+    assert f'rel="prev" href="/instances/{names[2]}?list=stone"' in page
+    assert f'rel="next" href="/instances/{names[4]}?list=stone"' in page
+
+
+async def test_a_list_says_which_time_it_goes_by(told: Any) -> None:
+    assert "By the time they started, newest first" in said((await told.get("/instances")).text)
+    assert "By the time they changed, newest first" in said((await told.get("/instances?by=changed")).text)
+    rows = (await told.get("/instances.json?by=changed")).json["items"]
+    assert [r["changed_at"] for r in rows] == sorted((r["changed_at"] for r in rows), reverse=True)
+
+
+# --- discrepancies --------------------------------------------------------------------------------------
+
+
+def test_only_what_differs_between_two_values_is_marked() -> None:
+    shown = compared({"intended": "CC-4410", "observed": "CC-4401", "verdict": "differs"})
+    assert str(shown["intended"]) == 'CC-44<span class="digit">10</span>'
+    assert str(shown["observed"]) == 'CC-44<span class="digit">01</span>'
+    longer = compared({"intended": "CC-441", "observed": "CC-4410", "verdict": "differs"})
+    assert str(longer["observed"]) == 'CC-441<span class="digit">0</span>'
+    plain = compared({"intended": "Sales", "observed": "<b>", "verdict": "differs"})
+    assert str(plain["observed"]) == "&lt;b&gt;"
+
+
+async def test_a_discrepancy_is_accepted_waived_and_rechecked_with_a_reason(house: Any) -> None:
+    rows = await discrepancies.list_discrepancies(house.store, state="open")
+    first, second = rows[0]["id"], rows[1]["id"]
+    page = said((await house.get(f"/discrepancies/{first}")).text)
+    assert "The record is read again now; nothing is written." in page
+    assert (await house.post(f"/discrepancies/{first}/act", verb="accept", reason="agreed")).status == 303
+    kept = await discrepancies.discrepancy(house.store, first)
+    assert kept["state"] not in ("open", "confirmed", "ticketed")
+    late = await house.post(f"/discrepancies/{first}/act", verb="accept", reason="again")
+    assert late.status == 409
+    without = await house.post(f"/discrepancies/{second}/act", verb="waive", reason="known", until="")
+    assert "name the day" in said(without.text)
+    day = (NOW + timedelta(days=5)).date().isoformat()
+    assert (await house.post(f"/discrepancies/{second}/act", verb="waive", reason="known", until=day)).status == 303
+    assert (await discrepancies.discrepancy(house.store, second))["state"] == "waived"
+    records = await instances.records(house.store, rows[1]["instance"])
+    assert records[-1].body["because"] == "known"
+
+
+# --- policies -------------------------------------------------------------------------------------------
+
+
+async def test_try_it_says_which_rules_fire_and_what_they_have_read(told: Any) -> None:
+    from importlib.resources import files
+
+    folder = files("topstitch") / "examples" / "policies" / "standard"
+    texts = {f.name: f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".yaml")}
+    bundle, findings = read_bundle(texts)
+    assert bundle is not None
+    assert not any(found for _, found in findings)
+    house = told.again(bundles=[bundle])
+    assert bundle.name in said((await house.get("/policies")).text)
+    given = dict(bundle.tests[0]["given"] or {})
+    given.pop("rates", None)
+    answer = await house.post("/policies/try", facts=canonical_bytes(given).decode())
+    assert answer.status == 200
+    text = said(answer.text)
+    assert bundle.tests[0]["then"].split(":")[0].split("(")[0].strip() in text or "No rule of the bundle" in text
+    broken = await house.post("/policies/try", facts="{")
+    assert "no JSON" in said(broken.text)
+    rules = said((await house.get(f"/policies/{bundle.name}")).text)
+    assert all(rule.id in rules for rule in bundle.rules)
+
+
+# --- settings -------------------------------------------------------------------------------------------
+
+
+async def test_who_is_away_hands_decisions_over_until_a_day_and_takes_them_back(house: Any) -> None:
+    day = (NOW + timedelta(days=3)).date().isoformat()
+    made = await house.post("/settings/delegations", delegate="omar", ends=day, because="holiday")
+    assert made.status == 303, said(made.text)
+    page = (await house.get("/settings?part=delegation")).text
+    assert "holiday" in said(page)
+    omar = await ask(house.app, "/approvals.json?show=delegated", cookie="topstitch_person=omar")
+    assert len(omar.json["items"]) == 1
+    name = re.search(r"/settings/delegations/([^/]+)/end", page)
+    assert name is not None
+    assert (await house.post(f"/settings/delegations/{name[1]}/end")).status == 303
+    omar = await ask(house.app, "/approvals.json?show=delegated", cookie="topstitch_person=omar")
+    assert not omar.json["items"]
+    without = await house.post("/settings/delegations", delegate="omar", ends="", because="holiday")
+    assert "say until when" in said(without.text)
+
+
+@pytest.mark.parametrize("part", ["mine", "people", "tokens", "delegation", "webhooks", "retention", "installation"])
+async def test_each_part_of_the_settings_is_there_and_has_its_twin(told: Any, part: str) -> None:
+    page = await told.get(f"/settings?part={part}")
+    assert page.status == 200
+    assert (await told.get(f"/settings.json?part={part}")).json["part"] == part
+
+
+# --- alerts and audit -----------------------------------------------------------------------------------
+
+
+async def test_an_alert_is_acknowledged_and_muted_on_the_overview(house: Any) -> None:
+    await trouble(house.store)
+    assert "work lay here for 6 m 12 s" in said((await house.get("/")).text)
+    assert (await house.post("/alerts/alt_1/acknowledge", person="ivo")).status == 303
+    assert "ivo is on it" in said((await house.get("/")).text)
+    unsaid = await house.post("/alerts/alt_1/mute", person="ivo", because=" ", **{"for": "4h"})
+    assert unsaid.status == 422
+    assert (await house.post("/alerts/alt_1/mute", person="ivo", because="known", **{"for": "4h"})).status == 303
+    (mute,) = await alarms.mutes(house.store)
+    assert datetime.fromtimestamp(mute.ends_ms / 1000, UTC) == NOW + timedelta(hours=4)
+    assert "Muted until" in said((await house.get("/")).text)
+
+
+async def test_records_are_found_by_actor_kind_workflow_and_time(told: Any) -> None:
+    dana = (await told.get("/audit.json?actor=human%3Adana")).json["items"]
+    assert dana
+    assert {one["kind"] for one in dana} == {"approval.answered", "approval.closed"}
+    recent = (await told.get("/audit.json?since=1h")).json["items"]
+    assert all(datetime.fromisoformat(one["at"]) >= NOW - timedelta(hours=1) for one in recent)
+    assert not (await told.get("/audit.json?workflow=nothing")).json["items"]
+
+
+async def test_where_the_time_goes_adds_up_exactly(told: Any) -> None:
+    (one,) = (await told.get("/index.json")).json["workflows"]
+    assert one["finished"] > 10
+    assert sum(one["shares_ms"].values()) > 0
+    text = said((await told.get("/")).text)
+    assert "End to end, by workflow" in text
+    shares = [int(n) for n in re.findall(r"(\d+) % (?:systems|seams|people)", text)]
+    assert 98 <= sum(shares) <= 102

@@ -134,6 +134,7 @@ class Served:
         self, app: Starlette, loop: asyncio.AbstractEventLoop, server: uvicorn.Server, hands: Hands, hires: Any
     ) -> None:
         self.app, self.loop, self.server, self.hands, self.hires = app, loop, server, hands, hires
+        self.prepared: dict[str, str] = {}
         self.origin = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
 
     def do(self, coroutine: Any) -> Any:

@@ -285,6 +285,23 @@ async def test_a_press_of_somebody_who_was_not_asked_changes_nothing_and_says_so
     assert posted(asking)["blocks"][-1]["type"] == "actions"
 
 
+async def test_an_account_that_is_switched_off_decides_nothing_from_slack_either(asking: World):
+    from topstitch.model.record import parse_actor
+    from topstitch.store import people
+
+    name, _ = await asked(asking)
+    admin, now = parse_actor("admin"), asking.clock.now()
+    await people.add(asking.store, people.PersonRow(id="jonas", email=JONAS, made_at=now, made_by="admin"), admin)
+    await people.disable(asking.store, "jonas", admin, now)
+    message = posted(asking)
+    async with chat(asking, socket=False) as made:
+        asking.sims["slack"].people.press(channel=message["channel"], ts=message["ts"], action_id="approve", user=JONAS)
+        await _until(lambda: _now(asking.sims["slack"].records.all("ephemeral")))
+        await made.clicks.rest()
+    assert "switched off" in asking.sims["slack"].records.all("ephemeral")[0]["text"]
+    assert await asking.records(name, Kind.APPROVAL_ANSWERED) == []
+
+
 async def test_a_refusal_in_slack_asks_for_its_reason_first(asking: World):
     name, _ = await asked(asking)
     message, people = posted(asking), asking.sims["slack"].people

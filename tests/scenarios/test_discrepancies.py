@@ -12,7 +12,11 @@ from support.commands import Ran, called
 from support.world import ONBOARDING, World
 from topstitch.bootstrap.populations import Populations, counts_of
 from topstitch.cli.clocks import note_time
+from topstitch.cli.instance_view import view
+from topstitch.cli.tale import Teller
 from topstitch.foundation.errors import ConflictError, ConnectorError, NotFoundError
+from topstitch.metrics.alerts import Kind as AlertKind
+from topstitch.metrics.watch import Watcher, evaluate
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import discrepancies as office
@@ -51,6 +55,15 @@ async def _drifted(world: World) -> tuple[str, dict[str, Any], str]:
     return name, account, str(rows[0]["id"])
 
 
+async def _told_everywhere(world: World, name: str) -> None:
+    """Have an instance with a repair shown, told and measured: it has a step that its definition does not list."""
+    seen = await desk(world).picture(name)
+    page = view(seen.plan, seen.state, seen.records, world.clock.now())
+    assert page["discrepancies"][0]["fields"]
+    assert "Repair groups in Microsoft Entra ID" in str([Teller(seen.plan).sentence(r) for r in seen.records])
+    await evaluate(Watcher(store=world.store, plans=world.house.plans), world.clock.now())
+
+
 async def test_R10_reconciliation_writes_no_repair_until_the_proposal_is_approved(world: World) -> None:
     name, account, found = await _drifted(world)
     row = await discrepancies.discrepancy(world.store, found)
@@ -60,6 +73,7 @@ async def test_R10_reconciliation_writes_no_repair_until_the_proposal_is_approve
     assert sent == []
     asked = (await world.records(name, Kind.APPROVAL_ASKED))[-1]
     assert asked.step == HEAL
+    await _told_everywhere(world, name)
     await world.answer(name, str(asked.body["people"][0]["id"]))
     await world.run_for(minutes=30)
     sent = [r for r in await world.records(name, Kind.ACT_INTENT) if r.step == HEAL]
@@ -73,6 +87,7 @@ async def test_R10_reconciliation_writes_no_repair_until_the_proposal_is_approve
     await world.run_to_end(name)
     assert (await world.row(name))["status"] == "completed"
     assert (await world.records(name, Kind.DECISION))[-1].body["risk"] == 2
+    await _told_everywhere(world, name)
 
 
 async def test_what_people_do_is_appended_behind_the_engine_and_the_rows_follow_from_the_journal(world: World) -> None:
@@ -95,6 +110,37 @@ async def test_what_people_do_is_appended_behind_the_engine_and_the_rows_follow_
     before = await discrepancies.list_discrepancies(world.store)
     await rebuild(world.store)
     assert await discrepancies.list_discrepancies(world.store) == before
+
+
+async def test_R06_a_check_that_nobody_takes_up_is_itself_an_alert(world: World) -> None:
+    name = await world.hire(jobProfile="SAL-SDR")
+    await world.run_for(minutes=30)
+    watcher = Watcher(store=world.store, plans=world.house.plans)
+    assert not [c for c in (await evaluate(watcher, world.clock.now())).conditions if c.kind == AlertKind.CHECK]
+    world.house.engine.stop()
+    assert world._engine is not None
+    await world._engine
+    world.clock.advance(timedelta(hours=2).total_seconds())
+    found = [c for c in (await evaluate(watcher, world.clock.now())).conditions if c.kind == AlertKind.CHECK]
+    assert [one["instance"] for one in found[0].worst] == [name]
+    assert found[0].owner["team"] == "people-operations"
+    await world.restart()
+    await world.run_for(minutes=10)
+    began = await world.records(name, Kind.CHECK_BEGAN)
+    assert [(r.body["check"], r.body["late"]) for r in began] == [("T+2h", True)]
+    watcher = Watcher(store=world.store, plans=world.house.plans)
+    assert not [c for c in (await evaluate(watcher, world.clock.now())).conditions if c.kind == AlertKind.CHECK]
+
+
+async def test_whole_populations_that_differ_are_an_alert(world: World) -> None:
+    await _whole(world)
+    whole = Populations(world.house)
+    world.hired(jobProfile="SAL-SDR")
+    await whole.look()
+    await world.run_for(hours=25)
+    await whole.look()
+    told = await evaluate(Watcher(store=world.store, plans=world.house.plans), world.clock.now())
+    assert [c.cause for c in told.conditions] == ["population|employee-onboarding"]
 
 
 async def test_a_suspicion_is_listed_and_gone_when_the_second_read_agrees(world: World) -> None:
@@ -145,7 +191,7 @@ async def test_the_commands_list_show_and_act(world: World) -> None:
     assert (await run("reconcile", "employee-onboarding", "--population")).code == 5
     await _whole(world)
     differs = await run("reconcile", "employee-onboarding", "--population", "--json")
-    assert differs.code == (3 if differs.json()["findings"] else 0)
+    assert differs.code == (3 if differs.json()["differences"] else 0)
     assert set(differs.json()["counts"]) >= {"matched", "pending", "missing", "extra", "no_instance", "duplicate"}
 
 
@@ -205,7 +251,7 @@ async def test_every_hire_has_an_instance_every_instance_an_account_and_no_accou
     assert _whats(row for row in standing if row["id"] not in old) == [("no_instance", "open")]
 
 
-async def test_a_finding_is_waived_until_its_end_and_a_side_that_cannot_be_read_finds_nothing(world: World) -> None:
+async def test_a_difference_is_waived_until_its_end_and_a_side_that_cannot_be_read_says_nothing(world: World) -> None:
     whole = await _whole(world)
     plan = await world.house.plans.of("employee-onboarding")
     world.hired(jobProfile="SAL-SDR")

@@ -135,7 +135,8 @@ async def test_C06_C07_a_revoked_secret_makes_one_case_the_instances_queue_and_r
     assert listed[0]["owners"] == ["group:people-operations"]
     told = [mail for mail in world.mails() if "Connection crm is paused" in str(mail)]
     whom = [str(mail["to"]) for mail in told]
-    assert whom and len(whom) == len(set(whom)), "everybody of the team that owns it hears of it, once"
+    assert whom, "the team that owns it hears of it"
+    assert len(whom) == len(set(whom)), "each of them once"
     tokens = len(world.calls("salesforce"))
     await world.run_for(minutes=30)
     assert len(world.calls("salesforce")) == tokens, "nothing is sent to a system that refuses the connection"

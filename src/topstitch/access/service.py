@@ -87,7 +87,7 @@ class Access:
         found = await self._by_session(secret) if secret else None
         if found is not None or self.local is None or await self.asks():
             return found
-        return self.local(connection) if is_local(connection.scope) or self._is_public(connection) else None
+        return self.local(connection) if is_local(connection.scope) else None
 
     async def asks(self) -> bool:
         """Whether people have to sign in here: there is somebody who can, or a provider."""
@@ -243,9 +243,6 @@ class Access:
             owner=person.owner,
             via=via,
         )
-
-    def _is_public(self, connection: HTTPConnection) -> bool:
-        return self.origin is not None and f"{connection.url.scheme}://{connection.url.netloc}" == self.origin
 
     # --- beginning sessions, making people ----------------------------------------------------
 

@@ -35,7 +35,7 @@ When = Annotated[datetime, BeforeValidator(_moment)]
 class Given(BaseModel):
     """What a request holds."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Shown(BaseModel):

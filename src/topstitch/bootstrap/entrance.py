@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from topstitch.access.oidc import Oidc
+from topstitch.access.origins import is_loopback_name
 from topstitch.access.providers import read_providers
 from topstitch.access.service import Access, Limits
 
@@ -41,3 +42,9 @@ def public_origin(settings: Settings) -> str | None:
     """Return how browsers name us: the scheme and host of ``console_url``."""
     place = urlsplit(settings.console_url)
     return f"{place.scheme}://{place.netloc}" if place.netloc else None
+
+
+def is_for_this_machine(settings: Settings) -> bool:
+    """Whether nobody but this machine is meant to come in: neither by the address we listen on, nor by a proxy's."""
+    origin = public_origin(settings)
+    return is_loopback_name(settings.host) and (origin is None or is_loopback_name(urlsplit(origin).netloc))

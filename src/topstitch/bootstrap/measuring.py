@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -39,6 +39,11 @@ OWNER: Final = "owner"
 SCRAPE_SECONDS: Final = 5
 """A scrape within this time of the last one gets the same text."""
 NAME_LENGTH: Final = 12
+ACTIONS: Final = {
+    RouteKind.EMAIL: telling.NOTICE,
+    RouteKind.SLACK: telling.POST,
+    RouteKind.TICKET: telling.FILE,
+}
 
 
 def watcher_of(settings: Settings, store: Store, plans: Plans, *, tells: bool = True) -> Watcher:
@@ -118,6 +123,25 @@ def routes_of(settings: Settings) -> dict[str, Route]:
             console=settings.console_url,
         )
     return found
+
+
+def route_findings(settings: Settings, connectors: Registry) -> Iterator[tuple[str, str, str]]:
+    """Say of each route whether a connection can carry it: how it is, the route, what was found."""
+    try:
+        routes = routes_of(settings)
+    except TopstitchError as error:
+        yield "bad", "alert routes", error.message
+        return
+    for name, route in routes.items():
+        if route.kind is RouteKind.WEBHOOK:
+            yield "ok", f"alerts to {name}", "signed posts"
+            continue
+        through = route.through or (route.to if route.kind is RouteKind.TICKET else "")
+        try:
+            alias = telling.alias_for(connectors, ACTIONS[route.kind], through)
+            yield "ok", f"alerts to {name}", f"over connection {alias}"
+        except TopstitchError as error:
+            yield "warn", f"alerts to {name}", error.message
 
 
 def _name(kind: str, through: str, to: str) -> str:

@@ -67,7 +67,7 @@ class Populations:
         return due
 
     async def compare(self, plan: Plan) -> tuple[Compared, list[Shown]]:
-        """Compare one workflow's populations now; return the counts and every finding that stands."""
+        """Compare one workflow's populations now; return the counts and every difference that stands."""
         wanted = plan.reconcile.population
         if wanted is None:
             message = f"{plan.workflow} compares no populations; declare them under reconcile: population:"
@@ -81,7 +81,7 @@ class Populations:
             raise
         known = await self._known(plan, wanted, left, right, now)
         compared = population.compare(wanted, left, right, known)
-        found = [(f.what.value, f.system, f.subject, f.instance) for f in compared.findings]
+        found = [(f.what.value, f.system, f.subject, f.instance) for f in compared.differences]
         standing = await populations.keep(
             store, plan.workflow, found, counts_of(compared), now, wanted.grace_seconds * 1000
         )
@@ -158,9 +158,9 @@ class Populations:
 
 
 def counts_of(compared: Compared) -> dict[str, int]:
-    """Return the figures of a comparison, one for each kind of finding."""
+    """Return the figures of a comparison, one for each kind of difference."""
     figures = {name: value for name, value in asdict(compared).items() if isinstance(value, int)}
-    return figures | {what.value: sum(1 for f in compared.findings if f.what is what) for what in What}
+    return figures | {what.value: sum(1 for f in compared.differences if f.what is what) for what in What}
 
 
 def _ms(moment: datetime) -> datetime:

@@ -17,13 +17,15 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from topstitch.connectors.outgoing import Answer, Outgoing, signed
+from topstitch.connectors.registry import Registry
+from topstitch.connectors.telling import NOTICE, alias_for, mail
 from topstitch.foundation.clock import Clock
-from topstitch.foundation.errors import TopstitchError
+from topstitch.foundation.errors import NotFoundError, TopstitchError
 from topstitch.foundation.ids import jitter
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ENGINE, Draft, Stage
 from topstitch.office.told import word
-from topstitch.store import Store, ledger, webhooks
+from topstitch.store import Store, ledger, people, webhooks
 from topstitch.store.vault import Vault
 from topstitch.store.webhooks import FEED_RECORDS, Delivery, Endpoint
 
@@ -110,6 +112,34 @@ class Webhooks:
         )
         if self._tell is not None:
             await self._tell(endpoint, because)
+
+
+class ByMail:
+    """Tells the owner of a disabled endpoint by mail, where there is an address and a connection that sends."""
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self._store, self._registry = store, registry
+
+    async def __call__(self, endpoint: Endpoint, because: str) -> None:
+        """Tell them; what does not go out is in the log and in the journal."""
+        to = await self._address(endpoint.owner)
+        if to is None:
+            return
+        subject = "A webhook of yours was disabled"
+        text = f"{because}. Mend the receiver, enable {endpoint.id} again, then replay what it missed.\n"
+        try:
+            alias = alias_for(self._registry, NOTICE)
+            await mail(self._registry, alias, to, subject, text, f"{endpoint.id}/{endpoint.changed_at.timestamp():.0f}")
+        except TopstitchError as error:
+            LOG.warning("%s could not be told that %s is disabled: %s", to, endpoint.id, error.message)
+
+    async def _address(self, owner: str) -> str | None:
+        if "@" in owner:
+            return owner
+        try:
+            return (await people.get(self._store, owner)).email
+        except NotFoundError:
+            return None
 
 
 @contextlib.asynccontextmanager

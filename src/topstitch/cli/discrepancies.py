@@ -1,6 +1,6 @@
 """Commands on discrepancies: where a system holds something else than it should, and what is done about it.
 
-Discrepancies of instances and findings of whole populations stand in one list. Every act is recorded
+Discrepancies of instances and differences of whole populations stand in one list. Every act is recorded
 with actor and reason: in the instance's journal, or the installation's.
 """
 
@@ -48,8 +48,8 @@ async def _list(
         found = [] if after else await populations.listing(here.store, workflow=workflow, every=state == "all")
         now = here.now()
     found = [f for f in found if (wanted in (None, f["state"])) and system in (None, f["system"])]
-    door.screen.data({"items": [plain(row) for row in rows], "findings": [plain(row) for row in found]})
-    table = [_line(row, now) for row in rows] + [_finding_line(row, now) for row in found]
+    door.screen.data({"items": [plain(row) for row in rows], "differences": [plain(row) for row in found]})
+    table = [_line(row, now) for row in rows] + [_difference_line(row, now) for row in found]
     columns = ("discrepancy", "system", "differs", "state", "severity", "since", "ticket", "for")
     door.screen.table(columns, table, "Nothing differs.")
 
@@ -69,7 +69,7 @@ def _line(row: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _finding_line(row: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
+def _difference_line(row: Mapping[str, Any], now: datetime) -> tuple[Any, ...]:
     from topstitch.cli.when import ago
 
     what = str(row["what"]).replace("_", " ")

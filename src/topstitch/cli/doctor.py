@@ -87,6 +87,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _connections(settings: Settings) -> AsyncIterator[Finding]:
+    from topstitch.bootstrap.measuring import route_findings
     from topstitch.connectors.connections import load_connections
     from topstitch.connectors.registry import Registry
     from topstitch.model.orders import Result
@@ -110,6 +111,8 @@ async def _connections(settings: Settings) -> AsyncIterator[Finding]:
                 else f"{connection.connector} answers in {outcome.duration_ms} ms"
             )
             yield ("ok" if outcome.result is Result.OK else "bad"), alias, said
+        for finding in route_findings(settings, registry):
+            yield finding
     finally:
         await registry.close()
     if not known.connections:

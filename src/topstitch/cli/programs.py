@@ -60,6 +60,19 @@ def rest(house: Installation, settings: Settings, identify: Identify, *, origin:
     )
 
 
+def whoever(settings: Settings) -> Identify:
+    """Return who asks where nobody ever signs in, as in the demo: the person of the settings, on this machine."""
+    from topstitch.access.origins import is_local
+    from topstitch.console.people import LocalPeople
+
+    local = LocalPeople(settings.person)
+
+    async def identify(connection: HTTPConnection) -> Identity | None:
+        return local(connection) if is_local(connection.scope) else None
+
+    return identify
+
+
 def mounts(app: FastAPI) -> Mapping[str, ASGIApp]:
     """Return where the API and its reference page stand."""
     from topstitch.api.reference import PAGE, reference_page

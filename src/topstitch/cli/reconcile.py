@@ -60,10 +60,10 @@ async def _population(door: Door, workflow: str) -> None:
         compared, standing = await Populations(house).compare(plan)
         now = house.clock.now()
     counts = counts_of(compared)
-    door.screen.data({"workflow": workflow, "counts": counts, "findings": [plain(row) for row in standing]})
+    door.screen.data({"workflow": workflow, "counts": counts, "differences": [plain(row) for row in standing]})
     sides = f"{compared.left} on the left, {compared.right} on the right"
     door.screen.print(f"{sides}: {compared.matched} match, {compared.pending} are under way, {len(standing)} differ")
-    door.screen.table(("finding", "what", "system", "key", "state", "since"), [_line(r, now) for r in standing], "")
+    door.screen.table(("difference", "what", "system", "key", "state", "since"), [_line(r, now) for r in standing], "")
     if standing:
         fail(FINDINGS)
 

@@ -44,7 +44,7 @@ async def _serve(door: Door, settings: Settings) -> None:
     from topstitch.bootstrap.chatting import chat_of, chat_routes, chatting
     from topstitch.bootstrap.installation import open_installation
     from topstitch.bootstrap.measuring import Scrape, measuring, watcher_of
-    from topstitch.bootstrap.webhooks import sending
+    from topstitch.bootstrap.webhooks import ByMail, sending
     from topstitch.cli.front import front
     from topstitch.cli.hosting import serving, take_port
     from topstitch.cli.programs import mounts, rest
@@ -77,7 +77,12 @@ async def _serve(door: Door, settings: Settings) -> None:
                     sealing(settings, house.ports.store, house.clock),
                     measuring(house),
                     chatting(chat),
-                    sending(house.ports.store, house.clock, Outgoing(read_networks(settings.webhook_networks))),
+                    sending(
+                        house.ports.store,
+                        house.clock,
+                        Outgoing(read_networks(settings.webhook_networks)),
+                        ByMail(house.ports.store, house.ports.connectors),
+                    ),
                 ):
                     await run_engine(house, stopping)
                 await close(api)
@@ -88,23 +93,21 @@ async def _serve(door: Door, settings: Settings) -> None:
 
 
 def _access(house: Installation, settings: Settings) -> Access:
-    """Return who knows the people here; the person of the settings only to this machine."""
-    from topstitch.bootstrap.entrance import entrance
-    from topstitch.cli.front import is_loopback
+    """Return who knows the people here; the person of the settings only where nobody but this machine comes in."""
+    from topstitch.bootstrap.entrance import entrance, is_for_this_machine
     from topstitch.console.people import LocalPeople
 
-    local = LocalPeople(settings.person) if is_loopback(settings.host) else None
+    local = LocalPeople(settings.person) if is_for_this_machine(settings) else None
     return entrance(settings, house.ports.store, house.clock, local=local)
 
 
 def _greet(door: Door, settings: Settings, port: int, *, signs_in: bool) -> None:
-    from topstitch.bootstrap.entrance import public_origin
-    from topstitch.cli.front import is_loopback
+    from topstitch.bootstrap.entrance import is_for_this_machine, public_origin
 
     address = f"http://{settings.host}:{port}"
     door.screen.data({"address": address, "data": str(settings.data)})
     origin = public_origin(settings)
-    if is_loopback(settings.host):
+    if is_for_this_machine(settings):
         who = "people sign in" if signs_in else f"you act as {settings.person}"
         door.screen.print(f"Console: {origin or address}/   ({who})")
     elif origin and signs_in:

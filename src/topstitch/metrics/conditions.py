@@ -341,7 +341,7 @@ def overdue_conditions(
     ]
 
 
-def population_conditions(plans: Iterable[Plan], open_findings: Mapping[str, tuple[int, datetime]]) -> list[Condition]:
+def population_conditions(plans: Iterable[Plan], differing: Mapping[str, tuple[int, datetime]]) -> list[Condition]:
     """Return the workflows whose whole populations differ: somebody has no instance, or stands without one."""
     return [
         Condition(
@@ -352,13 +352,13 @@ def population_conditions(plans: Iterable[Plan], open_findings: Mapping[str, tup
             version=plan.version,
             since_ms=milliseconds(since),
             title=f"{plan.title}: the systems do not list the same",
-            text=f"{count} findings are open; see topstitch discrepancies list --workflow {plan.workflow}",
-            diagnosis="the systems: each finding names what is missing, extra or there twice",
+            text=f"{count} differences are open; see topstitch discrepancies list --workflow {plan.workflow}",
+            diagnosis="the systems: each names what is missing, extra or there twice",
             owner=plan.owner,
         )
         for plan in plans
-        if plan.workflow in open_findings
-        for count, since in (open_findings[plan.workflow],)
+        if plan.workflow in differing
+        for count, since in (differing[plan.workflow],)
     ]
 
 

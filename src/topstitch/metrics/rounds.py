@@ -8,6 +8,7 @@ find is counted once, each message is sent by one, and one at a time exports.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,26 +46,45 @@ class Round:
 
 
 async def go_round(one: Round, clock: Clock, *, pace: Clock | None = None, every_seconds: float | None = None) -> None:
-    """Make one round after the other until cancelled. ``pace`` is what it waits by, where a clock runs away."""
+    """Make one round after the other until cancelled. ``pace`` is what it waits by, where a clock runs away.
+
+    Telling and exporting go on beside the next looks: a mail server that does not answer delays no alert.
+    """
     kept: datetime | None = None
     waits, rest = pace or clock, timedelta(seconds=every_seconds or EVALUATE_SECONDS)
-    while True:
-        now, began = clock.now(), waits.now()
-        due = kept is None or now - kept >= timedelta(seconds=KEEP_SECONDS)
-        await one_round(one, now, keeping=due)
-        kept = now if due else kept
-        await waits.sleep_until(began + rest)
+    outside: asyncio.Task[None] | None = None
+    try:
+        while True:
+            now, began = clock.now(), waits.now()
+            due = kept is None or now - kept >= timedelta(seconds=KEEP_SECONDS)
+            await _inside(one, now, keeping=due)
+            kept = now if due else kept
+            if outside is None or outside.done():
+                outside = asyncio.create_task(_outside(one, now), name="telling")
+            await waits.sleep_until(began + rest)
+    finally:
+        if outside is not None:
+            outside.cancel()
+            await asyncio.wait({outside})
 
 
 async def one_round(one: Round, now: datetime, *, keeping: bool = False) -> None:
     """Make one round."""
+    await _inside(one, now, keeping=keeping)
+    await _outside(one, now)
+
+
+async def _inside(one: Round, now: datetime, *, keeping: bool) -> None:
     await _part("evaluate", evaluate(one.watcher, now), one.on_trouble)
+    if keeping:
+        await _part("keep", keep(one.watcher, now), one.on_trouble)
+
+
+async def _outside(one: Round, now: datetime) -> None:
     if one.sender is not None:
         await _part("deliver", deliver(one.watcher, one.sender, now), one.on_trouble)
     if one.sink is not None:
         await _part("export", _export(one, one.sink, now), one.on_trouble)
-    if keeping:
-        await _part("keep", keep(one.watcher, now), one.on_trouble)
 
 
 async def _export(one: Round, sink: SpanSink, now: datetime) -> None:

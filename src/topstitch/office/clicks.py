@@ -21,6 +21,7 @@ from topstitch.foundation.errors import ConflictError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.office.asked import Asked, asked_of
 from topstitch.office.desk import Desk
+from topstitch.office.speakers import speaker
 from topstitch.store import deciding
 from topstitch.store.deciding import Message
 
@@ -120,7 +121,7 @@ class Clicks:
             needed = click.said == blocks.REFUSE or bool(asked.evidence)
             await self._chat.open(click.trigger, blocks.form(click.said, click.keep(), needed=needed))
             return
-        person = await self._chat.person(click.user)
+        person = await speaker(self._desk.store, await self._chat.person(click.user))
         await self._desk.answer(
             click.approval, person, click.said, comment=click.comment or None, digest=click.digest, via=VIA
         )

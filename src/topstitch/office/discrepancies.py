@@ -1,7 +1,7 @@
 """Does what a person wants done about a discrepancy: the same at every door.
 
 ``act`` finds it, has ``reconciliation.desk`` judge the wish by the instance as it stands, and
-appends what follows behind the head that was looked at. Findings of a whole population have no
+appends what follows behind the head that was looked at. Differences of a whole population have no
 instance of ours behind them: they are waived and accepted where they are kept.
 """
 
@@ -16,16 +16,16 @@ from topstitch.office.desk import Desk
 from topstitch.reconciliation import desk as judging
 from topstitch.store import discrepancies, populations
 
-FINDING: Final = "fnd_"
-"""How the ids of a population's findings begin."""
+DIFFERENCE: Final = "pop_"
+"""How the ids of a population's differences begin."""
 
 
 async def act(
     desk: Desk, name: str, verb: str, actor: Actor, reason: str, *, until: datetime | None = None
 ) -> Record | None:
-    """Recheck, repair, accept or waive; return the first record, or nothing for a finding, which has no journal."""
-    if name.startswith(FINDING):
-        await _on_finding(desk, name, verb, actor, reason, until)
+    """Recheck, repair, accept or waive; return the first record, or nothing for a difference, which has no journal."""
+    if name.startswith(DIFFERENCE):
+        await _on_difference(desk, name, verb, actor, reason, until)
         return None
     row = await discrepancies.discrepancy(desk.store, name)
     plan = (await desk.picture(str(row["instance"]))).plan
@@ -36,7 +36,7 @@ async def act(
     return records[0]
 
 
-async def _on_finding(desk: Desk, name: str, verb: str, actor: Actor, reason: str, until: datetime | None) -> None:
+async def _on_difference(desk: Desk, name: str, verb: str, actor: Actor, reason: str, until: datetime | None) -> None:
     if verb not in ("accept", "waive"):
         message = f"{name} is no record of an instance of ours; correct it in its system, then compare again with: "
         raise ConflictError("no-instance-behind", message + "topstitch reconcile WORKFLOW --population")

@@ -21,6 +21,8 @@ from topstitch.plan import plan as p
 from topstitch.plan.personal import patterns
 from topstitch.plan.rollback_order import transitive_needs, undo_order
 
+HEAL_RETRY = p.RetryPlan(attempts=3)
+"""How often the one repair of a difference is tried, with one key."""
 SELF = "topstitch"
 """The system a wait or a call works on: ourselves."""
 
@@ -287,7 +289,7 @@ class _Compiler:
         )
         heal = None
         if rule.heal:
-            heal = self.act(rule.heal, rule.heal_with or {}, p.RetryPlan(attempts=1))
+            heal = self.act(rule.heal, rule.heal_with or {}, HEAL_RETRY)
         template = compile_template(expected)
         return p.FieldPlan(
             field=rule.field,

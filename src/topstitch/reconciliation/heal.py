@@ -33,6 +33,8 @@ BULK_SHARE: Final = 0.02
 """Or this share of all, where that is more."""
 BULK_SECONDS: Final = 3600
 _NOT_SENT: Final = frozenset({StepStatus.WAITING, StepStatus.ASKING})
+_IN_EFFECT: Final = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.KEPT})
+"""Whose records are repaired: what was undone meanwhile is left as it is."""
 _LIVE: Final = frozenset({DiscrepancyStatus.CONFIRMED, DiscrepancyStatus.TICKETED, DiscrepancyStatus.HEALING})
 
 
@@ -113,7 +115,7 @@ def refused(found: DiscrepancyState, row: dict[str, Any], because: str, now: dat
 def is_at_rest(state: InstanceState) -> bool:
     """Whether no repair is under way, or still to be judged by a read."""
     return not any(
-        step.status not in SETTLED or (step.status is StepStatus.DONE and not _judged(state, name))
+        step.status not in SETTLED or (_wants_judging(step) and not _judged(state, name))
         for name, step in state.heals.items()
     )
 
@@ -173,18 +175,24 @@ def _after(plan: Plan, state: InstanceState, name: str, step: StepState, now: da
     found = latest(state, about[0].name) if about else None
     if about is None or found is None:
         return []
-    if step.status in _NOT_SENT and found.status is not DiscrepancyStatus.HEALING:
+    stands = found.status is DiscrepancyStatus.HEALING and state.steps[about[0].covers].status in _IN_EFFECT
+    if step.status in _NOT_SENT and not stands:
         return _withdrawn(step, now)
-    if step.status is StepStatus.DONE and not _judged(state, name):
+    if _wants_judging(step) and not _judged(state, name):
         body = {"check": _judging(name), "due_at": rfc3339(now), "late": False, "records": [found.record]}
         return [Draft(kind=Kind.CHECK_BEGAN, at=now, actor=ENGINE, stage=STAGE, body=body)]
     if found.status is not DiscrepancyStatus.HEALING or _is_under_way(state, found):
         return []
-    if step.status is StepStatus.DONE and not state.checks[_judging(name)].done:
+    if _wants_judging(step) and not state.checks[_judging(name)].done:
         return []
     row = {"field": about[1].field, "heal": {"action": f"{about[1].heal.system}.{about[1].heal.action.name}"}}  # type: ignore[union-attr]
     because = "it was done, and the record still differs" if step.status is StepStatus.DONE else f"it was {step.status}"
     return [refused(found, row, because.replace("_", " "), now)]
+
+
+def _wants_judging(step: StepState) -> bool:
+    """Whether a read has to say what a repair came to: it was done, or nobody knows whether it was."""
+    return step.status is StepStatus.DONE or (step.status is StepStatus.GIVEN_UP and step.effect != "none")
 
 
 def _judging(name: str) -> str:

@@ -3,7 +3,7 @@
 Checks of single instances never see what has no instance. Here every row of the left side
 must have an instance, every instance that succeeded a row on the right, and no row on the
 right may stand without an instance; nobody may be there twice. What an instance under way
-explains is *pending*, not a finding; a finding counts once it has outlived the grace. Pure:
+explains is *pending*, not a difference; a difference counts once it has outlived the grace. Pure:
 ``bootstrap.populations`` reads both sides and keeps what comes out.
 """
 
@@ -49,7 +49,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Difference:
     """One thing that is wrong."""
 
     what: What
@@ -68,7 +68,7 @@ class Compared:
     pending: int
     unreadable: int
     """Rows whose key could not be worked out."""
-    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
 
 
 def since_of(side: SidePlan, now: datetime) -> datetime:
@@ -103,12 +103,12 @@ def compare(
     theirs, unread_right = keys_of(plan.right, right)
     behind = _behind(known)
     there, here = set(theirs), set(ours)
-    findings = _twice(plan.left.system, ours) + _twice(plan.right.system, theirs)
+    differences = _twice(plan.left.system, ours) + _twice(plan.right.system, theirs)
     matched = pending = 0
     for key in sorted(here | behind.keys()):
         one = behind.get(key)
         if one is None:
-            findings.append(Finding(what=What.NO_INSTANCE, system=plan.left.system, subject=key))
+            differences.append(Difference(what=What.NO_INSTANCE, system=plan.left.system, subject=key))
         elif one.is_open:
             pending += 1
         elif one.status not in _WENT_WELL:
@@ -116,20 +116,20 @@ def compare(
         elif key in there or one.adopted:
             matched += 1
         else:
-            missing = Finding(what=What.MISSING, system=plan.right.system, subject=key, instance=one.instance)
-            findings.append(missing)
+            missing = Difference(what=What.MISSING, system=plan.right.system, subject=key, instance=one.instance)
+            differences.append(missing)
     for key in sorted(there):
         one = behind.get(key)
         if one is None or not (one.is_open or one.status in _WENT_WELL):
             instance = one.instance if one else None
-            findings.append(Finding(what=What.EXTRA, system=plan.right.system, subject=key, instance=instance))
+            differences.append(Difference(what=What.EXTRA, system=plan.right.system, subject=key, instance=instance))
     return Compared(
         left=len(left),
         right=len(right),
         matched=matched,
         pending=pending,
         unreadable=unread_left + unread_right,
-        findings=tuple(findings),
+        differences=tuple(differences),
     )
 
 
@@ -147,9 +147,9 @@ def _weight(one: Known) -> int:
     return 2 if one.is_open else 1 if one.status in _WENT_WELL else 0
 
 
-def _twice(system: str, keys: list[str]) -> list[Finding]:
+def _twice(system: str, keys: list[str]) -> list[Difference]:
     return [
-        Finding(what=What.DUPLICATE, system=system, subject=key)
+        Difference(what=What.DUPLICATE, system=system, subject=key)
         for key, count in sorted(Counter(keys).items())
         if count > 1
     ]

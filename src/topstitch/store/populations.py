@@ -1,6 +1,6 @@
-"""Keeps when whole populations are compared, and what was found; a finding has no journal of ours behind it.
+"""Keeps when whole populations are compared, and what was found; a difference has no journal of ours behind it.
 
-``bootstrap.populations`` asks what is due and writes what it found: a finding that is seen again
+``bootstrap.populations`` asks what is due and writes what it found: a difference that is seen again
 after the grace is open, one that is not seen any more is resolved. What people say of one is
 kept in the installation's own journal.
 """
@@ -21,7 +21,7 @@ from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.store.database import Backend
 from topstitch.store.ledger import note_down_with
-from topstitch.store.reconciliation_tables import findings, populations
+from topstitch.store.reconciliation_tables import differences, populations
 from topstitch.store.rows import Shown, all_shown
 from topstitch.store.sealing import milliseconds
 from topstitch.store.tables import effects, instances
@@ -119,15 +119,15 @@ async def keep(
     now: datetime,
     grace_ms: int,
 ) -> list[Shown]:
-    """Write one comparison: ``(what, system, subject, instance)`` each; return every finding that is not resolved."""
+    """Write one comparison: ``(what, system, subject, instance)`` each; return what is not resolved."""
     now_ms = milliseconds(now)
-    seen = {finding_id(workflow, *one[:3]): one for one in found}
+    seen = {difference_id(workflow, *one[:3]): one for one in found}
 
     def do(backend: Backend) -> None:
         standing = {
             str(name): (str(state), int(seen_at), until)
             for name, state, seen_at, until in backend.execute(
-                "SELECT id, state, seen_at, waived_until FROM population_findings WHERE workflow = ?", (workflow,)
+                "SELECT id, state, seen_at, waived_until FROM population_differences WHERE workflow = ?", (workflow,)
             )
         }
         for name, (what, system, subject, instance) in seen.items():
@@ -135,19 +135,20 @@ async def keep(
             after, since = _after(state, first, until, now_ms, grace_ms)
             opened = now_ms if after == "open" and state != "open" else None
             backend.execute(
-                "INSERT INTO population_findings (id, workflow, what, system, subject, instance, seen_at, opened_at,"
+                "INSERT INTO population_differences (id, workflow, what, system, subject, instance, seen_at, opened_at,"
                 " changed_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " instance = excluded.instance, seen_at = excluded.seen_at, changed_at = excluded.changed_at,"
-                " state = excluded.state, opened_at = coalesce(excluded.opened_at, population_findings.opened_at)",
+                " state = excluded.state, opened_at = coalesce(excluded.opened_at, population_differences.opened_at)",
                 (name, workflow, what, system, subject, instance, since, opened, now_ms, after),
             )
         for name, (state, _, _) in standing.items():
             if name not in seen and state != "resolved":
                 backend.execute(
-                    "UPDATE population_findings SET state = 'resolved', changed_at = ? WHERE id = ?", (now_ms, name)
+                    "UPDATE population_differences SET state = 'resolved', changed_at = ? WHERE id = ?", (now_ms, name)
                 )
         backend.execute(
-            "DELETE FROM population_findings WHERE state = 'resolved' AND changed_at < ?", (now_ms - RESOLVED_KEPT_MS,)
+            "DELETE FROM population_differences WHERE state = 'resolved' AND changed_at < ?",
+            (now_ms - RESOLVED_KEPT_MS,),
         )
         backend.execute(
             "UPDATE populations SET ran_at = ?, outcome = ? WHERE workflow = ?",
@@ -159,7 +160,7 @@ async def keep(
 
 
 def _after(state: str, first: int, until: Any, now_ms: int, grace_ms: int) -> tuple[str, int]:
-    """Return the state of a finding that is seen now, and since when it is seen."""
+    """Return the state of a difference that is seen now, and since when it is seen."""
     if state == "accepted" or (state == "waived" and until is not None and int(until) > now_ms):
         return state, first
     if state == "resolved":
@@ -168,7 +169,7 @@ def _after(state: str, first: int, until: Any, now_ms: int, grace_ms: int) -> tu
 
 
 async def could_not(store: Store, workflow: str, because: str, now: datetime) -> None:
-    """Note that a comparison came to nothing: a side that cannot be read is no finding."""
+    """Note that a comparison came to nothing: a side that cannot be read is no difference."""
     text = orjson.dumps({"problem": because}).decode()
 
     def do(backend: Backend) -> None:
@@ -182,21 +183,23 @@ async def could_not(store: Store, workflow: str, because: str, now: datetime) ->
 async def listing(
     store: Store, *, workflow: str | None = None, every: bool = False, limit: int = LISTING_MAX
 ) -> list[Shown]:
-    """Return findings, oldest first; with ``every`` the resolved and accepted ones too."""
-    query = select(findings).order_by(findings.c.seen_at, findings.c.id).limit(min(limit, LISTING_MAX))
+    """Return differences, oldest first; with ``every`` the resolved and accepted ones too."""
+    query = select(differences).order_by(differences.c.seen_at, differences.c.id).limit(min(limit, LISTING_MAX))
     if workflow is not None:
-        query = query.where(findings.c.workflow == workflow)
+        query = query.where(differences.c.workflow == workflow)
     if not every:
-        query = query.where(findings.c.state.in_(("suspected", "open", "waived")))
+        query = query.where(differences.c.state.in_(("suspected", "open", "waived")))
     return await store.read(lambda c: all_shown(c.execute(query).mappings()))
 
 
 async def open_counts(store: Store) -> Mapping[str, tuple[int, datetime]]:
-    """Return how many findings of each workflow are open, and since when the oldest is."""
+    """Return how many differences of each workflow are open, and since when the oldest is."""
     query = (
-        select(findings.c.workflow, func.count().label("count"), func.min(findings.c.opened_at).label("opened_at"))
-        .where(findings.c.state == "open")
-        .group_by(findings.c.workflow)
+        select(
+            differences.c.workflow, func.count().label("count"), func.min(differences.c.opened_at).label("opened_at")
+        )
+        .where(differences.c.state == "open")
+        .group_by(differences.c.workflow)
     )
     rows = await store.read(lambda c: all_shown(c.execute(query).mappings()))
     return {str(row["workflow"]): (int(row["count"]), row["opened_at"]) for row in rows}
@@ -205,9 +208,9 @@ async def open_counts(store: Store) -> Mapping[str, tuple[int, datetime]]:
 async def settle(
     store: Store, name: str, actor: Actor, reason: str, now: datetime, *, until: datetime | None = None
 ) -> None:
-    """Waive a finding until a day, or accept it for good when there is none."""
+    """Waive a difference until a day, or accept it for good when there is none."""
     state = "waived" if until is not None else "accepted"
-    body: dict[str, Any] = {"command": "waive" if until else "accept", "finding": name, "reason": reason}
+    body: dict[str, Any] = {"command": "waive" if until else "accept", "difference": name, "reason": reason}
     if until is not None:
         body["until"] = rfc3339(until)
     note = Draft(
@@ -219,13 +222,13 @@ async def settle(
     )
 
     def do(backend: Backend) -> None:
-        rows = backend.execute("SELECT state FROM population_findings WHERE id = ?", (name,))
+        rows = backend.execute("SELECT state FROM population_differences WHERE id = ?", (name,))
         if not rows:
-            raise NotFoundError("unknown-id", f"there is no finding {name}; list what is open and use an id from there")
+            raise NotFoundError("unknown-id", f"there is no {name}; list what is open and use an id from there")
         if rows[0][0] in ("resolved", "accepted"):
             raise ConflictError("discrepancy-settled", f"{name} is {rows[0][0]} already; nothing is left to do")
         backend.execute(
-            "UPDATE population_findings SET state = ?, waived_until = ?, because = ?, changed_by = ?, changed_at = ?"
+            "UPDATE population_differences SET state = ?, waived_until = ?, because = ?, changed_by = ?, changed_at = ?"
             " WHERE id = ?",
             (state, milliseconds(until) if until else None, reason, str(actor), milliseconds(now), name),
         )
@@ -234,6 +237,6 @@ async def settle(
     await store.work(do)
 
 
-def finding_id(workflow: str, what: str, system: str, subject: str) -> str:
-    """Return the id that follows from what a finding is about."""
-    return derived_id("fnd", workflow, what, system, subject)
+def difference_id(workflow: str, what: str, system: str, subject: str) -> str:
+    """Return the id that follows from what a difference is about."""
+    return derived_id("pop", workflow, what, system, subject)

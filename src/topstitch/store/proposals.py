@@ -115,20 +115,20 @@ def _propose(backend: Backend, new: Proposal, actor: Actor) -> None:
 
 
 def _agree(backend: Backend, proposal: Proposal, actor: Actor, now: datetime) -> bool:
-    _settle(backend, proposal, "published", actor, now, "agreed")
+    _must_wait(backend, proposal)
     new = msgspec.structs.replace(proposal.definition(), published_at=now)
-    return publish_with(backend, new, proposal.parent, moved_by=str(actor))
+    # It refuses before it writes, and so does what is above: the transaction is shared with other work.
+    changed = publish_with(backend, new, proposal.parent, moved_by=str(actor))
+    _settle(backend, proposal, "published", actor, now, "agreed")
+    return changed
 
 
 def _settle(backend: Backend, one: Proposal, ending: str, actor: Actor, now: datetime, four_eyes: str) -> None:
-    rows = backend.execute(
-        "UPDATE publish_proposals SET settled_at = ?, settled_by = ?, ending = ? WHERE digest = ? AND ending IS NULL"
-        " RETURNING digest",
+    _must_wait(backend, one)
+    backend.execute(
+        "UPDATE publish_proposals SET settled_at = ?, settled_by = ?, ending = ? WHERE digest = ?",
         (milliseconds(now), str(actor), ending, one.digest),
     )
-    if not rows:
-        message = f"{one.workflow} {one.version} waits no longer; topstitch publish --pending lists what does"
-        raise ConflictError("proposal-settled", message)
     body = {
         "workflow": one.workflow,
         "version": one.version,
@@ -138,6 +138,12 @@ def _settle(backend: Backend, one: Proposal, ending: str, actor: Actor, now: dat
         "four_eyes": four_eyes,
     }
     note_down_with(backend, _draft(Kind.PUBLISH_SETTLED, actor, now, body))
+
+
+def _must_wait(backend: Backend, one: Proposal) -> None:
+    if not backend.execute("SELECT 1 FROM publish_proposals WHERE digest = ? AND ending IS NULL", (one.digest,)):
+        message = f"{one.workflow} {one.version} waits no longer; topstitch publish --pending lists what does"
+        raise ConflictError("proposal-settled", message)
 
 
 def _draft(kind: Kind, actor: Actor, at: datetime, body: dict[str, Any]) -> Draft:

@@ -1,6 +1,6 @@
 """Decides what the database holds of whole populations: when each is compared, and what was found.
 
-Beside ``tables``, whose metadata it adds to; ``schema`` makes both. A finding has no journal of
+Beside ``tables``, whose metadata it adds to; ``schema`` makes both. A difference has no journal of
 its own, for nothing of ours wrote it; ``populations`` writes it. It holds no SQL that reads or writes.
 """
 
@@ -24,8 +24,8 @@ populations: Final = Table(
 )
 Index("ix_populations_due", populations.c.due_at)
 
-findings: Final = Table(
-    "population_findings",
+differences: Final = Table(
+    "population_differences",
     metadata,
     Column("id", Text, primary_key=True),
     Column("workflow", Text, nullable=False),
@@ -42,4 +42,4 @@ findings: Final = Table(
     Column("changed_by", Text),
     sqlite_with_rowid=False,
 )
-Index("ix_population_findings_workflow", findings.c.workflow, findings.c.state)
+Index("ix_population_differences_workflow", differences.c.workflow, differences.c.state)

@@ -459,6 +459,7 @@ discrepancies = Table(
     _number("waived_until"),
 )
 Index("ix_discrepancies_status", discrepancies.c.status, discrepancies.c.opened_at)
+Index("ix_discrepancies_state", discrepancies.c.state, discrepancies.c.opened_at)
 Index("ix_discrepancies_instance", discrepancies.c.instance)
 
 checks = Table(

@@ -530,3 +530,27 @@ async def test_without_a_mail_connection_people_look_into_their_inbox(world: Wor
     outcome = await tell(registry, notice("group:sales-ops"), instance="ins_1")
     assert outcome.value == {"sent": [], "skipped": ["ruth.abend@corp.example", "kofi.mensah@corp.example"]}
     await registry.close()
+
+
+async def test_C04_a_bulk_retry_shares_the_limit_with_everything_else(world: World) -> None:
+    world.sims["servicenow"].configure({"throttle": {"requests": 10, "per_seconds": 1, "shared": True}})
+    settings = world.registry.connections
+    itsm = msgspec.structs.replace(settings.connections["itsm"], rate=parse_rate("10/s"), timeout_seconds=60)
+    limited = msgspec.structs.replace(settings, connections={**settings.connections, "itsm": itsm})
+    registry = Registry(limited, world.clock)
+    price = {"tier": "standard", "location": "LOC-BER"}
+    usual = [registry.reader("itsm").read("price_equipment", price) for _ in range(60)]
+    order = {"employee_id": "W-1", "location": "LOC-BER", "department": "IT", "tier": "standard", "items": ["laptop"]}
+    retried = [
+        registry.reader("itsm").look_up("create_catalog_request", order, f"ins_{n}:equipment", instance=f"ins_{n}")
+        for n in range(60)
+    ]
+    both = asyncio.gather(*usual, *retried)
+    while not both.done():
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if (when := world.clock.next_sleeper()) is not None:
+            world.clock.advance_to(when)
+    await registry.close()
+    assert {outcome.result for outcome in both.result()} == {Result.OK}
+    assert [call for call in world.sandbox("itsm").calls() if call["status"] == 429] == []

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from fastapi.routing import APIRoute
 
 from integration.api.programs import Programs
 from topstitch.access.guard import rule_of
 from topstitch.api.reference import POLICY, operations, reference_page, rendered
+from topstitch.connectors.outgoing import new_secret, signed
 from topstitch.foundation.canonical import parse
+from topstitch.foundation.clock import SimulatedClock
 
 SNAPSHOT = Path(__file__).parents[2] / "snapshots" / "openapi.json"
 UPDATE = "TOPSTITCH_UPDATE_SNAPSHOTS"
@@ -111,3 +114,25 @@ def test_every_command_that_the_reference_names_exists(told: Programs):
             following = command.get_command(None, word)
             assert following is not None, f"{one['path']}: topstitch has no command {' '.join(words)}"
             command = following
+
+
+def test_every_operation_and_every_type_of_event_is_documented(told: Programs):
+    docs = Path(__file__).parents[3] / "docs"
+    page = (docs / "reference" / "http-api.md").read_text(encoding="utf-8")
+    wanted = [f"`{one['method']} {one['path'].removeprefix('/api/v1')}`" for one in operations(document(told))]
+    assert [each for each in wanted if each not in page] == [], "add these to docs/reference/http-api.md"
+    listed = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert [each for each in listed if f"`{each}`" not in wanted] == [], "these are no more"
+
+
+def test_the_receiver_in_the_docs_takes_what_we_sign(monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "receive-webhooks.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)  # noqa: S102 -- the docs' own example
+    now = SimulatedClock().now()
+    monkeypatch.setattr(names["time"], "time", now.timestamp)
+    old, new = new_secret(), new_secret()
+    headers = signed("evt_1", now, b"{}", [new, old])
+    assert names["is_genuine"](headers, b"{}", old)
+    assert names["is_genuine"](headers, b"{}", new)
+    assert not names["is_genuine"](headers, b"{ }", new)

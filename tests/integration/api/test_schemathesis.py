@@ -24,12 +24,12 @@ from topstitch.store.people import PersonRow
 from topstitch.store.tokens import Token
 
 HERE = Path(__file__).parent
-SECONDS_MAX = 55
+SECONDS_MAX = 240
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"
-    "response_schema_conformance,negative_data_rejection,missing_required_header,allow_header_conformance"
+    "response_schema_conformance,negative_data_rejection,unsupported_method,allow_header_conformance"
 )
-"""All but those that guess what a request may do: positive data may still name what is not there."""
+"""All but those that guess what a request may do, and what ``test_requests`` asks of every route by itself."""
 SYSTEMS = {
     "hris": ("workday@1", ("client_id", "client_secret")),
     "directory": ("entra-id@1", ("client_id", "client_secret")),
@@ -84,10 +84,9 @@ def server(written: tuple[Path, list[Hired]], tmp_path: Path) -> Iterator[tuple[
     (data / "connections.toml").write_text(connections())
     (data / "secret").write_text("s3cret-value")
     token = token_of(data)
-    process = subprocess.Popen(
-        command("serve", "--port", "0", "--data", str(data), "--json", "--log-level", "error"),
-        env=environment(TOPSTITCH_ENVIRONMENT="test", TOPSTITCH_REQUESTS_PER_MINUTE="0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    settings = environment(TOPSTITCH_ENVIRONMENT="test", TOPSTITCH_REQUESTS_PER_MINUTE="0")
+    words = command("serve", "--port", "0", "--data", str(data), "--json", "--log-level", "error")
+    process = subprocess.Popen(words, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -102,15 +101,19 @@ def server(written: tuple[Path, list[Hired]], tmp_path: Path) -> Iterator[tuple[
 
 def test_the_server_keeps_to_its_document(server: tuple[str, str], tmp_path: Path):
     address, token = server
+    words = {
+        "--url": f"{address}/api/v1", "--header": f"Authorization: Bearer {token}", "--checks": CHECKS,
+        "--phases": "examples,coverage,fuzzing", "--max-examples": "2", "--seed": "20261123", "--workers": "2",
+        "--max-failures": "10", "--generation-database": "none", "--suppress-health-check": "all",
+        # streams do not end; ``test_streams`` reads them
+        "--exclude-path-regex": "stream$",
+    }  # fmt: skip
     done = subprocess.run(
         [
-            str(Path(sys.executable).with_name("schemathesis")), "run", f"{address}/api/v1/openapi.json",
-            "--url", f"{address}/api/v1", "--header", f"Authorization: Bearer {token}", "--checks", CHECKS, "--phases", "examples,coverage,fuzzing",
-            "--max-examples", "5", "--seed", "20261123", "--workers", "2", "--max-failures", "10", "--no-color",
-            "--generation-database", "none", "--suppress-health-check", "all",
-            # streams do not end; ``test_streams`` reads them
-            "--exclude-path", "/stream", "--exclude-path", "/instances/{name}/stream",
+            Path(sys.executable).with_name("schemathesis"), "run", f"{address}/api/v1/openapi.json", "--no-color",
+            *(word for pair in words.items() for word in pair),
         ],
-        cwd=tmp_path, env=environment(SCHEMATHESIS_HOOKS="schemathesis_hooks", PYTHONPATH=str(HERE)), capture_output=True, text=True, check=False, timeout=SECONDS_MAX,
+        cwd=tmp_path, env=environment(SCHEMATHESIS_HOOKS="schemathesis_hooks", PYTHONPATH=str(HERE)),
+        capture_output=True, text=True, check=False, timeout=SECONDS_MAX,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

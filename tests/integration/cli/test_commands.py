@@ -20,6 +20,15 @@ def named(topstitch: Run, title: str) -> str:
     return str(next(r["id"] for r in rows if r["title"] == title))
 
 
+def test_O08_instances_are_found_by_the_language_of_api_and_console(topstitch: Run):
+    found = topstitch("instances", "-q", "state:ended key:W-200003 yuki", "--json").json()["items"]
+    assert [one["title"] for one in found] == ["Yuki Mori"]
+    unknown = topstitch("instances", "-q", "colour:red")
+    assert (unknown.code, "knows no field 'colour'" in unknown.err) == (2, True)
+    both = topstitch("instances", "-q", "state:open", "--key", "x")
+    assert (both.code, "say it all in the search" in both.err) == (2, True)
+
+
 def test_instances_as_text_and_as_data(topstitch: Run):
     text, data = topstitch("instances"), topstitch("instances", "--json")
     assert text.code == data.code == 0

@@ -160,3 +160,13 @@ def test_alerts_refuse_what_makes_no_sense(alarmed: Path):
     ):
         assert called("alerts", *words, "--data", str(alarmed)).code == code, words
     assert called("alerts", "list", "--workflow", "other", "--data", str(alarmed)).err.startswith("Nothing is alarming")
+
+
+def test_doctor_says_over_which_connection_each_route_is_told(copied: Path):
+    (copied / "topstitch.toml").write_text('alert_routes = ["email:owner", "ticket", "slack.crm:general"]\n')
+    found = called("doctor", "--data", str(copied), "--json").json()["findings"]
+    said = {one["what"]: (one["state"], one["found"]) for one in found if one["what"].startswith("alerts to")}
+    assert said["alerts to email:owner"] == ("ok", "over connection email")
+    assert said["alerts to ticket"] == ("ok", "over connection itsm")
+    assert said["alerts to slack:crm:general"][0] == "warn"
+    assert "alert_routes" in said["alerts to slack:crm:general"][1]

@@ -39,6 +39,8 @@ def test_without_a_configured_origin_the_address_itself_counts() -> None:
         ("localhost:8700", True),
         ("localhost", True),
         ("[::1]:8700", True),
+        ("::1", True),
+        ("::2", False),
         ("127.9.9.9", True),
         ("rebound.example:8700", False),
         ("10.0.0.1:8700", False),
@@ -47,3 +49,8 @@ def test_without_a_configured_origin_the_address_itself_counts() -> None:
 )
 def test_a_name_that_was_rebound_to_us_is_not_this_machine(host: str, local: bool) -> None:
     assert is_local(scope(host=host)) is local
+
+
+@pytest.mark.parametrize("header", ["x_forwarded_for", "forwarded", "x_real_ip", "via"])
+def test_what_came_by_a_proxy_is_not_from_this_machine(header: str) -> None:
+    assert not is_local(scope(host="127.0.0.1:8700", **{header: "10.0.0.1"}))

@@ -115,6 +115,35 @@ def test_a_repair_is_tried_once_by_us_and_again_only_when_a_person_asks() -> Non
     assert status(paper) == ["resolved"]
 
 
+def test_a_repair_that_an_engine_did_not_survive_is_found_out_and_judged_by_a_read() -> None:
+    company, paper = drifted()
+    paper.decide(HEAL, "approve", "owner")
+    orders = lifecycle.decide(paper.plan, paper.state, paper.clock.now())
+    paper._append(list(orders.records))
+    assert [call.key for call in orders.calls if "/send/" in call.key] == [f"{HEAL}/send/1"]
+    paper.answer(next(call for call in orders.calls if "/send/" in call.key))  # it arrived, and nobody heard
+    paper.run_for(hours=1)
+    assert status(paper) == ["resolved"]
+    assert len({r.body["key"] for r in kinds(paper, Kind.ACT_INTENT) if r.step == HEAL}) == 1
+    assert [ticket["open"] for ticket in tickets(company)] == [False]
+
+
+def test_a_repair_is_withdrawn_when_its_step_is_undone() -> None:
+    _, paper = drifted()
+    command = lifecycle.Command(name="cancel", reason="wrong person", choice="rollback")
+    paper._append(lifecycle.operate(paper.plan, paper.state, command, IVO, paper.clock.now()))
+    paper.run_for(hours=1)
+    assert kinds(paper, Kind.APPROVAL_CLOSED)[-1].body["ending"] == "withdrawn"
+    assert paper.state.heals[HEAL].status == "not_run"
+    paper.run()
+    assert paper.state.ended == "rolled_back_with_exceptions"
+    assert "directory.add_groups" not in paper.writes()
+    assert {r.body["verdict"] for r in kinds(paper, Kind.CHECK_READ) if r.body["check"] == "T+24h"} <= {
+        "match",
+        "nothing_expected",
+    }
+
+
 def test_in_bulk_drift_nothing_is_repaired_and_a_case_says_so() -> None:
     _, paper = drifted(drift=ok({"same": 6, "of": 100}))
     assert kinds(paper, Kind.HEAL_REFUSED)[0].body["same"] == 6

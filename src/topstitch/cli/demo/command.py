@@ -81,6 +81,7 @@ class _Cast:
 
 async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: bool) -> bool:
     from topstitch.api.app import make_app
+    from topstitch.api.rest import close
     from topstitch.bootstrap.auditing import seal_now
     from topstitch.bootstrap.installation import open_installation
     from topstitch.bootstrap.measuring import Scrape, measuring, watcher_of
@@ -88,6 +89,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
     from topstitch.cli.demo.story import Story
     from topstitch.cli.front import front
     from topstitch.cli.hosting import serving
+    from topstitch.cli.programs import mounts, rest, whoever
     from topstitch.cli.serve import standing
     from topstitch.foundation.clock import SystemClock
 
@@ -98,10 +100,12 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
         cast.script.story = story
         people = People(house, story, cast.sims["servicenow"].facts(), answering=hurried)
         scrape = Scrape(watcher_of(settings, house.ports.store, house.plans), house.clock)
+        api = rest(house, settings, whoever(settings))
         app = make_app(
             house.intake,
             body_bytes_max=settings.body_kb_max * 1024,
             standing=lambda: standing(house),
+            mounts=mounts(api),
             scrape=scrape,
         )
         doors = front(app, house, settings)
@@ -109,6 +113,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
             _greet(door, settings, port, told)
             async with measuring(house, pace=SystemClock(), every_seconds=LOOK_SECONDS):
                 await _play(door, house, cast, story, people, hurried=hurried)
+            await close(api)
             doors.close()
         await seal_now(house.settings, house.ports.store, house.clock)
         if not hurried:

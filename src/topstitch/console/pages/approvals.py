@@ -41,7 +41,6 @@ WEEK = timedelta(days=7)
 async def inbox(request: Request) -> Response:
     """``GET /approvals?show=``."""
     site: Site = request.app.state.site
-    person: Person = request.state.person
     show, rows = await _rows(request)
     open_rows = await items.list_approvals(site.hands.store)
     counts: dict[str, int | None] = {key: len(await _of(request, key, open_rows)) for key, _ in TABS[:3]}
@@ -50,7 +49,7 @@ async def inbox(request: Request) -> Response:
         show, rows = "all", open_rows
     cards = [await approval_card(site.hands, row["id"]) for row in rows[:25]] if show != "done" else []
     for card in cards:
-        card["mine"] = asked(person, card["row"])
+        card["mine"] = await _is_mine(request, card["row"])
     return await site.render(
         request,
         "approvals.html",
@@ -136,11 +135,16 @@ def asked(person: Person, row: Shown) -> bool:
     return seat(person, row) is not None
 
 
+async def _is_mine(request: Request, row: Shown) -> bool:
+    """Whether somebody was asked, or stands in for somebody who was."""
+    return asked(request.state.person, row) or bool(await _of(request, "delegated", [row]))
+
+
 async def approval(request: Request) -> Response:
     """``GET /approvals/{name}``: the card alone, without rail and picture, for who comes from a mail."""
     site: Site = request.app.state.site
     card = await approval_card(site.hands, request.path_params["name"])
-    card["mine"] = asked(request.state.person, card["row"])
+    card["mine"] = await _is_mine(request, card["row"])
     return await site.render(
         request, "approval.html", nav="approvals", title=card["row"]["title"], card=card, bare=True
     )
@@ -163,7 +167,7 @@ async def decide(request: Request) -> Response:
     if said == "refuse" and comment is None:
         site: Site = request.app.state.site
         card = await approval_card(hands, name)
-        card["mine"] = asked(request.state.person, card["row"])
+        card["mine"] = await _is_mine(request, card["row"])
         problem = "Say why: a refusal is kept with its reason."
         return await site.render(
             request,

@@ -18,6 +18,7 @@ def upgrade() -> None:
         op.add_column("discrepancies", sa.Column(name, sa.Text(), nullable=True))
     for name in ("suspected_at", "reopened", "waived_until"):
         op.add_column("discrepancies", sa.Column(name, sa.BigInteger(), nullable=True))
+    op.create_index("ix_discrepancies_state", "discrepancies", ["state", "opened_at"], unique=False)
     op.create_table(
         "populations",
         sa.Column("workflow", sa.Text(), nullable=False),
@@ -30,7 +31,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_populations_due", "populations", ["due_at"], unique=False)
     op.create_table(
-        "population_findings",
+        "population_differences",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("workflow", sa.Text(), nullable=False),
         sa.Column("what", sa.Text(), nullable=False),
@@ -44,7 +45,7 @@ def upgrade() -> None:
         sa.Column("waived_until", sa.BigInteger(), nullable=True),
         sa.Column("because", sa.Text(), nullable=True),
         sa.Column("changed_by", sa.Text(), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_population_findings")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_population_differences")),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_population_findings_workflow", "population_findings", ["workflow", "state"], unique=False)
+    op.create_index("ix_population_differences_workflow", "population_differences", ["workflow", "state"], unique=False)

@@ -146,7 +146,7 @@ ITEMS: Final = """
 | task | `open`; `done` or `failed`, as its person says; `closed`, with an ending |
 | ending of a task | `accepted`, `failed`, `expired` or `withdrawn` |
 | exception case | `open`, then `closed` |
-| discrepancy | `open`, then `agreed`, `waived`, `accepted` or `superseded` |
+| discrepancy | `suspected`, `confirmed`, `ticketed`, `healing`, `waived`; then `resolved`, `accepted` or `superseded` |
 | alert | `suspected`, `open`, `cleared` |
 
 ## The moves of a step

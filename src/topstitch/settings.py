@@ -59,6 +59,7 @@ class Settings:
     data: Path
     database: str
     key_file: Path | None
+    key_command: str
     connections: Path
     host: str
     port: int
@@ -281,6 +282,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         default="",
         doc="The installation key. Without it: beside the SQLite file, or installation.key in the data folder.",
         read=_maybe_path,
+    ),
+    Setting(
+        name="key_command",
+        kind="text",
+        default="",
+        doc="A command that prints the installation key in base64, in the place of a file: the hook for a key "
+        "management service. It is run without a shell, at every start.",
+        read=_text,
     ),
     Setting(
         name="connections",

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from browser.conftest import Open
 from browser.site import Served, served
 from topstitch.store import items
+from topstitch.store.searches import head_position
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,23 @@ def test_paul_finds_a_case_by_name_and_its_address_is_the_view(page_of: Open) ->
     expect(page).to_have_url(re.compile("view=table"))
     page.reload()
     expect(page.get_by_role("heading", name="Steps")).to_be_visible()
+
+
+def test_paul_keeps_a_search_for_everybody_and_narrows_it_with_a_bar(page_of: Open) -> None:
+    page = page_of("/instances?q=state%3Awaiting", person="paul")
+    page.locator("summary", has_text="Views").click()
+    page.get_by_label("Save this search as").fill("What waits")
+    page.get_by_label("for everybody").check()
+    page.get_by_role("button", name="Save view").click()
+    expect(page.get_by_role("status").filter(has_text="Saved as What waits")).to_be_visible()
+    other = page_of("/instances", person="ana")
+    other.locator("summary", has_text="Views").click()
+    other.get_by_role("link", name="What waits").click()
+    expect(other).to_have_url(re.compile("q=state%3Awaiting"))
+    before = other.locator("tbody tr").count()
+    other.locator(".histogram a").last.click()
+    expect(other).to_have_url(re.compile("since"))
+    assert 0 < other.locator("tbody tr").count() < before
 
 
 # --- Dana, approver -----------------------------------------------------------------------------
@@ -124,6 +142,30 @@ def test_ivo_pauses_live_updates_and_catches_up(page_of: Open, site: Served) -> 
     expect(page.locator("h1 + .tag")).not_to_have_text("Paused", timeout=3000)
 
 
+def test_X07_ivo_acts_on_many_with_the_keyboard_and_reads_how_each_went(page_of: Open, site: Served) -> None:
+    page = page_of("/instances?q=stone", person="ivo")
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    expect(page.locator("#chosen-count")).to_have_text("2 chosen")
+    page.get_by_label("What to do").select_option("pause")
+    page.get_by_label("Reason", exact=True).fill("payroll asks to wait")
+    page.get_by_role("button", name="Preview…").click()
+    expect(page.get_by_text("2 can be done, 0 cannot.")).to_be_visible()
+    page.get_by_role("button", name="Pause 2 instances").click()
+    expect(page.get_by_text("2 of 2 done.")).to_be_visible(timeout=8000)
+    expect(page.locator("td .tag", has_text="done")).to_have_count(2)
+
+
+def test_ivo_goes_through_a_list_one_by_one(page_of: Open) -> None:
+    page = page_of("/instances?q=stone", person="ivo")
+    names = page.locator("tbody .row-link").all_inner_texts()
+    page.get_by_role("link", name=names[0]).click()
+    page.keyboard.press("]")
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[1])
+    page.keyboard.press("[")
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[0])
+
+
 # --- Mei, auditor -------------------------------------------------------------------------------
 
 
@@ -160,6 +202,17 @@ def test_ana_looks_up_what_a_system_can_do(page_of: Open) -> None:
     row = page.locator("tr", has_text="create_catalog_request").first
     expect(row).to_contain_text("find first")
     expect(row).to_contain_text("cancel_request")
+
+
+def test_ana_tries_the_policy_and_nothing_is_recorded(page_of: Open, site: Served) -> None:
+    before = site.do(head_position(site.hands.store))
+    page = page_of("/policies", person="ana")
+    page.get_by_role("button", name="Ask the policy").click()
+    expect(page.get_by_text("No rule of the bundle fires")).to_be_visible()
+    page.get_by_label("Facts of a write").fill("{")
+    page.get_by_role("button", name="Ask the policy").click()
+    expect(page.get_by_role("alert")).to_contain_text("no JSON")
+    assert site.do(head_position(site.hands.store)) == before
 
 
 # --- everybody ----------------------------------------------------------------------------------

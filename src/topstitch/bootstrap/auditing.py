@@ -98,8 +98,9 @@ async def seal_now(settings: Settings, store: Store, clock: Clock) -> Turn:
 
 async def sequencer_of(settings: Settings, store: Store, clock: Clock) -> Sequencer:
     """Return the installation's sequencer, its key made if there was none; to be used inside ``signing``."""
-    with open_ledger(store) as reader:
-        mailed = {one.anchor: one.at for one in reader.anchorings() if one.problem is None}
+    mailed = (
+        await _aside(store, lambda: _mailed(store)) if any(a.startswith("mail:") for a in settings.anchors) else NEVER
+    )
     anchors = anchors_of(settings, lambda to: _mailer(settings, store, clock, to), mailed)
     return _Heard(store, await signer_of(settings, store), clock, anchors)
 
@@ -156,6 +157,12 @@ def anchors_of(
             case _:
                 made.append(MailAnchor(mailer(place), text, mailed.get(text)))
     return made
+
+
+def _mailed(store: Store) -> Mapping[str, datetime]:
+    """Return when each anchor took a checkpoint last."""
+    with open_ledger(store) as reader:
+        return {one.anchor: one.at for one in reader.anchorings() if one.problem is None}
 
 
 def _mailer(settings: Settings, store: Store, clock: Clock, to: str) -> SendMail:

@@ -164,7 +164,7 @@ def line_svg(one: Seam, said: Sequence[tuple[float, str]], width: float = 328, h
     if not known:
         return ""
     limit = ALERT_MS if max(known) > TARGET_MS else TARGET_MS
-    left, top, bottom = 44.0, 8.0, height - 22
+    left, top, bottom = 60.0, 8.0, height - 22
     most = max(*known, limit) * 1.1
     step = (width - left - 8) / max(len(one.series) - 1, 1)
 

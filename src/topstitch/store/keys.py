@@ -131,6 +131,24 @@ def read_or_make_key(path: Path | None, *, known_check: str | None) -> Installat
     return key
 
 
+def given_key(text: str, *, known_check: str | None) -> InstallationKey:
+    """Return the key that something else than a file has given, such as a key management service."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise OperatorError(
+            "key-damaged", f"what key_command printed is no key; have it print {KEY_BYTES} bytes in base64"
+        )
+    made = InstallationKey(key)
+    if known_check not in (None, made.check):
+        raise OperatorError(
+            "key-mismatch", "the key that key_command printed belongs to another database; correct the command"
+        )
+    return made
+
+
 def _read(path: Path) -> bytes:
     try:
         text = path.read_text("ascii").strip()

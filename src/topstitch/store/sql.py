@@ -163,7 +163,10 @@ RELEASE: Final = (
     " WHERE id = ? AND lease_owner = ? AND epoch = ?"
 )
 WAKE: Final = "UPDATE instances SET wake_at = ? WHERE id = ? AND ended_at IS NULL RETURNING id"
-WAKE_ALL: Final = "UPDATE instances SET wake_at = ? WHERE ended_at IS NULL AND wake_at > ? AND wake_at <= ?"
+WAKE_ALL: Final = (
+    "UPDATE instances SET wake_at = ? WHERE id IN ("
+    "SELECT id FROM instances WHERE ended_at IS NULL AND wake_at > ? AND wake_at <= ? ORDER BY id {lock})"
+)
 
 _RECORDED: Final = (
     "SELECT j.seq, coalesce(j.body, b.data) FROM journal j LEFT JOIN blobs b ON b.digest = j.blob"

@@ -27,7 +27,7 @@ from topstitch.store import schema
 from topstitch.store.attendance import Attendance
 from topstitch.store.database import MEMORY_URL, Backend, is_postgres, open_backend, sqlite_path
 from topstitch.store.journal import Journal
-from topstitch.store.keys import KEY_FILE, InstallationKey, read_or_make_key
+from topstitch.store.keys import KEY_FILE, InstallationKey, given_key, read_or_make_key
 from topstitch.store.project import project
 from topstitch.store.reader import Reader
 from topstitch.store.requests import Accept, Append, AppendOutside, CatchUp, Claim, Release, Renew, StartRow, Wake, Work
@@ -59,24 +59,28 @@ class Store:
         self._threads: ThreadPoolExecutor | None = None
 
     @classmethod
-    def open(cls, url: str, *, key_file: Path | None = None, threads: bool = True) -> Store:
+    def open(cls, url: str, *, key_file: Path | None = None, key: str | None = None, threads: bool = True) -> Store:
         """Open ``sqlite::memory:``, ``sqlite:///path``, a path, or ``postgresql://...``.
 
         The installation key lies beside a SQLite file unless ``key_file`` says otherwise; a
         PostgreSQL database needs ``key_file`` (without one, personal values cannot be opened
-        by another process). ``threads=False`` carries everything out in the caller's thread.
+        by another process). ``key`` is the key itself, when no file holds it.
+        ``threads=False`` carries everything out in the caller's thread.
         """
         backend = open_backend(url)
         try:
             schema.bring_up_to_date(backend)
             known = schema.known_key_check(backend)
-            key = read_or_make_key(key_file or _key_beside(url), known_check=known)
+            if key is not None:
+                own = given_key(key, known_check=known)
+            else:
+                own = read_or_make_key(key_file or _key_beside(url), known_check=known)
             if known is None:
-                schema.remember_key_check(backend, key.check)
+                schema.remember_key_check(backend, own.check)
         except BaseException:
             backend.close()
             raise
-        return cls._with(url, backend, key, threads=threads and url != MEMORY_URL)
+        return cls._with(url, backend, own, threads=threads and url != MEMORY_URL)
 
     @classmethod
     def _with(cls, url: str, backend: Backend, key: InstallationKey, *, threads: bool) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,3 +157,30 @@ async def test_a_connection_uses_what_is_stored_and_a_newer_value_without_a_rest
         assert house.ports.connectors.redactor.text("it said the second value") == "it said [hidden]"
     async with open_installation(settings) as house:
         assert credentials(house).get("token") == "the second value"
+
+
+def test_the_installation_key_may_come_from_a_command(tmp_path: Path) -> None:
+    from topstitch.bootstrap.database import open_store
+    from topstitch.foundation.errors import OperatorError
+    from topstitch.settings import load
+
+    data = tmp_path / "data"
+    data.mkdir()
+    key, other = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+
+    def opened(command: str) -> None:
+        open_store(load({"data": str(data)}, {"TOPSTITCH_KEY_COMMAND": command}), threads=False).close()
+
+    opened(f"printf {key}")
+    opened(f"printf {key}")
+    assert not (data / "installation.key").exists()
+    for command, code in (
+        (f"printf {other}", "key-mismatch"),
+        ("printf short", "key-damaged"),
+        ("false", "key-command"),
+        ("no-such-program-here", "key-command"),
+    ):
+        with pytest.raises(OperatorError) as refused:
+            opened(command)
+        assert refused.value.code == code
+        assert other not in refused.value.message

@@ -33,7 +33,7 @@ async def overview(request: Request) -> Response:
     names = await titles(hands)
     systems = _order({k for key in found for k in key}, names)
     attention = await _attention(hands, found, names)
-    begun = await ends(hands, hours)
+    standing, begun = await open_alerts(hands), await ends(hands, hours)
     page = await search(hands.store, Query(), hands.clock.now(), limit=6)
     worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
     crossed = sum(s.count for s in found.values())
@@ -50,8 +50,8 @@ async def overview(request: Request) -> Response:
         found=found,
         systems=systems,
         names=names,
-        attention=attention,
-        alerts=await open_alerts(hands),
+        attention=[one for one in attention if one["href"] not in {alert["href"] for alert in standing}],
+        alerts=standing,
         begun=begun,
         may_mute=request.state.person.why_not("alerts.mute"),
         worst=worst,

@@ -14,6 +14,15 @@ down_revision = "0007"
 
 def upgrade() -> None:
     """Bring a database of revision 0007 up to this one."""
+    _keys()
+    _drafts()
+    _batches()
+    _items()
+    _endpoints()
+    _deliveries()
+
+
+def _keys() -> None:
     op.create_table(
         "idempotency_keys",
         sa.Column("caller", sa.Text(), nullable=False),
@@ -28,6 +37,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_idempotency_keys_ends", "idempotency_keys", ["ends_at"])
+
+
+def _drafts() -> None:
     op.create_table(
         "definition_drafts",
         sa.Column("workflow", sa.Text(), nullable=False),
@@ -39,6 +51,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workflow", "version", name=op.f("pk_definition_drafts")),
         sqlite_with_rowid=False,
     )
+
+
+def _batches() -> None:
     op.create_table(
         "batches",
         sa.Column("id", sa.Text(), nullable=False),
@@ -53,6 +68,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_batches_frozen", "batches", ["frozen_at", "id"])
+
+
+def _items() -> None:
     op.create_table(
         "batch_items",
         sa.Column("batch", sa.Text(), nullable=False),
@@ -69,6 +87,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("batch", "instance", name=op.f("uq_batch_items_batch_instance")),
         sqlite_with_rowid=False,
     )
+
+
+def _endpoints() -> None:
     op.create_table(
         "webhook_endpoints",
         sa.Column("id", sa.Text(), nullable=False),
@@ -85,6 +106,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
         sqlite_with_rowid=False,
     )
+
+
+def _deliveries() -> None:
     op.create_table(
         "webhook_deliveries",
         sa.Column("id", sa.Text(), nullable=False),

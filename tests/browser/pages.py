@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from browser.seeded import trouble
 from browser.site import Served
@@ -15,7 +16,7 @@ from topstitch.store import items, views
 PARTS = ("people", "tokens", "delegation", "webhooks", "retention", "installation")
 
 
-WISH = {"name": "pause", "step": None, "choice": None, "reason": "payroll asks to wait", "edits": []}
+WISH: dict[str, Any] = {"name": "pause", "step": None, "choice": None, "reason": "payroll asks to wait", "edits": []}
 
 
 def prepare(site: Served) -> None:

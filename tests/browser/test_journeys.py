@@ -97,8 +97,8 @@ def test_dana_finds_opens_and_approves_with_the_keyboard_alone_while_ivo_looks_o
     before = time.monotonic()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Approved")).to_be_visible()
-    expect(watching.get_by_text("Dana approves CRM team assignment: territory checked")).to_be_visible(timeout=3000)
-    assert time.monotonic() - before < 3
+    expect(watching.get_by_text("Dana approves CRM team assignment: territory checked")).to_be_visible(timeout=8000)
+    assert time.monotonic() - before < 10  # a bound for a busy machine; topstitch bench --console measures
 
 
 # --- Ivo, IT operations -------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_ivo_pauses_live_updates_and_catches_up(page_of: Open, site: Served) -> 
     page.wait_for_timeout(600)
     expect(page.locator("h1 + .tag")).to_have_text("Paused")
     switch.click()
-    expect(page.locator("h1 + .tag")).not_to_have_text("Paused", timeout=3000)
+    expect(page.locator("h1 + .tag")).not_to_have_text("Paused", timeout=8000)
 
 
 def test_X07_ivo_acts_on_many_with_the_keyboard_and_reads_how_each_went(page_of: Open, site: Served) -> None:
@@ -241,7 +241,7 @@ def test_a_list_holds_what_is_new_until_it_is_asked_for(page_of: Open, site: Ser
     other = page_of(f"/instances/{named(site, 'Eva Lind')}/pause", person="ana")
     other.get_by_label("Reason").fill("look again")
     other.get_by_role("button", name="Pause it").click()
-    expect(page.get_by_text("1 changed, show")).to_be_visible(timeout=3000)
+    expect(page.get_by_text("1 changed, show")).to_be_visible(timeout=8000)
     page.get_by_text("1 changed, show").click()
     expect(page.locator(".held")).to_be_hidden()
     expect(page.get_by_role("link", name="Eva Lind")).to_be_visible()

@@ -17,7 +17,7 @@ from topstitch.foundation.errors import TamperError
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind
-from topstitch.store import Store, items, policies
+from topstitch.store import Store, deciding, items, policies
 
 STANDARD = Path(__file__).parents[2] / "src/topstitch/examples/policies/standard"
 FILES = {path.name: path.read_text(encoding="utf-8") for path in STANDARD.glob("*.yaml")}
@@ -143,15 +143,15 @@ async def test_A10_every_recorded_decision_is_explained_and_comes_to_the_same_an
     assert {r.body["risk"] for r in made} >= {1, 2}
 
 
-async def test_what_an_activation_asks_of_the_law_is_one_number_and_shared(world: World, monkeypatch: Any):
+async def test_what_an_activation_asks_of_the_law_is_one_look_and_shared(world: World, monkeypatch: Any):
     looks: list[str] = []
-    real = policies.revision
+    real = deciding.revisions
 
-    async def counted(store: Store, environment: str) -> int:
+    async def counted(store: Store, environment: str) -> tuple[int, int]:
         looks.append(environment)
         return await real(store, environment)
 
-    monkeypatch.setattr(policies, "revision", counted)
+    monkeypatch.setattr(deciding, "revisions", counted)
     laws = world.house.laws
     await asyncio.gather(*(laws.refresh() for _ in range(100)))
     assert looks == ["test"]

@@ -159,7 +159,7 @@ def _ours(request: Request, error: TopstitchError) -> Response:
     headers |= error.detail.get("headers", {})
     if status >= 500:
         LOG.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
-    return _problem(document, headers)
+    return _problem(request, document, headers)
 
 
 def _invalid(request: Request, error: RequestValidationError) -> Response:
@@ -170,7 +170,7 @@ def _invalid(request: Request, error: RequestValidationError) -> Response:
         document = _document("json-invalid", 400, f"the body is no JSON; {said}; correct it", request.url.path)
     else:
         document = _document("request-invalid", 422, f"{said}; correct what errors names", request.url.path)
-    return _problem({**document, "errors": errors}, {})
+    return _problem(request, {**document, "errors": errors}, {})
 
 
 def _field(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _http(request: Request, error: HTTPException) -> Response:
     headers = dict(error.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(sorted(_allowed(request))) or headers.get("Allow", "")
-    return _problem(_document(code, status, detail, request.url.path), headers)
+    return _problem(request, _document(code, status, detail, request.url.path), headers)
 
 
 def _allowed(request: Request) -> set[str]:
@@ -207,7 +207,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
     LOG.error("%s: %s %s: %s", name, request.method, request.url.path, error, exc_info=error)
     detail = f"something unexpected happened; send it again later, and report it with {name}, which the log has too"
     document = {**_document("unexpected", 500, detail, request.url.path), "id": name, "retryable": True}
-    return _problem(document, {})
+    return _problem(request, document, {})
 
 
 def _document(code: str, status: int, detail: str, at: str) -> dict[str, Any]:
@@ -223,10 +223,15 @@ def _document(code: str, status: int, detail: str, at: str) -> dict[str, Any]:
     }
 
 
-def _problem(document: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+def _problem(request: Request, document: Mapping[str, Any], headers: Mapping[str, str]) -> Response:
+    """Send a problem; ``trace_id`` is the caller's own, where they sent one."""
+    traced = _TRACE.fullmatch(request.headers.get("traceparent", ""))
+    if traced:
+        document = {**document, "trace_id": traced[1]}
     return Response(canonical_bytes(document), document["status"], headers, media_type=MEDIA_TYPE)
 
 
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _CODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,60}")
 _HTTP_DETAILS: Final[Mapping[int, str]] = {
     404: "there is nothing at this address; events go to POST /api/v1/events, webhooks to POST /hooks/<name>",

@@ -56,7 +56,16 @@ def reference_page(app: FastAPI) -> Starlette:
         text = (files("topstitch.api") / "static" / "reference.css").read_text("utf-8")
         return Response(text, media_type="text/css", headers=HEADERS)
 
-    routes = [Route("/", page, methods=["GET"]), Route("/reference.css", style, methods=["GET"])]
+    @needs(PUBLIC)
+    async def mark(_request: Request) -> Response:
+        text = (files("topstitch.api") / "static" / "mark.svg").read_text("utf-8")
+        return Response(text, media_type="image/svg+xml", headers=HEADERS)
+
+    routes = [
+        Route("/", page, methods=["GET"]),
+        Route("/reference.css", style, methods=["GET"]),
+        Route("/mark.svg", mark, methods=["GET"]),
+    ]
     return Starlette(routes=routes, exception_handlers=problems.handlers())
 
 
@@ -147,6 +156,8 @@ def _parameter(one: Mapping[str, Any]) -> dict[str, Any]:
 
 def _type(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     schema = _resolved(document, schema)
+    if "const" in schema:
+        return f'"{schema["const"]}"'
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:

@@ -12,7 +12,7 @@ import asyncio
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
@@ -25,12 +25,10 @@ import uvicorn
 from topstitch import lifecycle
 from topstitch.bench.seams import seed_of, shipped
 from topstitch.bootstrap.plans import Plans
-from topstitch.cli.instance_view import view
-from topstitch.cli.tale import Teller
 from topstitch.connectors.registry import installed_contracts
 from topstitch.console.app import console_app
 from topstitch.console.commands import StoreCommands
-from topstitch.console.hands import Hands
+from topstitch.console.hands import Hands, Teller, View
 from topstitch.console.people import LocalPeople
 from topstitch.execution.operate import Command
 from topstitch.foundation.canonical import canonical_bytes
@@ -73,17 +71,20 @@ HIRE: Final = {
 }
 
 
-def run_console(*, finished: int = FINISHED, streams: int = STREAMS) -> dict[str, Any]:
-    """Measure everything once; return rows of ``{title, figure, unit, budget, met}``."""
+def run_console(view: View, teller: Teller, *, finished: int = FINISHED, streams: int = STREAMS) -> dict[str, Any]:
+    """Measure everything once; return rows of ``{title, figure, unit, budget, met}``.
+
+    ``view`` and ``teller`` are the doors' own way of telling an instance.
+    """
     with tempfile.TemporaryDirectory(prefix="topstitch-bench-") as folder:
-        rows = asyncio.run(_measured(Path(folder), finished, streams))
+        rows = asyncio.run(_measured(Path(folder), view, teller, finished, streams))
     return {"finished": finished, "streams": streams, "rows": rows}
 
 
-async def _measured(folder: Path, finished: int, streams: int) -> list[dict[str, Any]]:
+async def _measured(folder: Path, view: View, teller: Teller, finished: int, streams: int) -> list[dict[str, Any]]:
     with Store.open(str(folder / "console.db")) as store:
         name = await _filled(store, finished)
-        hands = _hands(store)
+        hands = _hands(store, view, teller)
         async with _served(hands) as port:
             page = await _get(port, "/")
             rows = [
@@ -143,7 +144,7 @@ async def _filled(store: Store, finished: int) -> str:
     return name
 
 
-def _hands(store: Store) -> Hands:
+def _hands(store: Store, view: View, teller: Teller) -> Hands:
     clock, contracts = SystemClock(), installed_contracts()
     plans = Plans(store, contracts)
     return Hands(
@@ -152,7 +153,7 @@ def _hands(store: Store) -> Hands:
         load=plans.load,
         contracts=contracts,
         view=view,
-        teller=lambda plan: Teller(plan).sentence,
+        teller=teller,
         commands=StoreCommands(store, plans.load, clock),
         identify=LocalPeople("bench"),
     )
@@ -222,7 +223,7 @@ async def _live(hands: Hands, port: int, name: str, streams: int) -> list[dict[s
         page = await _get(port, f"/instances/{name}")
         shown.append((stopwatch() - start) * 1000)
         assert page, "the page is there"
-        await asyncio.to_thread(lambda: [_told(one) for one in pages[1:]])
+        await asyncio.to_thread(_all_told, pages[1:])
         heard.append((stopwatch() - start) * 1000)
     for one in pages:
         one.close()
@@ -242,6 +243,11 @@ def _listening(port: int) -> socket.socket:
 
 def _told(one: socket.socket) -> None:
     _until(one, b"event: changed\n")
+
+
+def _all_told(pages: Sequence[socket.socket]) -> None:
+    for one in pages:
+        _told(one)
 
 
 def _until(one: socket.socket, mark: bytes) -> None:

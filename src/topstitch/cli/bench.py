@@ -72,9 +72,11 @@ def _seams(door: Door) -> None:
 
 def _console(door: Door) -> None:
     from topstitch.bench.console import FINISHED, run_console
+    from topstitch.cli.instance_view import view
+    from topstitch.cli.tale import Teller
 
     door.screen.note(f"Filling a database with {FINISHED:,} finished instances, then asking for pages; about a minute.")
-    result = run_console()
+    result = run_console(view, lambda plan: Teller(plan).sentence)
     door.screen.data(result)
     _print_figures(door, result["rows"])
 

@@ -101,7 +101,7 @@ def gathered(
     for one in found:
         if one.from_system != one.to_system:
             own = buckets.setdefault((one.from_system, one.to_system), [[] for _ in range(slots)])
-            own[min(max(one.slot, 0), slots - 1)] += [ms for ms in one.net_ms if ms is not None]
+            own[min(max(one.slot, 0), slots - 1)] += one.net_ms
     for key in failures:
         if key[0] != key[1]:
             buckets.setdefault(key, [[] for _ in range(slots)])

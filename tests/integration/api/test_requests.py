@@ -122,6 +122,12 @@ async def test_O08_one_query_language_and_an_unknown_field_is_an_error_not_ignor
     assert "state" in document["detail"]
 
 
+async def test_a_problem_names_the_callers_own_trace(told: Programs):
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    answer = await told.get("/instances/nobody", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    assert problem(answer, 404, "no-instance")["trace_id"] == trace
+
+
 async def test_an_unknown_parameter_is_an_error_and_the_known_ones_are_named(told: Programs):
     document = problem(await told.get("/instances?workflow=x"), 422, "parameter-unknown")
     assert document["errors"][0]["pointer"] == "?workflow"
@@ -298,21 +304,24 @@ async def test_H11_process_data_is_edited_and_a_command_without_a_reason_is_refu
     assert (await programs.post(f"/instances/{name}/edit", change)).status == 202
 
 
-async def test_an_approval_is_decided_only_by_who_says_what_they_looked_at(programs: Programs):
+async def test_A07_an_approval_is_decided_by_who_says_what_they_looked_at_and_all_of_it_is_kept(programs: Programs):
     row = next(one for one in await items.list_approvals(programs.store) if one["asked"] == ["group:sales-ops"])
     path = f"/approvals/{row['id']}"
     seen = await programs.get(path)
     assert seen.json["payload"]
-    say = {"decision": "approve"}
+    say = {"decision": "approve", "reason": "as agreed", "payload_digest": seen.json["payload_digest"]}
     problem(await programs.post(f"{path}/decision", say), 428, "precondition-required")
     problem(await programs.post(f"{path}/decision", say, **{"if-match": '"stale"'}), 412, "precondition-failed")
     done = await programs.post(f"{path}/decision", say, **{"if-match": seen.headers["etag"]})
     assert done.json["decision"] == "approve"
+    record = (await instances.records(programs.store, row["instance"]))[-1]
+    assert (str(record.actor), record.at, record.body["via"]) == ("human:dana", programs.clock.now(), "api")
+    assert (record.body["comment"], record.body["payload_digest"]) == ("as agreed", row["payload_digest"])
     late = await programs.post(f"{path}/decision", say, **{"if-match": seen.headers["etag"]})
     problem(late, 412, "precondition-failed")
 
 
-async def test_A06_the_api_refuses_a_decision_by_somebody_who_was_not_asked(programs: Programs):
+async def test_the_api_refuses_a_decision_by_somebody_who_was_not_asked(programs: Programs):
     row = next(one for one in await items.list_approvals(programs.store) if one["asked"] == ["group:sales-ops"])
     programs.caller = Identity(id="eve", roles=("approver",), via="token", scopes=("approvals.*", "approvals.decide"))
     seen = await programs.get(f"/approvals/{row['id']}")
@@ -322,13 +331,13 @@ async def test_A06_the_api_refuses_a_decision_by_somebody_who_was_not_asked(prog
     assert (await items.get_approval(programs.store, row["id"]))["answers"] == []
 
 
-async def test_A07_an_agent_decides_nothing_by_api(programs: Programs):
+async def test_an_agent_decides_nothing_by_api(programs: Programs):
     programs.caller = Identity(id="helper", kind="agent", roles=DANA.roles, via="token")
     row = (await items.list_approvals(programs.store))[0]
     problem(await programs.post(f"/approvals/{row['id']}/decision", {"decision": "approve"}), 403, "not-allowed")
 
 
-async def test_H10_a_task_is_handed_in_by_api_against_its_form(programs: Programs):
+async def test_a_task_is_handed_in_by_api_against_its_form(programs: Programs):
     task = (await items.list_tasks(programs.store))[0]
     programs.caller = Identity(id="ivo", roles=("operator",), via="token")
     short = await programs.post(f"/tasks/{task['id']}/done", {"output": {"number": "REQ0009"}})
@@ -337,3 +346,28 @@ async def test_H10_a_task_is_handed_in_by_api_against_its_form(programs: Program
     done = await programs.post(f"/tasks/{task['id']}/done", {"output": output, "comment": "ordered"})
     assert done.json["actor"] == "human:ivo"
     assert (await instances.records(programs.store, task["instance"]))[-1].kind == "task.done"
+
+
+async def test_O08_one_answer_says_where_a_hire_is_what_waits_on_whom_and_since_when(told: Programs):
+    shown = (await told.get(f"/instances/{told.id('Priya Raman')}/picture")).json
+    assert (shown["title"], shown["status"]) == ("Priya Raman", "waiting")
+    waits = shown["waiting"][0]
+    assert waits["kind"] == "approval"
+    assert waits["since"] == "2026-11-23T12:09:12.050Z"
+    assert "Dana Ortiz" in str(waits)
+
+
+async def test_H10_an_instance_is_seen_as_of_any_moment_of_its_history(told: Programs):
+    path = f"/instances/{told.id('Priya Raman')}"
+    history = (await told.get(f"{path}/history?limit=200")).json["items"]
+    now = (await told.get(f"{path}/picture")).json
+    for at in {one["at"] for one in history}:
+        then = (await told.get(f"{path}/picture?at={at}")).json
+        known = [one for one in history if one["at"] <= at]
+        assert (then["seq"], then["as_of"], then["records"]) == (known[-1]["seq"], at, len(known))
+        assert then["digest"] == now["digest"]
+    assert then["seq"] <= now["seq"] == history[-1]["seq"]
+    first = (await told.get(f"{path}/picture?at={history[0]['at']}")).json
+    assert (first["stage"], first["context"]) == ("context", [])
+    problem(await told.get(f"{path}/picture?at=2020-01-01T00:00:00Z"), 404, "not-begun")
+    problem(await told.get(f"{path}/picture?at=yesterday"), 422, "request-invalid")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 
+from topstitch import lifecycle
 from topstitch.api.answers import bad_cursor, cut, page, send, single, split_cursor
 from topstitch.api.guard import KEY, caller_of
 from topstitch.api.hands import ApiHands
@@ -27,7 +29,8 @@ from topstitch.api.shapes import (
     Started,
 )
 from topstitch.execution.operate import Command
-from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.foundation.errors import ConflictError, NotFoundError, RequestError
+from topstitch.foundation.timetext import parse_time, rfc3339
 from topstitch.governance.access import part_of, require
 from topstitch.model.query import parse_query
 from topstitch.model.record import parse_actor
@@ -40,6 +43,14 @@ from topstitch.trigger.cloudevents import CloudEvent
 api = router("instances")
 SOURCE = "topstitch/api"
 HIDDEN = frozenset({"head_hash", "epoch", "lease_owner", "lease_until", "wake_at", "what"})
+At = Annotated[
+    str | None,
+    Query(
+        max_length=40,
+        pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$",
+        description="As it stood then; without it, now.",
+    ),
+]
 Preview = Annotated[bool, Query(description="Say what would become of it; nothing is recorded.")]
 
 
@@ -76,6 +87,25 @@ async def list_instances(
 async def get_instance(request: Request, name: Id) -> Response:
     """Show where an instance stands."""
     return single(request, await seen(request, name))
+
+
+@operation(api, "GET", "/instances/{name}/picture", "instances.read", command="topstitch instance show {name} --json")
+async def get_picture(request: Request, name: Id, at: At = None) -> Response:
+    """Show the whole picture of an instance, now or as it stood at a moment; what waits on whom."""
+    hands: ApiHands = request.app.state.hands
+    await seen(request, name)
+    picture = await hands.desk.picture(name)
+    now = hands.clock.now()
+    moment = _moment(at) if at is not None else now
+    records = [record for record in picture.records if record.at <= moment]
+    if not records:
+        began = rfc3339(picture.records[0].at)
+        raise NotFoundError("not-begun", f"{name} had not begun at {at}; it did at {began}: ask for a later time")
+    state = lifecycle.initial(picture.plan, name)
+    for record in records:
+        state = lifecycle.fold(picture.plan, state, record)
+    shown = hands.view(picture.plan, state, records, min(moment, now))
+    return single(request, {**shown, "as_of": records[-1].at, "seq": records[-1].seq})
 
 
 @operation(api, "GET", "/instances/{name}/steps", "instances.read", shape=PageOf)
@@ -256,6 +286,13 @@ async def reassign_item(request: Request, name: Id, given: Reassign, *, preview:
     people = ({"id": given.to, "email": given.to, "for": "reassigned"},)
     wish = Command(name="reassign", reason=given.reason, item=given.item, people=people)
     return await _act(request, name, wish, only_preview=preview)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise RequestError("time-unclear", f"{text!r} is no time; write it as 2026-01-05T09:00:00Z") from None
 
 
 def _number(after: str | None) -> int:

@@ -54,7 +54,7 @@ async def open_alerts(hands: Hands) -> list[dict[str, Any]]:
     for row in await alarms.listing(hands.store):
         mute = muted.get(row.cause)
         seam = f"/seams/{row.from_system}/{row.to_system}" if row.from_system and row.to_system else None
-        worst = next(iter(row.body.get("worst") or ()), {}).get("instance")
+        worst = next((one.get("instance") for one in row.body.get("worst") or ()), None)
         found.append(
             {
                 "id": row.id,

@@ -11,16 +11,20 @@ import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "src")]
 
 from playwright.sync_api import Browser, sync_playwright  # noqa: E402 -- after the path is set
 
-from browser.conftest import FLAGS  # noqa: E402 -- after the path is set
-from browser.pages import addresses  # noqa: E402 -- after the path is set
-from browser.site import Served, served  # noqa: E402 -- after the path is set
+FLAGS = import_module("browser.conftest").FLAGS
+addresses: Callable[[Any], dict[str, str]] = import_module("browser.pages").addresses
+served: Callable[[Path], AbstractContextManager[Any]] = import_module("browser.site").served
 
 THEMES = ("light", "dark")
 README = {"instance": "instance", "overview": "overview", "approvals": "approvals"}
@@ -29,7 +33,7 @@ WIDE, NARROW = 1440, 390
 TALLEST = 2400
 
 
-def shot(browser: Browser, site: Served, path: str, to: Path, theme: str, width: int, height: int | None) -> None:
+def shot(browser: Browser, site: Any, path: str, to: Path, theme: str, width: int, height: int | None) -> None:
     """Write one picture; without a height the whole page."""
     context = browser.new_context(
         viewport={"width": width, "height": height or 900},

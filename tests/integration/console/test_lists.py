@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from browser.seeded import NOW, trouble
+from browser.seeded import FIRST, NOW, Hired, plan_of, seed, trouble, workflow, write
 from browser.site import ask
+from support.onboarding import Company
 from topstitch.console.histogram import histogram_svg
 from topstitch.console.pages.discrepancies import compared
 from topstitch.console.site import sheet
 from topstitch.foundation.canonical import canonical_bytes
 from topstitch.governance.bundle_files import read_bundle
 from topstitch.model.query import parse_query
-from topstitch.store import alarms, discrepancies, instances
+from topstitch.store import Store, alarms, discrepancies, instances
 from topstitch.store.searches import neighbours, search, spread
 
 TAGS = re.compile(r"<[^>]+>")
@@ -243,3 +245,25 @@ async def test_where_the_time_goes_adds_up_exactly(told: Any) -> None:
     assert "End to end, by workflow" in text
     shares = [int(n) for n in re.findall(r"(\d+) % (?:systems|seams|people)", text)]
     assert 98 <= sum(shares) <= 102
+
+
+async def test_counts_agree_with_the_list_while_instances_change_under_it(tmp_path: Any) -> None:
+    with Store.open(str(tmp_path / "moving.db")) as store:
+        await seed(store)
+        plan, seen = plan_of(workflow()), set()
+        new = [
+            Hired(plan, Company(), NOW - timedelta(minutes=n), f"{name} Moving").hire() for n, name in enumerate(FIRST)
+        ]
+
+        async def moving() -> None:
+            for hire in new:
+                await write(store, hire)
+
+        mover = asyncio.create_task(moving())
+        while not mover.done():
+            page = await search(store, parse_query("moving"), NOW)
+            assert page.total == len(page.rows)
+            seen.add(page.total)
+        await mover
+        assert (await search(store, parse_query("moving"), NOW)).total == len(new)
+        assert len(seen) > 1

@@ -8,7 +8,6 @@ from support.commands import called
 from support.world import ONBOARDING
 
 WAYS = {"down", "429", "500", "timeout after commit", "slow", "wrong schema", "token expired"}
-SECONDS_MAX = 60
 
 
 def test_H09_E17_with_each_system_down_in_each_way_nothing_is_stuck(tmp_path: Path):
@@ -21,7 +20,6 @@ def test_H09_E17_with_each_system_down_in_each_way_nothing_is_stuck(tmp_path: Pa
     assert {row["way"] for row in told["matrix"]} == WAYS
     held = {(row["system"], row["way"]) for row in told["matrix"] if row["end"] is None}
     assert held <= {("chat", "token expired")}, "a token that cannot be renewed holds its connection, with a case"
-    assert told["seconds"] < SECONDS_MAX
     assert not (tmp_path / "none").exists(), "nothing is kept"
 
     def why(system: str, way: str, step: str) -> tuple[str, str]:

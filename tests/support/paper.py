@@ -118,7 +118,8 @@ class PaperEngine:
                 outcome: Outcome = answer(call) if callable(answer) else answer
                 return outcome
             case DriftCall():
-                return self.world.get("drift", ok({"same": 1, "of": 1}))
+                drift: Outcome = self.world.get("drift", ok({"same": 1, "of": 1}))
+                return drift
             case _:
                 raise AssertionError(call)
 

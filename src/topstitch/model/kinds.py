@@ -203,7 +203,7 @@ class Kind(StrEnum):
     """{agent, owner, max_tier, actions, money_per_day, asks_per_day, off}, in the installation's own journal."""
     CALENDAR_LOADED = "calendar.loaded"
     """{environment, digest}, in the installation's own journal: working hours, absences and freezes from here on."""
-    SECRET_CHANGED = "secret.changed"
+    SECRET_CHANGED = "secret.changed"  # noqa: S105 -- the name of a kind
     """{name, how: set | removed}, in the installation's own journal; never a value."""
     ACCESS_CHANGED = "access.changed"
     """{command: add | disable | enable | password | grant | revoke | token | token_revoke | link, about, role?, where?,

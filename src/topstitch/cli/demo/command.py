@@ -28,7 +28,7 @@ FOLDER: Final = "topstitch-demo"
 LAST: Final = timedelta(days=6)
 """The story is over in a day; what has not ended by then never will."""
 LOOK_SECONDS: Final = 2
-"""How often the seams are looked at, in the machine's time: the story's days pass too fast to look every half minute."""
+"""How often the seams are looked at, in the machine's time: the story's days pass too fast for every half minute."""
 SYSTEMS: Final = "Workday, Entra ID, ServiceNow, Salesforce, Slack, e-mail"
 
 

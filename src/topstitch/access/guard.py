@@ -118,7 +118,7 @@ class _Checked:
             raise NotAllowedError("not-signed-in", "nobody is signed in; sign in, or send a token, and try again")
         if self._rule is None:
             raise NotAllowedError(UNDECLARED, "nobody may do this: the address has no rule; report it")
-        if _may_be_forged(identity, request) and not is_ours(request.scope, self._guard.origin):
+        if may_be_forged(identity, request) and not is_ours(request.scope, self._guard.origin):
             raise NotAllowedError("foreign-origin", REFUSED)
         if self._rule != SIGNED_IN:
             await self._require(identity, self._rule, request)
@@ -133,7 +133,7 @@ class _Checked:
             require(identity, right, place)
 
 
-def _may_be_forged(identity: Identity, request: Request) -> bool:
+def may_be_forged(identity: Identity, request: Request) -> bool:
     """Whether a browser may have been made to send it: it adds a cookie, or that it runs on this machine, by itself."""
     if request.method in SAFE or identity.via == "token":
         return False

@@ -13,8 +13,8 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from topstitch.access.guard import PROTECTED, rule_of
-from topstitch.access.origins import REFUSED, SAFE, is_ours
+from topstitch.access.guard import PROTECTED, may_be_forged, rule_of
+from topstitch.access.origins import REFUSED, is_ours
 from topstitch.api.hands import ApiHands
 from topstitch.api.throttle import Throttle
 from topstitch.foundation.canonical import digest_bytes
@@ -63,12 +63,6 @@ def caller_of(request: Request) -> Identity:
     return found
 
 
-def origin_ok(request: Request, origin: str | None) -> bool:
-    """Whether a request that changes something may come from where it comes from; programs say nothing of it."""
-    from_browser = "sec-fetch-site" in request.headers or "origin" in request.headers
-    return not from_browser or is_ours(request.scope, origin)
-
-
 async def _admitted(request: Request, hands: ApiHands, rule: str | None) -> tuple[Identity | None, dict[str, str]]:
     if rule is None:
         raise NotAllowedError("undeclared", "nobody may do this: the address has no rule; report it")
@@ -81,7 +75,7 @@ async def _admitted(request: Request, hands: ApiHands, rule: str | None) -> tupl
         return found, limits
     if found is None:
         raise NotAllowedError("not-signed-in", "nobody is signed in; send a token as Authorization: Bearer")
-    if found.via != "token" and request.method not in SAFE and not origin_ok(request, hands.origin):
+    if may_be_forged(found, request) and not is_ours(request.scope, hands.origin):
         raise NotAllowedError("foreign-origin", REFUSED)
     if rule != SIGNED_IN and not may_somewhere(found, rule):
         require(found, rule)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from queue import Empty, SimpleQueue
@@ -26,9 +25,6 @@ from topstitch.store.requests import Request
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
 """How often a SQLite writer looks whether another process has committed."""
-SWITCH_SECONDS: Final = 0.001
-"""Upper bound of the interpreter's thread switch interval while a writer thread lives: the default
-of 5 ms lets a busy event loop hold a commit up once per statement."""
 
 Listener = Callable[[], None]
 T = TypeVar("T")
@@ -99,7 +95,6 @@ class GroupCommit:
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
         self._closed = False
         self._looked_at = stopwatch()
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
         self._thread = threading.Thread(target=self._write, name="topstitch-writer", daemon=True)
         self._thread.start()
 

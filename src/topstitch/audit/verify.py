@@ -24,7 +24,7 @@ from topstitch.audit.check_bundle import Checkpoint, Ring, VerifyKey
 from topstitch.audit.checkpoint import KEY_ROTATED, read_checkpoint, ring_of
 from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import TamperError
-from topstitch.store.ledger import Signed
+from topstitch.store.ledger import INSTALLATION, Signed
 from topstitch.store.ledger_reader import LedgerReader, Span, open_ledger
 
 EXIT_WHOLE: Final = 0
@@ -346,7 +346,7 @@ def _look_at_span(reader: LedgerReader, span: Span, tiles: _Tiles) -> _Looked:
     for instance, rows in _by_instance(reader.journal(span)):
         placed, head = leaves.pop(instance, {}), heads.pop(instance, None)
         looked.records += len(rows)
-        looked.instances += 1
+        looked.instances += instance != INSTALLATION
         if not is_whole(instance, rows, placed, head, tiles.leaves):
             finding = examine(instance, rows, placed, head, tiles.leaf)
             if finding is not None and len(looked.findings) < FINDINGS_MAX:

@@ -124,6 +124,7 @@ class Site:
             "bare": bare,
             "said": request.query_params.get("said"),
         }
+        values["live"] = _live(request, values.get("live"))
         html = self.env.get_template(template).render({**around, **values})
         return HTMLResponse(html, status)
 
@@ -143,6 +144,13 @@ class Site:
             message=error.message,
             code=error.code,
         )
+
+
+def _live(request: Request, stream: str | None) -> str | None:
+    """Let the stream of a page begin where the reading of the page began."""
+    if stream is None:
+        return None
+    return f"{stream}{'&' if '?' in stream else '?'}since={request.state.position}"
 
 
 _TITLES: Final = {403: "Not yours to do", 404: "Nothing here", 409: "Somebody was quicker", 422: "This cannot be read"}

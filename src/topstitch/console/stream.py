@@ -8,7 +8,8 @@ is shown that the person may not see. ``Last-Event-ID`` resumes where a stream w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
 from typing import Final
 
 from starlette.requests import Request
@@ -29,6 +30,7 @@ STREAMS_MAX: Final = 2_000
 TOLD_AT_ONCE: Final = 25
 TURNS_MAX: Final = 10**9
 Change = tuple[int, str]
+Page = Callable[[Request], Awaitable[Response]]
 
 
 class Closed:
@@ -65,13 +67,14 @@ class Watcher:
     async def listen(self, since: int | None) -> AsyncIterator[Change | None]:
         """Yield changes; nothing now and then, so that a connection is known to live."""
         queue: asyncio.Queue[Change | Closed] = asyncio.Queue(QUEUE_MAX)
-        if since is not None:
-            for change in await changed_since(self._hands.store, since, QUEUE_MAX - 1):
-                _put(queue, change)
         self._listeners.add(queue)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="console-watch")
         try:
+            if since is not None:
+                await self.ready.wait()  # what comes from here on, the watcher tells
+                for change in await changed_since(self._hands.store, since, QUEUE_MAX - 1):
+                    _put(queue, change)
             while not self._closed:
                 heard = await _next(queue)
                 if isinstance(heard, Closed):
@@ -116,13 +119,25 @@ def _put(queue: asyncio.Queue[Change | Closed], change: Change | Closed) -> None
     queue.put_nowait(change)
 
 
+def looked_on(page: Page) -> Page:
+    """Let a page be told of everything after the position at which its reading began."""
+
+    @wraps(page)
+    async def reading(request: Request) -> Response:
+        hands: Hands = request.app.state.hands
+        request.state.position = await head_position(hands.store)
+        return await page(request)
+
+    return reading
+
+
 async def stream(request: Request) -> Response:
-    """``GET /stream?instance=``: changes of one instance, or of all."""
+    """``GET /stream?since=&instance=``: changes after a position, or from now on; of one instance, or of all."""
     watcher: Watcher = request.app.state.watcher
     if watcher.listeners >= STREAMS_MAX:
         return Response("too many pages look on; this one is not live\n", 503, {"Retry-After": "30"})
     wanted = request.query_params.get("instance")
-    last = request.headers.get("last-event-id", "")
+    last = request.headers.get("last-event-id") or request.query_params.get("since", "")
     since = int(last) if last.isdigit() else None
 
     hands: Hands = request.app.state.hands

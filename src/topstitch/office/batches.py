@@ -91,8 +91,8 @@ async def carry_out(
     left = [item for item in asked["items"] if item not in gone]
     await one_by_one(left, do, clock, per_second=per_second, told=told)
     results = [gone[item] for item in asked["items"]]
-    await note(here, actor, {"command": ENDED, "batch": name, "results": [one.document() for one in results]})
-    await stored.end(here.store, name, here.now())
+    body = {"command": ENDED, "batch": name, "results": [one.document() for one in results]}
+    await stored.end(here.store, name, here.now(), _noted(here, actor, body))
     return results
 
 
@@ -259,5 +259,8 @@ async def kept(here: Desk, name: str) -> dict[str, dict[str, Any]]:
 
 async def note(here: Desk, actor: Actor, body: Mapping[str, Any]) -> None:
     """Write down in the installation's journal what became of a batch."""
-    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=here.now(), actor=actor, stage=Stage.AUDIT, body=body)
-    await note_down(here.store, draft)
+    await note_down(here.store, _noted(here, actor, body))
+
+
+def _noted(here: Desk, actor: Actor, body: Mapping[str, Any]) -> Draft:
+    return Draft(kind=Kind.OPERATOR_COMMANDED, at=here.now(), actor=actor, stage=Stage.AUDIT, body=body)

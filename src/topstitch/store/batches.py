@@ -15,8 +15,10 @@ import orjson
 from sqlalchemy import func, select
 
 from topstitch.foundation.errors import NotFoundError
+from topstitch.model.record import Draft
 from topstitch.store.api_tables import batch_items, batches
 from topstitch.store.database import Backend
+from topstitch.store.ledger import note_down_with
 from topstitch.store.rows import Shown, all_shown
 from topstitch.store.sealing import milliseconds, moment
 
@@ -87,10 +89,11 @@ async def told(store: Store, name: str, instance: str, result: Mapping[str, Any]
     )
 
 
-async def end(store: Store, name: str, at: datetime) -> None:
-    """Note that a batch is over; what was not reached is left."""
+async def end(store: Store, name: str, at: datetime, note: Draft) -> None:
+    """Note that a batch is over, here and in the installation's journal at once; what was not reached is left."""
 
     def do(backend: Backend) -> None:
+        note_down_with(backend, note)
         backend.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (milliseconds(at), name))
         backend.execute("UPDATE batch_items SET status = ? WHERE batch = ? AND status = ?", (LEFT, name, WAITING))
 

@@ -121,7 +121,13 @@ class Programs:
         """Send one request."""
         path, _, query = path.partition("?")
         raw = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
-        given = {"host": "api.test", **({"content-type": "application/json"} if raw else {}), **headers}
+        by_cookie = self.caller is not None and self.caller.via == "session"
+        given = {
+            "host": "api.test",
+            **({"content-type": "application/json"} if raw else {}),
+            **({"sec-fetch-site": "same-origin"} if by_cookie else {}),
+            **headers,
+        }
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
             "path": "/api/v1" + path, "raw_path": quote("/api/v1" + path).encode(), "root_path": "/api/v1",

@@ -12,7 +12,9 @@ from browser.seeded import seed
 from topstitch.audit.checkpoint import new_signing_key
 from topstitch.audit.sequencer import Sequencer
 from topstitch.foundation.clock import SimulatedClock
+from topstitch.model.kinds import Kind
 from topstitch.model.query import parse_query
+from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.office.told import word
 from topstitch.store import Store, batches, drafts, idempotency, instances, items, pages, searches, streams, webhooks
 from topstitch.store.drafts import DefinitionDraft
@@ -66,7 +68,14 @@ async def test_a_batch_is_shown_item_by_item(store: Store):
     await batches.start(store, "bat_1", NOW)
     await batches.told(store, "bat_1", "ins_0", {"ok": True, "seq": 4})
     await batches.told(store, "bat_1", "ins_1", {"ok": False, "code": "no", "message": "m"})
-    await batches.end(store, "bat_1", NOW + timedelta(seconds=1))
+    note = Draft(
+        kind=Kind.OPERATOR_COMMANDED,
+        at=NOW,
+        actor=Actor(kind="human", id="a"),
+        stage=Stage.AUDIT,
+        body={"batch": "bat_1"},
+    )
+    await batches.end(store, "bat_1", NOW + timedelta(seconds=1), note)
     one = await batches.get(store, "bat_1")
     assert (one.status, one.counts) == ("ended", {"done": 1, "failed": 1, "left": 1})
     assert [row["possible"] for row in await batches.items(store, "bat_1", after=0)] == [False, True]

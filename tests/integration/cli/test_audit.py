@@ -136,7 +136,7 @@ async def test_an_anchor_that_fails_is_said_and_stops_nothing(copied: Path, capl
 def test_an_anchor_of_no_known_kind_is_refused(copied: Path, bad: str):
     anchored(copied, bad)
     done = audit(copied, "verify")
-    assert (done.code, "folder:PATH or git:PATH" in done.err) == (1, True)
+    assert (done.code, "a list of folder:PATH, git:PATH or mail:ADDRESS" in done.err) == (1, True)
 
 
 def test_anchors_can_be_a_list_or_a_variable(tmp_path: Path):

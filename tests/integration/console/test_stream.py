@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from browser.site import ask
@@ -76,6 +77,15 @@ async def test_a_stream_goes_on_where_it_was_cut_off(house: Any) -> None:
     await approve(house)
     task, _ = await heard(house, 1, last_event_id=str(before))
     assert f"id: {before + 1}\n" in await asyncio.wait_for(task, 5)
+
+
+async def test_what_happens_while_a_page_is_read_is_told_once_it_looks_on(house: Any) -> None:
+    page = await house.get("/instances")
+    address = re.search(r'hx-sse:connect="(/stream[^"]*)"', page.text)
+    assert address is not None
+    await approve(house)
+    task, _ = await heard(house, 1, query=address[1].partition("?")[2])
+    assert house.id("Priya Raman") in await asyncio.wait_for(task, 5)
 
 
 async def test_other_instances_are_not_heard_of(house: Any) -> None:

@@ -18,6 +18,7 @@ from topstitch.console.hands import Hands
 from topstitch.console.pages.instance import approval_card
 from topstitch.console.people import Person
 from topstitch.console.site import Site, back, local_path, sent, sheet, twin, who
+from topstitch.console.stream import looked_on
 from topstitch.execution.operate import Command
 from topstitch.governance.approvals import find_person
 from topstitch.office.standing import delegations_of
@@ -38,6 +39,7 @@ COLUMNS = (
 WEEK = timedelta(days=7)
 
 
+@looked_on
 async def inbox(request: Request) -> Response:
     """``GET /approvals?show=``."""
     site: Site = request.app.state.site

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import broken_at
 from topstitch.console.site import Site, sheet, twin
+from topstitch.console.stream import looked_on
 from topstitch.foundation.timetext import parse_duration
 from topstitch.model.kinds import Kind
 from topstitch.model.query import moment_of
@@ -27,11 +28,13 @@ PAGE = 60
 RECORDS_VERIFIED_MAX = 200_000
 
 
+@looked_on
 async def explorer(request: Request) -> Response:
     """``GET /audit?kind=&instance=&before=``."""
     return await _explorer(request, None)
 
 
+@looked_on
 async def verify_now(request: Request) -> Response:
     """``POST /audit/verify``: recompute every chain from the stored bytes."""
     hands: Hands = request.app.state.hands

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from topstitch.console.bulk import SELECTION_MAX, Bulk
 from topstitch.console.people import Person
 from topstitch.console.site import Site, back, plural, sent, sent_pairs, sheet, twin
+from topstitch.console.stream import looked_on
 from topstitch.foundation.errors import NotAllowedError, RequestError
 from topstitch.model.query import parse_query
 from topstitch.model.record import Actor, ActorKind
@@ -73,6 +74,7 @@ def _wish(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+@looked_on
 async def batch(request: Request) -> Response:
     """``GET /batches/{name}``: preview, progress or result."""
     site: Site = request.app.state.site

@@ -22,6 +22,7 @@ from topstitch.console.hands import Hands
 from topstitch.console.pages.exceptions import alias_titles, ticket_number
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, human, sent, sheet, twin
+from topstitch.console.stream import looked_on
 from topstitch.foundation.errors import NotAllowedError, RequestError, TopstitchError
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import discrepancies as office
@@ -42,6 +43,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
+@looked_on
 async def listing(request: Request) -> Response:
     """``GET /discrepancies?show=&system=``."""
     site: Site = request.app.state.site

@@ -12,6 +12,7 @@ from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, sent, sheet, twin, who
+from topstitch.console.stream import looked_on
 from topstitch.foundation.canonical import parse
 from topstitch.governance.approvals import find_person
 from topstitch.office.cases import case_of, cases_of, grouped
@@ -20,6 +21,7 @@ from topstitch.store import definitions, items
 ROWS_MAX = 200
 
 
+@looked_on
 async def queue(request: Request) -> Response:
     """``GET /exceptions?show=``: open cases grouped by cause, and open tasks."""
     site: Site = request.app.state.site

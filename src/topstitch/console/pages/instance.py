@@ -19,6 +19,7 @@ from topstitch.console.pages.exceptions import ticket_number
 from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.picture import instance_svg
 from topstitch.console.site import Site, back, sent, twin
+from topstitch.console.stream import looked_on
 from topstitch.console.timeline import timeline_svg
 from topstitch.console.times import Zone
 from topstitch.console.trace import handoffs
@@ -42,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+@looked_on
 async def instance(request: Request) -> Response:
     """``GET /instances/{name}?view=&step=&at=``."""
     site: Site = request.app.state.site

@@ -14,6 +14,7 @@ from topstitch.console import words
 from topstitch.console.hands import Hands
 from topstitch.console.histogram import BARS, histogram_svg
 from topstitch.console.site import Site, back, local_path, sent, sheet, twin
+from topstitch.console.stream import looked_on
 from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import parse_duration, rfc3339
 from topstitch.governance.access import part_of
@@ -63,6 +64,7 @@ VERBS = (
 )
 
 
+@looked_on
 async def listing(request: Request) -> Response:
     """``GET /instances?q=&by=``."""
     site: Site = request.app.state.site

@@ -16,6 +16,7 @@ from topstitch.console.pages.instances import marked
 from topstitch.console.picture import in_order
 from topstitch.console.site import Site, plural, sheet, twin
 from topstitch.console.sparks import BUCKETS, Seam, gathered, line_svg, order_of, seams, spark
+from topstitch.console.stream import looked_on
 from topstitch.console.times import Zone, span
 from topstitch.model.query import Query, parse_query
 from topstitch.store import definitions, items, measures
@@ -25,6 +26,7 @@ from topstitch.store.searches import crossings, open_counts, seam_failures, sear
 RANGES = {"24h": ("last 24 hours", 24), "7d": ("last 7 days", 24 * 7), "30d": ("last 30 days", 24 * 30)}
 
 
+@looked_on
 async def overview(request: Request) -> Response:
     """``GET /?range=``."""
     site: Site = request.app.state.site
@@ -87,6 +89,7 @@ async def overview_csv(request: Request) -> Response:
     return sheet(columns, [_data(s) for s in found.values()])
 
 
+@looked_on
 async def seam(request: Request) -> Response:
     """``GET /seams/{source}/{target}``: latency over time, the slowest crossings, who crosses it."""
     site: Site = request.app.state.site

@@ -68,13 +68,8 @@ async def test_a_batch_is_shown_item_by_item(store: Store):
     await batches.start(store, "bat_1", NOW)
     await batches.told(store, "bat_1", "ins_0", {"ok": True, "seq": 4})
     await batches.told(store, "bat_1", "ins_1", {"ok": False, "code": "no", "message": "m"})
-    note = Draft(
-        kind=Kind.OPERATOR_COMMANDED,
-        at=NOW,
-        actor=Actor(kind="human", id="a"),
-        stage=Stage.AUDIT,
-        body={"batch": "bat_1"},
-    )
+    ana = Actor(kind=ActorKind.HUMAN, id="a")
+    note = Draft(kind=Kind.OPERATOR_COMMANDED, at=NOW, actor=ana, stage=Stage.AUDIT, body={"batch": "bat_1"})
     await batches.end(store, "bat_1", NOW + timedelta(seconds=1), note)
     one = await batches.get(store, "bat_1")
     assert (one.status, one.counts) == ("ended", {"done": 1, "failed": 1, "left": 1})

@@ -173,6 +173,8 @@ class HttpClient:
 
     def classify(self, answer: Answer, writes: bool) -> ConnectorError | None:
         """Return what an answer means by the default table; nothing means that it is good."""
+        if answer.status < FIRST_REDIRECT and answer.status != STATUS_ACCEPTED:
+            return None
         return classify(answer, self.title, writes=writes, retry_after=self.retry_after(answer))
 
     def retry_after(self, answer: Answer) -> float | None:

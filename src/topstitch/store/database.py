@@ -32,6 +32,10 @@ class RetryBatch(Exception):  # noqa: N818 -- a signal inside this room, never a
     """PostgreSQL chose this transaction to break a deadlock; nothing was done."""
 
 
+class Contended(Exception):  # noqa: N818 -- a signal inside this room
+    """Another process is writing; nothing was begun."""
+
+
 class RowRefused(Exception):  # noqa: N818 -- a signal inside this room
     """One row of a batch breaks a constraint; the batch was rolled back."""
 
@@ -45,11 +49,12 @@ class Backend(Protocol):
     place: str
     """What the operator calls it: a path, or the server and the database."""
 
-    def begin(self, *, lasting: bool = True) -> None:
+    def begin(self, *, lasting: bool = True, patient: bool = True) -> None:
         """Start a transaction that will write.
 
         ``lasting=False`` says that it need not outlive the machine, only this process: so with a lease, which is
-        worth nothing once all engines that share the file are gone.
+        worth nothing once all engines that share the file are gone. ``patient=False`` raises ``Contended`` rather
+        than wait for another process.
         """
 
     def commit(self) -> None:
@@ -97,7 +102,7 @@ class Sqlite:
         self.place = str(path) if path else "memory"
         self.polls = path is not None
         self._path = path
-        self._lasting = True
+        self._lasting = self._patient = True
         with self._errors():
             self.connection = sqlite3.connect(
                 path or ":memory:",
@@ -122,13 +127,21 @@ class Sqlite:
         for pragma in ("synchronous=FULL", "cache_size=-16000", "temp_store=MEMORY", "wal_autocheckpoint=2000"):
             self.connection.execute(f"PRAGMA {pragma}")
 
-    def begin(self, *, lasting: bool = True) -> None:
+    def begin(self, *, lasting: bool = True, patient: bool = True) -> None:
         """Start a transaction that will write; one that need not last is synced with the next that must."""
         with self._errors():
+            if patient is not self._patient:
+                self.connection.execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000) if patient else 0}")
+                self._patient = patient
             if lasting is not self._lasting and self._path is not None:
                 self.connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                 self._lasting = lasting
-            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if patient or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    raise
+                raise Contended from None
 
     def commit(self) -> None:
         """Make it durable."""
@@ -231,8 +244,8 @@ class Postgres:
         connection.prepared_max = 400
         return connection
 
-    def begin(self, *, lasting: bool = True) -> None:  # noqa: ARG002 -- engines elsewhere outlive the server: all lasts
-        """Start a transaction that will write."""
+    def begin(self, *, lasting: bool = True, patient: bool = True) -> None:  # noqa: ARG002 -- see the next line
+        """Start a transaction that will write; all of them last, since engines elsewhere outlive the server."""
         if self.connection.closed:
             with self._errors():
                 self.connection = self._connect()

@@ -54,6 +54,17 @@ Answer = Any
 """What a request asked for, or the ``TopstitchError`` that tells why not."""
 
 
+class Started:
+    """A transaction that is written but not committed."""
+
+    __slots__ = ("answers", "tells")
+
+    def __init__(self, answers: list[Answer], tells: bool) -> None:
+        self.answers = answers
+        self.tells = tells
+        """Whether it makes something due."""
+
+
 class Journal:
     """The transactions on one backend. Used by one thread at a time."""
 
@@ -68,7 +79,7 @@ class Journal:
         """Carry a batch out in one commit; a failure of the database itself is raised."""
         for _ in range(RETRIES_MAX):
             try:
-                return self._transaction(batch)
+                return self.finish(self.start(batch))
             except RetryBatch:
                 self._backend.rollback()
             except OperatorError:
@@ -82,21 +93,37 @@ class Journal:
             "the database kept breaking this transaction off; try again, and look for long transactions on the server",
         )
 
+    def start(self, batch: Sequence[Request], *, patient: bool = True) -> Started:
+        """Write a batch into a transaction that ``finish`` commits; whatever is raised, it was rolled back.
+
+        Unless ``patient``, raise ``Contended`` at once when another process is writing.
+        """
+        turn = _Turn(self._backend, self._key)
+        self._backend.begin(lasting=any(not isinstance(request, LEASES) for request in batch), patient=patient)
+        try:
+            answers = turn.take(batch)
+            if turn.tells and self._backend.dialect == "postgresql":
+                self._backend.execute("SELECT pg_notify('topstitch', ?)", (self._name,))
+        except BaseException:
+            self._backend.rollback()
+            raise
+        return Started(answers, turn.tells)
+
+    def finish(self, started: Started) -> list[Answer]:
+        """Commit what was started, and answer."""
+        self.told = started.tells
+        try:
+            self._backend.commit()
+        except BaseException:
+            self._backend.rollback()
+            raise
+        return [answer() if isinstance(answer, _Later) else answer for answer in started.answers]
+
     def _one_by_one(self, batch: Sequence[Request], defect: Exception) -> list[Answer]:
         """Find the request that cannot be carried out, so that the others are."""
         if len(batch) == 1:
             return [_refusal(defect)]
         return [self.carry_out([request])[0] for request in batch]
-
-    def _transaction(self, batch: Sequence[Request]) -> list[Answer]:
-        turn = _Turn(self._backend, self._key)
-        self._backend.begin(lasting=any(not isinstance(request, LEASES) for request in batch))
-        answers = turn.take(batch)
-        self.told = turn.tells
-        if turn.tells and self._backend.dialect == "postgresql":
-            self._backend.execute("SELECT pg_notify('topstitch', ?)", (self._name,))
-        self._backend.commit()
-        return [answer() if isinstance(answer, _Later) else answer for answer in answers]
 
 
 def _refusal(defect: Exception) -> Exception:

@@ -1,10 +1,13 @@
-"""Decides when requests reach the database: many at a time, in one thread, one commit each time.
+"""Decides when requests reach the database: many at a time, one commit each time.
 
-``GroupCommit`` is the writer of a real database: whoever wants something written puts a
-request in its queue and awaits the answer; the thread takes all that has gathered and
-commits once, so nobody waits for company and everybody shares the sync. ``Inline`` is the
-writer of a database in memory: it carries each request out on the spot, with no thread.
-Neither looks into a request.
+``GroupCommit`` is the writer of a real database: whoever wants something written leaves a
+request and awaits the answer; all that has gathered is written and committed at once, so
+nobody waits for company and everybody shares the sync. One transaction is under way at a
+time. On SQLite its rows are written by the event loop that asked, and only the commit, which
+waits for the disk, is the thread's: handing the interpreter lock over at every statement
+cost more than the statements. What may take long, what another process holds up, and all of
+PostgreSQL is the thread's from begin to end. ``Inline`` is the writer of a database in
+memory: it carries each request out on the spot. Neither looks into a request.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Container, Coroutine, Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol, TypeVar
 
 from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import OperatorError, TopstitchError
 from topstitch.store.database import Backend
-from topstitch.store.journal import Answer, Journal
-from topstitch.store.requests import Request
+from topstitch.store.journal import Answer, Journal, Started
+from topstitch.store.requests import Request, Work
 
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
@@ -86,29 +90,38 @@ class Inline:
 
 
 class GroupCommit:
-    """One thread, one connection, one commit for all that has gathered."""
+    """One connection, one transaction at a time, one commit for all that has gathered."""
 
     def __init__(self, backend: Backend, journal: Journal) -> None:
         self._backend = backend
         self._journal = journal
-        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._waiting: deque[_Item] = deque()
+        self._turn = threading.Lock()
+        """Whoever holds it has the connection: a loop while it writes rows, then the thread."""
+        self._handed: SimpleQueue[_Handed | None] = SimpleQueue()
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
         self._closed = False
         self._looked_at = stopwatch()
-        self._thread = threading.Thread(target=self._write, name="topstitch-writer", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="topstitch-writer", daemon=True)
         self._thread.start()
 
     def submit(self, request: Request) -> Awaitable[Answer]:
         """Have a request carried out."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._put(_Item(request, loop, future, None))
+        item = _Item(request, loop, future, None)
+        self._put(item)
+        if self._is_quick(item):
+            loop.call_soon(self._write_rows)
+        else:
+            self._handed.put(_LOOK)
         return future
 
     def submit_and_wait(self, request: Request) -> Answer:
         """The same without an event loop."""
         box: SimpleQueue[Answer] = SimpleQueue()
         self._put(_Item(request, None, None, box))
+        self._handed.put(_LOOK)
         return _value(box.get())
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -124,62 +137,132 @@ class GroupCommit:
                 loop.call_soon_threadsafe(listener)
 
     def close(self) -> None:
-        """Carry out what is queued, then give the connection back."""
+        """Carry out what is waiting, then give the connection back."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._handed.put(None)
             self._thread.join()
             self._backend.close()
 
     def _put(self, item: _Item) -> None:
         if self._closed:
             raise OperatorError("store-closed", "the store has been closed; start topstitch again")
-        self._queue.put(item)
+        self._waiting.append(item)
 
-    def _write(self) -> None:
-        going = True
-        while going:
-            batch, going = self._gather()
-            if batch:
-                answers = self._answers(batch)
-                if self._journal.told:
-                    self.changed()  # before the answers, so that whoever gets one finds the listeners told
-                self._deliver(batch, answers)
-            if going:
-                self._look_elsewhere()
+    def _is_quick(self, item: _Item) -> bool:
+        """Whether a loop may write it: it asked for it itself, and it is a few rows in a file on this machine."""
+        return self._backend.dialect == "sqlite" and item.loop is not None and not isinstance(item.request, Work)
 
-    def _gather(self) -> tuple[list[_Item], bool]:
-        """Wait for one request, then take what else is there."""
+    def _gather(self) -> list[_Item]:
+        """Take what is waiting. Only whoever holds the turn may."""
         batch: list[_Item] = []
+        with contextlib.suppress(IndexError):
+            while len(batch) < BATCH_MAX:
+                batch.append(self._waiting.popleft())
+        return batch
+
+    # --- in a loop ------------------------------------------------------------------------------
+
+    def _write_rows(self) -> None:
+        """Write what is waiting into a transaction, and leave its commit to the thread."""
+        if not self._waiting or not self._turn.acquire(blocking=False):
+            return  # whoever has the turn looks again afterwards
+        batch, started = self._gather(), None
         try:
-            item = self._queue.get(timeout=LOOK_SECONDS) if self._backend.polls else self._queue.get()
-            while item is not None and len(batch) < BATCH_MAX:
-                batch.append(item)
-                item = self._queue.get_nowait()
+            if all(self._is_quick(item) for item in batch):
+                # whatever goes wrong is rolled back; the thread meets it again, and has the time to deal with it
+                with contextlib.suppress(Exception):
+                    started = self._journal.start([item.request for item in batch], patient=False)
+        finally:
+            self._handed.put(_Handed(batch, started))
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while (handed := self._next()) is not None:
+            if handed.batch:
+                self._carry_out(handed)
+            elif self._turn.acquire(blocking=False):
+                self._carry_out(_Handed(self._gather(), None))
+        self._wind_up()
+
+    def _next(self) -> _Handed | None:
+        """Wait for what a loop hands over, or for something to look at."""
+        try:
+            return self._handed.get(timeout=LOOK_SECONDS) if self._backend.polls else self._handed.get()
         except Empty:
-            return batch, True
-        if item is not None:
-            batch.append(item)
-        return batch, item is not None
+            return _LOOK
 
-    def _answers(self, batch: Sequence[_Item]) -> Sequence[Answer]:
+    def _wind_up(self) -> None:
+        """Carry out what is left, and keep the turn: nobody has the connection afterwards."""
+        while not self._turn.acquire(blocking=False):
+            handed = self._handed.get()  # a loop has the turn, and hands it over
+            if handed is not None and handed.batch:
+                self._carry_out(handed)
+        while batch := self._gather():
+            self._deliver(batch, self._answers(_Handed(batch, None)))
+
+    def _carry_out(self, handed: _Handed) -> None:
+        """Commit a batch, tell what became of it, and give up the turn, which came with it."""
+        loops: set[asyncio.AbstractEventLoop] = set()
+        if handed.batch:
+            answers = self._answers(handed)
+            if self._journal.told:
+                self.changed()  # before the answers, so that whoever gets one finds the listeners told
+            self._look_elsewhere()
+            self._turn.release()
+            loops = self._deliver(handed.batch, answers)
+        else:
+            self._look_elsewhere()
+            self._turn.release()
+        self._hand_on(loops)
+
+    def _hand_on(self, loops: Container[asyncio.AbstractEventLoop]) -> None:
+        """Whoever came while the turn was taken must not wait for the next to come; ``loops`` look by themselves."""
         try:
-            return self._journal.carry_out([item.request for item in batch])
-        except TopstitchError as error:
-            return [error] * len(batch)
-        except Exception as error:  # noqa: BLE001 -- whoever asked must hear of it; the thread goes on
-            return [error] * len(batch)
+            item = self._waiting[0]
+        except IndexError:
+            return
+        if not self._is_quick(item) or item.loop is None:
+            self._handed.put(_LOOK)
+        elif item.loop not in loops:
+            try:
+                item.loop.call_soon_threadsafe(self._write_rows)
+            except RuntimeError:  # that loop has ended
+                item.loop = None
+                self._handed.put(_LOOK)
 
-    def _deliver(self, batch: Sequence[_Item], answers: Sequence[Answer]) -> None:
+    def _answers(self, handed: _Handed) -> Sequence[Answer]:
+        try:
+            if handed.started is not None:
+                return self._journal.finish(handed.started)
+            return self._journal.carry_out([item.request for item in handed.batch])
+        except TopstitchError as error:
+            return [error] * len(handed.batch)
+        except Exception as error:  # noqa: BLE001 -- whoever asked must hear of it; the thread goes on
+            return [error] * len(handed.batch)
+
+    def _deliver(self, batch: Sequence[_Item], answers: Sequence[Answer]) -> set[asyncio.AbstractEventLoop]:
+        """Hand out the answers; return the loops that were told."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer]]] = {}
         for item, answer in zip(batch, answers, strict=True):
             if item.box is not None:
                 item.box.put(answer)
             elif item.loop is not None and item.future is not None:
                 by_loop.setdefault(item.loop, []).append((item.future, answer))
+        told = set()
         for loop, pairs in by_loop.items():
             with contextlib.suppress(RuntimeError):  # that loop has ended, and with it whoever asked
-                loop.call_soon_threadsafe(_resolve, pairs)
+                loop.call_soon_threadsafe(self._answered, loop, pairs)
+                told.add(loop)
+        return told
+
+    def _answered(
+        self, loop: asyncio.AbstractEventLoop, pairs: Sequence[tuple[asyncio.Future[Answer], Answer]]
+    ) -> None:
+        """Resolve in the loop that asked, then write what is waiting, with what those who were answered add to it."""
+        _resolve(pairs)
+        loop.call_soon(self._write_rows)
 
     def _look_elsewhere(self) -> None:
         now = stopwatch()
@@ -189,6 +272,19 @@ class GroupCommit:
         with contextlib.suppress(OperatorError):  # the next request will meet the same failure, and tell
             if self._backend.changed_elsewhere():
                 self.changed()
+
+
+class _Handed:
+    """The turn with what is to be done in it: a batch, and its transaction if a loop has written it already."""
+
+    __slots__ = ("batch", "started")
+
+    def __init__(self, batch: Sequence[_Item], started: Started | None) -> None:
+        self.batch, self.started = batch, started
+
+
+_LOOK: Final = _Handed((), None)
+"""No turn comes with this: something may be waiting, take the turn if it is free."""
 
 
 class _Item:

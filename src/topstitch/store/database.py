@@ -300,8 +300,10 @@ class Postgres:
                 self.connection.execute(statement)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Give the connection back, and its locks at once: the server takes a moment to see that it is gone."""
         with contextlib.suppress(self._psycopg.Error):
+            if not self.connection.closed:
+                self.connection.execute("SELECT pg_advisory_unlock_all()")
             self.connection.close()
 
     def _run(self, sql: str) -> None:

@@ -216,7 +216,8 @@ def _overload(function: str, arguments: str) -> tuple[str, str | None]:
         return f"the two branches of ? : differ: {words[1]} and {words[2]}" if words[:1] == [plain_type("bool")] else (
             f"the question before ? must be true or false; this is {words[0]}"
         ), None
-    return f"'{name}' does not go with {' and '.join(words)}", None
+    remedy = "put the value in quotes to compare it as text" if words == ["text", "a whole number"] else None
+    return f"'{name}' does not go with {' and '.join(words)}", remedy
 
 
 def _split_types(text: str) -> list[str]:

@@ -7,7 +7,7 @@ completion read the list alone.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -19,9 +19,10 @@ Listed = Mapping[str, tuple[str, str]]
 class LazyGroup(click.Group):
     """A group whose commands are named first and loaded later."""
 
-    def __init__(self, *args: Any, commands_at: Listed, **rest: Any) -> None:
+    def __init__(self, *args: Any, commands_at: Listed, sections: Mapping[str, Sequence[str]], **rest: Any) -> None:
         super().__init__(*args, **rest)
         self.commands_at = commands_at
+        self.sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the path of work."""
@@ -49,8 +50,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, doc) for name, (_, doc) in self.commands_at.items()])
+        wide = max(map(len, self.commands_at))
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(wide), self.commands_at[name][1]) for name in names])
 
     def _nearest(self, word: str) -> str:
         import difflib

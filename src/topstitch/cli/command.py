@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
+from topstitch.cli import INTERRUPTED
 from topstitch.cli.examples import example_of
 from topstitch.cli.rights import admit
 from topstitch.cli.screen import Screen
@@ -43,7 +44,6 @@ FAILED, USAGE, FINDINGS, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE, WAITING 
 BROKEN_CHAIN: Final = 20
 COMMON: Final = frozenset({"data", "as_json", "debug"})
 """The options of every command; help names them last."""
-INTERRUPTED: Final = 130
 EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
     (NotFoundError, NOT_FOUND),
     (NotAllowedError, NOT_ALLOWED),

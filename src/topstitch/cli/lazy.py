@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from topstitch.cli import INTERRUPTED
+
 Listed = Mapping[str, tuple[str, str]]
 """Name -> (``module:attribute``, what it does)."""
 
@@ -35,7 +37,10 @@ class LazyGroup(click.Group):
         if cmd_name not in self.commands_at:
             return None
         module, _, name = self.commands_at[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), name)
+        except KeyboardInterrupt:  # which click would call a failure
+            raise SystemExit(INTERRUPTED) from None
         return command
 
     def resolve_command(

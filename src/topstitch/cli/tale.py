@@ -225,7 +225,7 @@ def _executed(_t: Teller, _r: Record, b: Body) -> str:
 
 
 def _check_began(_t: Teller, _r: Record, b: Body) -> str | None:
-    return f"the check at {b['check']} begins{' late' if b['late'] else ''}: every system is read again"
+    return f"the check {_moment(b)} begins{' late' if b['late'] else ''}: every system is read again"
 
 
 def _check_read(t: Teller, r: Record, b: Body) -> str | None:
@@ -281,7 +281,7 @@ def _resolved(_t: Teller, _r: Record, b: Body) -> str:
 
 def _check_done(_t: Teller, _r: Record, b: Body) -> str:
     parts = [f"{b[n]} {words[b[n] != 1]}" for n, words in _COUNTS if b.get(n)]
-    return f"the check at {b['check']} is done: {', '.join(parts) or 'nothing to compare'}"
+    return f"the check {_moment(b)} is done: {', '.join(parts) or 'nothing to compare'}"
 
 
 def _ended(_t: Teller, _r: Record, b: Body) -> str:
@@ -388,6 +388,13 @@ def _said(problem: object) -> str:
 def _later(body: Body) -> str:
     when = body.get("again_at") or body.get("next_at")
     return f"at {parse_time(when).strftime('%H:%M:%S')}" if isinstance(when, str) else "later"
+
+
+def _moment(body: Body) -> str:
+    """Say when a check is due, for a person: from the trigger, or from the last step that was late."""
+    check = str(body["check"])
+    after = check.removeprefix("executed+")
+    return f"{after} after the last step" if after != check else f"at {check}"
 
 
 def _fields(body: Body) -> str:

@@ -267,6 +267,13 @@ def _syntax_error(row: str, column: int, said: str) -> tuple[int, int, str, str 
             "the expression is cut off here",
             "complete it; in YAML, put an expression that holds # or : in quotes",
         )
+    if rest[:1] in "\u201c\u201d\u201e\u2018\u2019":
+        return (
+            column,
+            1,
+            f"'{rest[0]}' is no quotation mark of an expression",
+            "type \" or '; copied text brings others",
+        )
     if before.endswith("'") or rest.startswith("'"):
         return column, 1, "this is not an expression", "close the quotes and write an operator between two values"
     return column, 1, "this is not an expression", None

@@ -158,8 +158,19 @@ def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:
         case "too_short" | "string_too_short":
             return f"'{name}' is empty", REMEDIES.get(name, "write at least one")
         case kind:
-            remedy = "write digits only, without quotes or a unit" if kind == "int_type" else None
+            remedy = _of_kind(kind, name, value)
             return f"'{name}' wants {_WANTED.get(kind, 'another value')}; this is {_kind(value)}", remedy
+
+
+def _of_kind(kind: str, name: str, value: Any) -> str | None:
+    """Say how a value of the wanted kind is written."""
+    if kind == "int_type":
+        return "write digits only, without quotes or a unit"
+    if kind == "list_type":
+        return f"write [{value}]" if isinstance(value, str) else "put it in [ ], or write each on a line after '- '"
+    if kind == "dict_type" and isinstance(value, list):
+        return "write each under its name instead of after '- '"
+    return REMEDIES.get(name)
 
 
 def _no_text(loc: tuple[Any, ...], name: str, value: Any) -> tuple[str, str | None]:
@@ -175,9 +186,16 @@ def _no_text(loc: tuple[Any, ...], name: str, value: Any) -> tuple[str, str | No
 
 
 def _respelt(error: Any, value: Any) -> str | None:
-    """Say how a duration is written that was written out, such as ``24 hours``."""
-    if error.get("ctx", {}).get("pattern") != DURATION or not isinstance(value, str):
+    """Say how a value is written that was written almost so: ``24 hours``, ``2 x baseline``, ``0.03``."""
+    pattern = str(error.get("ctx", {}).get("pattern", ""))
+    if not isinstance(value, str):
         return None
+    if pattern != DURATION:
+        close = value.lower().replace(" ", "").replace("xbaseline", "x baseline")
+        words = value.lower().split()
+        tries = ("-".join(words), "_".join(words), close, value + "%", value[:1].upper() + close[1:], f"{value}@1")
+        meant = next((each for each in tries if pattern and re.search(pattern, each)), None)
+        return f"did you mean '{meant}'?" if meant and pattern != r"\S" else None
     said = re.fullmatch(r"([0-9]+)\s*(s|m|h|d)(?:ec|econd|in|inute|r|our|ay)?s?", value.strip().lower())
     return f"did you mean '{said[1]}{said[2]}'?" if said else None
 
@@ -246,6 +264,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "due": "say by when, such as 4h",
     "then": "say continue, rollback or stop",
     "steps": "a process has at least one step",
+    "trigger": "say which event starts it: 'trigger: {on: system.event, one_per: = trigger.<its own id>}'",
 }
 
 

@@ -88,6 +88,41 @@ def test_a_full_disk_is_said_with_the_remedy_and_the_event_can_be_sent_again(
     assert "ins_" in again.out
 
 
+INTERRUPTED = """
+import sys
+from importlib.abc import MetaPathFinder
+
+WHERE = sys.argv[1]
+
+
+class Finder(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == WHERE:
+            raise KeyboardInterrupt
+
+
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["doctor"]
+from topstitch.cli import main
+
+main()
+"""
+
+
+@pytest.mark.parametrize("where", ["click", "topstitch.cli.root", "topstitch.cli.doctor", "topstitch.settings"])
+def test_ctrl_c_while_the_program_is_still_loading_ends_it_without_a_word(where: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, where],
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 RAISES = """
 from topstitch.cli.command import command
 @command("x", data=False)

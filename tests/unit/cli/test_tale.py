@@ -101,3 +101,9 @@ def test_a_check_names_the_people_that_it_waits_for_and_only_counts_steps_whose_
     waiting_on: list[str], sentence: str | None
 ):
     assert told(Kind.CHECK_READ, "equipment", system="itsm", verdict="pending", waiting_on=waiting_on) == sentence
+
+
+@pytest.mark.parametrize(("check", "said"), [("T+2h", "at T+2h"), ("executed+2h", "2h after the last step")])
+def test_a_check_says_when_it_is_due(check: str, said: str):
+    sentence = told(Kind.CHECK_BEGAN, None, check=check, late=False)
+    assert sentence == f"the check {said} begins: every system is read again"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from topstitch.cli.examples import example_of
 from topstitch.cli.root import topstitch
 
 PAGE = Path(__file__).parents[1] / "docs/reference/cli.md"
@@ -42,6 +43,8 @@ def _sections(group: click.Group, path: list[str], context: click.Context) -> li
 def _section(command: click.Command, path: list[str], context: click.Context) -> str:
     usage = " ".join([*path, *command.collect_usage_pieces(context)])
     lines = [f"\n## {' '.join(path)}\n", f"    {usage}\n", f"{(command.help or '').strip()}\n"]
+    if (example := example_of(" ".join(path[1:]))) is not None:
+        lines.append(f"Example: `{example}`\n")
     options = [record for p in command.params if (record := p.get_help_record(context)) is not None]
     if options:
         lines.append("| option | |\n| --- | --- |")

@@ -78,7 +78,7 @@ def prepare_environment(venv: Path) -> None:
         return
     if not works(venv):
         create(venv)
-    say("installing the locked packages")
+    say("installing the locked packages (a minute or two, once)")
     pip(venv, "install", "--require-hashes", "--requirement", str(ROOT / "requirements.lock"))
     say("installing topstitch")
     pip(venv, "install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT))

@@ -3,16 +3,27 @@
 An instance is carried by one loop: look at where it stands, ask the stage it is in what to
 do, record the answer, make the calls, and look again.
 
-    trigger         accepts one business event and writes the first record
-    context         reads everything that must be known; nothing can be written here
-    execution       carries the steps out, asks people, compensates, rolls back
-    reconciliation  compares every system with what should be, at the declared times
-    audit           is no step of its own: every record above is chained as it is written
+    trigger         accepts one business event and writes the first record              begin
+    context         reads everything that must be known; nothing can be written here    decide
+    execution       carries the steps out, asks people, compensates, rolls back         decide
+    reconciliation  compares every system with what should be, at the declared times    decide
+    audit           is no step of its own: every record is chained as it is written     fold
 
-Everything here is pure: ``decide`` sees a plan, a state and a time, and returns orders;
-``fold`` sees a state and a record, and returns the next state. The engine, which knows no
-stage, appends the records, makes the calls and asks again. Reconciliation does not wait for
-the last step: at T+2h it looks, and says *pending* of what still waits for a person.
+Everything here is pure. ``decide`` sees a plan, a state and a time, and returns orders: records
+to append, then calls to make. ``settle`` turns what came back for a call into records. ``fold``
+sees a state and a record, and returns the next state; the state is nothing but the fold of all
+records. The engine, which knows no stage, appends the records, makes the calls and asks again:
+
+    state  = every record of the journal, folded into initial(plan)
+    orders = decide(plan, state, now)
+    append orders.records, durably; perform orders.calls; append what settle makes of each answer
+
+The stages overlap at one place only: reconciliation does not wait for the last step. At T+2h it
+looks, and says *pending* of what still waits for a person.
+
+The file reads from the top: the loop, the beginning, what comes back, the state, the end. Then go
+on in the stage that you came for: ``context/decide.py``, ``execution/decide.py``,
+``reconciliation/decide.py``; one write, with its tries and look-ups, is ``attempts/machine.py``.
 """
 
 from __future__ import annotations
@@ -52,6 +63,68 @@ __all__ = ["Command", "begin", "decide", "fold", "initial", "operate", "recover"
 
 TURNS_MAX: Final = 500
 """How often one activation may find something new to record before anything is sent: a bound, never reached."""
+
+
+# --- The loop --------------------------------------------------------------------------------------
+
+
+def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Orders:
+    """Return everything the instance wants now: records to append, then calls to make, else when to come back.
+
+    ``law`` is the policy in force where it is carried out, joined with the definition's own approvals.
+    """
+    records: list[Draft] = []
+    for _ in range(TURNS_MAX):
+        if state.ended is not None:
+            return Orders(records=tuple(records), ended=True, state=state)
+        turn = _turn(plan, state, now, law)
+        if not turn.drafts:
+            return Orders(records=tuple(records), calls=tuple(turn.calls), wake_at=turn.wake_at, state=state)
+        for draft in turn.drafts:
+            state = fold(plan, state, draft)
+        records += turn.drafts
+    raise AssertionError(f"{state.id} found something to record {TURNS_MAX} times in a row; report this definition")
+
+
+def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
+    """Ask the stages in their order; who has something to record is heard alone, so that the next sees it."""
+    if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
+        return context.decide(plan, state, now)
+    turn = Turn()
+    for ask in (execution.decide, _checks, _repairs, _notices):
+        _join(turn, ask(plan, state, now, law))
+        if turn.drafts:
+            return turn
+    if _is_over(plan, state, turn):
+        _finish(plan, state, now, turn)
+    return turn
+
+
+def _checks(plan: Plan, state: InstanceState, now: datetime, _law: Law) -> Turn:
+    """Reconciliation: compare what should be, what was done and what is, when a check is due."""
+    return reconciliation.decide(plan, state, now)
+
+
+def _repairs(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
+    """Carry out the repairs that reconciliation proposed: as steps, with approvals and read-backs like any other."""
+    if not state.heals:
+        return Turn()
+    return execution.carry_heals(*_with_heals(plan, state), tuple(state.heals), now, law)
+
+
+def _notices(plan: Plan, state: InstanceState, now: datetime, _law: Law) -> Turn:
+    """Tell people what they are to be told; no step waits for it, only the end."""
+    calls, wake = notify.calls(plan, state, now)
+    return Turn(calls=calls, wake_at=wake)
+
+
+def _join(turn: Turn, other: Turn) -> None:
+    turn.drafts += other.drafts
+    turn.calls += other.calls
+    turn.wake(other.wake_at)
+
+
+# --- The beginning: one event ----------------------------------------------------------------------
 
 
 def begin(
@@ -105,22 +178,23 @@ def begin(
     )
 
 
-def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Orders:
-    """Return everything the instance wants now: records to append, then calls to make, else when to come back.
+def _event_body(event: TriggerEvent) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": event.id,
+        "source": event.source,
+        "type": event.type,
+        "received_at": rfc3339(event.received_at),
+        "signature": event.signature,
+        "digest": digest(event.data),
+    }
+    if event.time is not None:
+        body["time"] = rfc3339(event.time)
+    if event.trace is not None:
+        body["trace"] = event.trace
+    return body
 
-    ``law`` is the policy in force where it is carried out, joined with the definition's own approvals.
-    """
-    records: list[Draft] = []
-    for _ in range(TURNS_MAX):
-        if state.ended is not None:
-            return Orders(records=tuple(records), ended=True, state=state)
-        turn = _turn(plan, state, now, law)
-        if not turn.drafts:
-            return Orders(records=tuple(records), calls=tuple(turn.calls), wake_at=turn.wake_at, state=state)
-        for draft in turn.drafts:
-            state = fold(plan, state, draft)
-        records += turn.drafts
-    raise AssertionError(f"{state.id} found something to record {TURNS_MAX} times in a row; report this definition")
+
+# --- What comes back: answers, crashes, commands ---------------------------------------------------
 
 
 def settle(
@@ -145,6 +219,13 @@ def settle(
             return execution.settle(*_with_heals(plan, state), call, outcome, now, law)
 
 
+def _reported(state: InstanceState, call: ReportCall, outcome: Outcome, now: datetime) -> list[Draft]:
+    if outcome.result not in (Result.OK, Result.REFUSED):
+        return []
+    body = {"parent": call.parent, "step": call.parent_step, "ok": outcome.result is Result.OK}
+    return [Draft(kind=Kind.REPORTED, at=now, actor=ENGINE, stage=state.stage, body=body)]
+
+
 def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
     """Return what a new activation must record of writes whose answer the last one did not live to see."""
     return [*execution.recover(*_with_heals(plan, state), now), *tickets.recover(plan, state, now)]
@@ -153,6 +234,9 @@ def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
 def operate(plan: Plan, state: InstanceState, command: Command, actor: Actor, now: datetime) -> list[Draft]:
     """Return the records of an operator's command; raise when it cannot be carried out."""
     return commands.operate(plan, state, command, actor, now)
+
+
+# --- The state: a fold over the journal ------------------------------------------------------------
 
 
 def initial(plan: Plan, instance: str) -> InstanceState:
@@ -187,32 +271,7 @@ def _with_heals(plan: Plan, state: InstanceState) -> tuple[Plan, InstanceState]:
     return with_heals(plan, state.heals), replace(state, steps={**state.steps, **state.heals})
 
 
-def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
-    if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
-        return context.decide(plan, state, now)
-    turn = execution.decide(plan, state, now, law)
-    if turn.drafts:
-        return turn
-    checks = reconciliation.decide(plan, state, now)
-    _join(turn, checks)
-    if turn.drafts:
-        return turn
-    if state.heals:
-        _join(turn, execution.carry_heals(*_with_heals(plan, state), tuple(state.heals), now, law))
-        if turn.drafts:
-            return turn
-    calls, wake = notify.calls(plan, state, now)
-    turn.calls += calls
-    turn.wake(wake)
-    if _is_over(plan, state, turn):
-        _finish(plan, state, now, turn)
-    return turn
-
-
-def _join(turn: Turn, other: Turn) -> None:
-    turn.drafts += other.drafts
-    turn.calls += other.calls
-    turn.wake(other.wake_at)
+# --- The end ---------------------------------------------------------------------------------------
 
 
 def _is_over(plan: Plan, state: InstanceState, turn: Turn) -> bool:
@@ -269,27 +328,7 @@ def _ended(plan: Plan, state: InstanceState, now: datetime) -> Draft:
     return Draft(kind=Kind.ENDED, at=now, actor=ENGINE, stage=Stage.AUDIT, body=body)
 
 
-def _reported(state: InstanceState, call: ReportCall, outcome: Outcome, now: datetime) -> list[Draft]:
-    if outcome.result not in (Result.OK, Result.REFUSED):
-        return []
-    body = {"parent": call.parent, "step": call.parent_step, "ok": outcome.result is Result.OK}
-    return [Draft(kind=Kind.REPORTED, at=now, actor=ENGINE, stage=state.stage, body=body)]
-
-
-def _event_body(event: TriggerEvent) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "id": event.id,
-        "source": event.source,
-        "type": event.type,
-        "received_at": rfc3339(event.received_at),
-        "signature": event.signature,
-        "digest": digest(event.data),
-    }
-    if event.time is not None:
-        body["time"] = rfc3339(event.time)
-    if event.trace is not None:
-        body["trace"] = event.trace
-    return body
+# --- Each kind of record and what it changes; the stages bring their own ---------------------------
 
 
 def _fold_started(state: InstanceState, entry: Draft | Record) -> InstanceState:

@@ -108,7 +108,7 @@ async def test_O08_one_screen_says_where_it_is_what_waits_on_whom_and_since_when
     await world.rest()
     plan = (await world.house.plans.in_force())[0]
     picture = view(plan, await world.state(name), await world.records(name), world.clock.now())
-    page = "\n".join(lines(Screen(), plan, picture, world.clock.now()))
+    page = "\n".join(lines(Screen(), plan, picture, world.clock.now(), more="topstitch audit show"))
     assert "Jonas Weber is to decide: Identity provisioning" in page
     assert "(3 h)" in page
     assert "stage: execution" in page

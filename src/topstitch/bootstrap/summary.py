@@ -7,9 +7,9 @@ are for a person, so people are named, and so are systems by their titles.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from topstitch.foundation.timetext import rfc3339
 from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.state import ActStatus, InstanceState, StepState
 from topstitch.plan.heals import step_of
@@ -66,7 +66,7 @@ def _open_tasks(state: InstanceState) -> list[Any]:
 def _system(plan: Plan, state: InstanceState, step: StepState) -> str | None:
     """Say which system a step waits for, when it will be tried again later."""
     if step.wait_until is not None and step.status not in SETTLED and step.status is not StepStatus.ASKING:
-        return f"an event for {plan.steps[step.id].title}, until {rfc3339(step.wait_until)}"
+        return f"an event for {plan.steps[step.id].title}, until {_at(step.wait_until)}"
     for name in step.acts:
         act = state.acts[name]
         if act.status in (ActStatus.WAITING, ActStatus.DOUBT) and act.next_at is not None:
@@ -84,7 +84,7 @@ def _context(state: InstanceState) -> list[str]:
     if not open_ or state.context_done_at is not None:
         return []
     soonest = min(read.again_at for _, read in open_ if read.again_at is not None)
-    return [f"the context: {', '.join(name for name, _ in open_)} could not be read, tried again at {rfc3339(soonest)}"]
+    return [f"the context: {', '.join(name for name, _ in open_)} could not be read, tried again at {_at(soonest)}"]
 
 
 def _later(plan: Plan, state: InstanceState) -> list[str]:
@@ -96,7 +96,11 @@ def _later(plan: Plan, state: InstanceState) -> list[str]:
     if state.executed_at is None:
         return []
     due = next_check(plan, state)
-    return [f"the check {due[0]} at {rfc3339(due[1])}"] if due else []
+    return [f"the check {due[0]} at {_at(due[1])}"] if due else []
+
+
+def _at(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _at_rest(state: InstanceState) -> bool:

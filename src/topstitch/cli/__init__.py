@@ -7,6 +7,11 @@ inside the commands, so that ``--help`` and TAB stay quick.
 
 from __future__ import annotations
 
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""The exit code of whoever was stopped with Ctrl-C."""
+
 
 def main() -> None:
     """Run the command that was typed and exit with its code."""
@@ -17,6 +22,9 @@ def main() -> None:
 
         sys.stdout.write(f"topstitch {__version__}\n")  # without click: scripts ask for it often
         return
-    from topstitch.cli.root import topstitch
+    try:
+        from topstitch.cli.root import topstitch
 
-    topstitch.main(prog_name="topstitch")
+        topstitch.main(prog_name="topstitch")
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

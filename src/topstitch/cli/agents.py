@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 
 
-@click.group()
+@click.group(cls=Group)
 def agents() -> None:
     """List, add, disable or enable agents, and propose as one: what they may do, and who answers for them."""
 

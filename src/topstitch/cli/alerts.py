@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 from topstitch.foundation.errors import NotFoundError, RequestError
 
@@ -19,7 +20,7 @@ LEVELS: Final = {"crossed": "warn", "at_risk": "warn", "red": "bad", "paging": "
 LISTED_MAX: Final = 200
 
 
-@click.group()
+@click.group(cls=Group)
 def alerts() -> None:
     """List alerts, take one on, or mute one with a reason and an end."""
 

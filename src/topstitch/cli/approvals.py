@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def approvals() -> None:
     """List, show, approve or refuse what waits for a decision."""
 
@@ -140,4 +141,4 @@ async def _answer(
     )
     follows = row["if_approved"] if said == "approve" else row["if_refused"]
     door.screen.print(f"{word} by {actor.id}. {follows}.")
-    door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
+    door.screen.note("Follow it with: " + door.typed(f"instance watch {row['instance']}"))

@@ -12,6 +12,7 @@ import click
 
 from topstitch.cli import erase, evidence
 from topstitch.cli.command import BROKEN_CHAIN, Door, command_of, fail
+from topstitch.cli.groups import Group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FINDINGS_SHOWN: Final = 10
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Show, verify, prove and export the records; forget a person."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 from topstitch.office.selections import RATE_DEFAULT
 
@@ -23,7 +24,7 @@ VERBS: Final = ("retry", "skip", "pause", "resume", "cancel", "edit")
 PREVIEWED, STARTED, ENDED = "batch.preview", "batch.start", "batch.end"
 
 
-@click.group()
+@click.group(cls=Group)
 def batch() -> None:
     """Act on many instances at once: preview, start, show."""
 
@@ -86,7 +87,7 @@ def preview(
     door.screen.print(
         f"{done['batch']}: {len(done['items'])} chosen, {able} can be done, {len(done['items']) - able} cannot"
     )
-    door.screen.note(f"Carry it out with: topstitch batch start {done['batch']}")
+    door.screen.note("Carry it out with: " + door.typed(f"batch start {done['batch']}"))
 
 
 async def _preview(
@@ -160,7 +161,7 @@ def show(door: Door, name: str) -> None:
     count, wish = len(asked["items"]), asked["wish"]
     if state == "started":
         state = f"{len(results)} of {count} so far"
-        door.screen.note(f"If it was cut off, it goes on with: topstitch batch start {name}")
+        door.screen.note("If it was cut off, it goes on with: " + door.typed(f"batch start {name}"))
     door.screen.print(f"{name}  {wish['name']} of {count} instances, by {asked['actor']}: {wish['reason']}   {state}")
     for one in results:
         door.screen.print(

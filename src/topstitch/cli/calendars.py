@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 
 
-@click.group()
+@click.group(cls=Group)
 def calendars() -> None:
     """List or load calendars: working hours, holidays, absences and change freezes."""
 

@@ -49,7 +49,7 @@ def compiled(door: Door, name: str) -> Compiled:
     from topstitch.language.normal import definition_digest
     from topstitch.plan.compile import compile_plan
 
-    document = load(_text(Path(name)), name)
+    document = load(text_of(Path(name)), name)
     known = contracts(door.settings())
     result = check(document, known)
     if result.workflow is None or result.errors:
@@ -61,11 +61,14 @@ def compiled(door: Door, name: str) -> Compiled:
     return Compiled(document=document, workflow=result.workflow, plan=plan, contracts=known)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return the text of a file that an author wrote; say what to do about one that cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise OperatorError("file-missing", f"there is no file {path}; name one that exists") from None
+    except IsADirectoryError:
+        raise OperatorError("file-unreadable", f"{path} is a folder; name the files in it") from None
     except UnicodeDecodeError:
         raise OperatorError("file-unreadable", f"{path} is no UTF-8 text; save it as UTF-8") from None
     except OSError as error:

@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
+from topstitch.cli import INTERRUPTED
+from topstitch.cli.examples import example_of
 from topstitch.cli.rights import admit
 from topstitch.cli.screen import Screen
 from topstitch.foundation.errors import (
@@ -36,7 +42,8 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, FINDINGS, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8
 BROKEN_CHAIN: Final = 20
-INTERRUPTED: Final = 130
+COMMON: Final = frozenset({"data", "as_json", "debug"})
+"""The options of every command; help names them last."""
 EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
     (NotFoundError, NOT_FOUND),
     (NotAllowedError, NOT_ALLOWED),
@@ -48,6 +55,7 @@ EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
 """Whose error ends with which code; any other is 1."""
 UNREACHABLE_CODES: Final = frozenset({"database-unreachable", "server-unreachable"})
 LOG: Final = logging.getLogger("topstitch.cli")
+LOG.addHandler(logging.NullHandler())  # without a log, Python would print the traceback itself
 T = TypeVar("T")
 
 
@@ -66,9 +74,24 @@ class Door:
 
         return load({"data": self.data, **(self.flags or {}), **flags})
 
+    def typed(self, words: str) -> str:
+        """Return a command as a person types it here, to go on in the same data folder."""
+        folder = f" --data {shlex.quote(self.data)}" if self.data else ""
+        return f"{program()} {words}{folder}"
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end."""
         return asyncio.run(work)
+
+
+class Command(click.Command):
+    """A command whose help ends with an example."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the example."""
+        if (example := example_of(ctx.command_path.partition(" ")[2])) is not None:
+            formatter.write_paragraph()
+            formatter.write_text(f"Example: {example}")
 
 
 def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -88,7 +111,9 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
         decorated: Callable[..., Any] = called
         for option in reversed(_common(data=data)):
             decorated = option(decorated)
-        return click.command(name, cls=click.Command, **rest)(decorated)
+        made = click.command(name, cls=Command, **rest)(decorated)
+        made.params.sort(key=lambda option: option.name in COMMON)
+        return made
 
     return make
 
@@ -102,6 +127,18 @@ def command_of(group: click.Group, name: str, **rest: Any) -> Callable[[Callable
         return made
 
     return make
+
+
+def program() -> str:
+    """Return how the program is called here: by name where the shell finds it, else by its path."""
+    called = Path(sys.argv[0])
+    found = shutil.which("topstitch")
+    if called.name != "topstitch" or (found and Path(found).resolve() == called.resolve()):
+        return "topstitch"
+    path = os.path.relpath(called.absolute())
+    if path.startswith(os.pardir):
+        return os.path.normpath(called.absolute())
+    return path if os.sep in path else f".{os.sep}{path}"
 
 
 def exit_code(error: TopstitchError) -> int:

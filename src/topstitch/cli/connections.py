@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from topstitch.cli.command import Door, command
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 from topstitch.foundation.errors import ConflictError, NotFoundError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from topstitch.settings import Settings
 
 
-@click.group()
+@click.group(cls=Group)
 def connections() -> None:
     """List connections; pause or resume one, or a seam between two systems."""
 

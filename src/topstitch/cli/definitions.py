@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from topstitch.cli.checking import text_of
 from topstitch.cli.command import FINDINGS, WAITING, Door, command, fail
 from topstitch.foundation.errors import OperatorError, RequestError
 
@@ -138,7 +139,7 @@ def _checked(door: Door, path: Path) -> Checked:
     from topstitch.language.check import check
     from topstitch.language.load import load
 
-    document = load(_text(path), str(path))
+    document = load(text_of(path), str(path))
     return document, check(document, _contracts(door))
 
 
@@ -169,19 +170,6 @@ def _print(door: Door, checked: Sequence[Checked], form: str, *, every: bool) ->
         if result.findings:
             screen.print(messages.as_text(document, result.findings, every=every))
         screen.note(f"{document.path}: {messages.summary(result.findings)}; {result.expressions} expressions typed")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise OperatorError("file-missing", f"there is no file {path}; name one that exists") from None
-    except UnicodeDecodeError:
-        raise OperatorError("file-unreadable", f"{path} is no UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise OperatorError(
-            "file-unreadable", f"{path} cannot be read ({error.strerror}); correct its permissions"
-        ) from None
 
 
 def _write(path: Path, text: str) -> None:

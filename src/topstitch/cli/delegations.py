@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 
 
-@click.group()
+@click.group(cls=Group)
 def delegations() -> None:
     """List, add or end delegations: who may answer for whom, and until when."""
 

@@ -40,8 +40,11 @@ class Desk(office.Desk):
 async def desk(settings: Settings) -> AsyncIterator[Desk]:
     """Open a data folder that exists, for one command."""
     if settings.is_sqlite and not _exists(settings):
-        remedy = "start with topstitch init or topstitch demo, or name the folder with --data"
-        message = f"there is no database {settings.database}; {remedy}"
+        from topstitch.settings import FILE
+
+        there = (settings.data / FILE).exists()
+        remedy = "publish a definition, which makes it" if there else "start with topstitch init or topstitch demo"
+        message = f"there is no database {settings.database}; {remedy}, or name another folder with --data"
         raise OperatorError("no-data", message)
     with open_store(settings, threads=False) as store:
         yield Desk(settings, store)

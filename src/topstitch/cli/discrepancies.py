@@ -13,12 +13,13 @@ from typing import Any
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 
 STATES = ("open", "suspected", "confirmed", "ticketed", "healing", "waived", "accepted", "superseded", "resolved")
 
 
-@click.group()
+@click.group(cls=Group)
 def discrepancies() -> None:
     """List, show, recheck, repair, accept or waive what differs from what it should be."""
 
@@ -197,4 +198,4 @@ async def _act(
     door.screen.data({"discrepancy": name, "verb": verb, "actor": str(actor), "instance": instance, "seq": seq})
     door.screen.print(f"{verb.capitalize()} recorded for {name}, by {actor.id}: {reason}")
     if instance:
-        door.screen.note(f"Follow it with: topstitch instance watch {instance}")
+        door.screen.note("Follow it with: " + door.typed(f"instance watch {instance}"))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from topstitch.cli.command import FAILED, Door, command, fail
+from topstitch.cli.screen import counted
 from topstitch.foundation.errors import TopstitchError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
             yield (
                 ("bad", "chains", "; ".join(chains.broken[:3]))
                 if chains.broken
-                else ("ok", "chains", f"{chains.records} records intact, {chains.trust}")
+                else ("ok", "chains", f"{counted(chains.records, 'record')} intact, {chains.trust}")
             )
             for finding in anchor_findings(settings, here.store):
                 yield finding

@@ -12,6 +12,7 @@ import click
 
 from topstitch.cli.command import Door, command, command_of
 from topstitch.cli.evidence import PERSON, actor_of
+from topstitch.cli.groups import Group
 
 
 @command("erase")
@@ -58,7 +59,7 @@ async def _erase(door: Door, subject: str, ground: str, person: str | None) -> N
         )
 
 
-@click.group("hold")
+@click.group("hold", cls=Group)
 def hold() -> None:
     """Place, lift or list legal holds: while one is there, a person may not be erased."""
 
@@ -84,7 +85,7 @@ async def _place(door: Door, subject: str, ground: str, person: str | None) -> N
 
 @command_of(hold, "lift")
 @click.argument("name", metavar="HOLD")
-@click.option("--because", required=True, metavar="TEXT", help="Why.")
+@click.option("-m", "--reason", "--because", "because", required=True, metavar="TEXT", help="Why.")
 @PERSON
 def lift(door: Door, name: str, because: str, person: str | None) -> None:
     """Allow again what a hold forbade."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 from topstitch.foundation.errors import NotFoundError, RequestError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from topstitch.cli.desk import Desk
 
 
-@click.group()
+@click.group(cls=Group)
 def exceptions() -> None:
     """List, show, take, retry or waive what needs a person."""
 

@@ -60,9 +60,15 @@ def init(door: Door) -> None:
     door.screen.data({"data": str(settings.data), "files": [str(path) for path in made]})
     for path in made:
         door.screen.print(f"Made {path}")
-    door.screen.note(
-        f"Next: fill in {settings.data}/connections.toml, then topstitch publish {made[2]} --data {settings.data}"
-    )
+    door.screen.note("Next:")
+    for words, what in (
+        ("simulators", f"pretend systems to try it with; for real ones fill in {made[1]} instead"),
+        (f"validate {made[2]}", "names line and column of every mistake"),
+        (f"publish {made[2]}", "from now on events start it"),
+        ("serve", "the engine, the console and the door for events"),
+        ("doctor", "says what is missing, at any time"),
+    ):
+        door.screen.note(f"  {door.typed(words)}\n      {what}")
 
 
 def _make(path: Path, text: str) -> Path:

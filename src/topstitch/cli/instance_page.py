@@ -44,8 +44,10 @@ VERDICT_MARKS: Final[Mapping[str, str]] = {
 Picture = Mapping[str, Any]
 
 
-def lines(screen: Screen, plan: Plan, picture: Picture, now: datetime, *, full: bool = False) -> Iterator[str]:
-    """Return the screen, line by line."""
+def lines(
+    screen: Screen, plan: Plan, picture: Picture, now: datetime, *, full: bool = False, more: str
+) -> Iterator[str]:
+    """Return the screen, line by line; ``more`` is the command that shows every record."""
     yield from _head(screen, picture, now)
     yield from _waiting(screen, picture, now)
     yield from _section(screen, "Steps", _steps(screen, picture))
@@ -60,7 +62,7 @@ def lines(screen: Screen, plan: Plan, picture: Picture, now: datetime, *, full: 
     yield from _section(screen, "Reconciliation", _checks(screen, plan, picture))
     yield from _section(screen, "Discrepancies", _discrepancies(screen, picture))
     yield ""
-    yield f"{picture['records']} records, head {picture['head'][:12]}. Every one: topstitch audit show {picture['id']}"
+    yield f"{picture['records']} records, head {picture['head'][:12]}. Every one: {more}"
 
 
 def _head(screen: Screen, p: Picture, now: datetime) -> Iterator[str]:

@@ -10,6 +10,7 @@ import click
 
 from topstitch.cli import operate
 from topstitch.cli.command import FAILED, WAITING, Door, command, command_of, fail
+from topstitch.cli.groups import Group
 from topstitch.cli.screen import status_of
 from topstitch.foundation.errors import RequestError
 
@@ -65,7 +66,7 @@ async def _list(
     door.screen.table(columns, table, "No instances yet. Send an event: topstitch trigger --help")
 
 
-@click.group()
+@click.group(cls=Group)
 def instance() -> None:
     """Show one instance, watch it, or act on it."""
 
@@ -91,7 +92,8 @@ async def _show(door: Door, name: str, *, full: bool) -> None:
         now = here.now()
     picture = view(seen.plan, seen.state, seen.records, now)
     door.screen.data(picture)
-    for line in lines(door.screen, seen.plan, picture, now, full=full):
+    every = door.typed(f"audit show {picture['id']}")
+    for line in lines(door.screen, seen.plan, picture, now, full=full, more=every):
         door.screen.print(line)
 
 

@@ -7,10 +7,12 @@ completion read the list alone.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from topstitch.cli import INTERRUPTED
 
 Listed = Mapping[str, tuple[str, str]]
 """Name -> (``module:attribute``, what it does)."""
@@ -19,9 +21,10 @@ Listed = Mapping[str, tuple[str, str]]
 class LazyGroup(click.Group):
     """A group whose commands are named first and loaded later."""
 
-    def __init__(self, *args: Any, commands_at: Listed, **rest: Any) -> None:
+    def __init__(self, *args: Any, commands_at: Listed, sections: Mapping[str, Sequence[str]], **rest: Any) -> None:
         super().__init__(*args, **rest)
         self.commands_at = commands_at
+        self.sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the path of work."""
@@ -34,7 +37,10 @@ class LazyGroup(click.Group):
         if cmd_name not in self.commands_at:
             return None
         module, _, name = self.commands_at[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), name)
+        except KeyboardInterrupt:  # which click would call a failure
+            raise SystemExit(INTERRUPTED) from None
         return command
 
     def resolve_command(
@@ -49,8 +55,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, doc) for name, (_, doc) in self.commands_at.items()])
+        wide = max(map(len, self.commands_at))
+        for title, names in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(wide), self.commands_at[name][1]) for name in names])
 
     def _nearest(self, word: str) -> str:
         import difflib

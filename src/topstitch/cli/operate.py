@@ -111,7 +111,7 @@ async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, A
         record = await here.operate(identity, wish, parse_actor(settings.person))
     door.screen.data({"instance": identity, "command": wish.name, "actor": str(record.actor), "seq": record.seq})
     door.screen.print(f"{wish.name.capitalize()} recorded for {identity}, by {record.actor.id}: {wish.reason}")
-    door.screen.note(f"Follow it with: topstitch instance watch {identity}")
+    door.screen.note("Follow it with: " + door.typed(f"instance watch {identity}"))
 
 
 def changed(text: str) -> tuple[str, Any]:

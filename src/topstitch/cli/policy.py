@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from topstitch.cli.command import BROKEN_CHAIN, FINDINGS, Door, command_of, fail
+from topstitch.cli.groups import Group
 from topstitch.foundation.errors import NotFoundError, OperatorError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LAST_MAX: Final = 100_000
 SUFFIXES: Final = (".yaml", ".yml")
 
 
-@click.group()
+@click.group(cls=Group)
 def policy() -> None:
     """Test, publish and show policy bundles; explain decisions, and replay them under another bundle."""
 

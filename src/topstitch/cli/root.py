@@ -5,6 +5,7 @@ Nothing else is imported here; ``topstitch --version`` and ``--help`` cost a cli
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
@@ -56,13 +57,28 @@ COMMANDS: Final[Listed] = {
     "doctor": ("topstitch.cli.doctor:doctor", "Look whether everything that is needed is there."),
 }
 
+SECTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "Begin": ("demo", "init", "doctor"),
+    "Write a process": ("validate", "verify", "table", "plan", "drill", "torture", "schema", "publish", "policy"),
+    "Run it": ("serve", "trigger", "simulators"),
+    "Follow it": ("instances", "instance"),
+    "Answer": ("approvals", "tasks", "delegations", "calendars", "agents"),
+    "Mend": ("exceptions", "discrepancies", "reconcile", "batch", "connections"),
+    "Measure": ("seams", "seam", "alerts", "sla", "report", "bench"),
+    "Prove": ("audit",),
+    "Look after it": ("users", "tokens", "roles", "secrets"),
+}
+"""The commands as ``--help`` groups them, in the order of the path of work."""
+
 
 @click.group(
     cls=LazyGroup,
     commands_at=COMMANDS,
+    sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Start with: topstitch demo. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 findings, 4 not allowed, "
-    "5 not found, 6 conflict, 7 unreachable, 8 still waiting, 20 a chain is broken.",
+    epilog="Start with: topstitch demo. Help on one: topstitch validate --help. Exit codes: 0 done, 1 failed, "
+    "2 wrong usage, 3 findings, 4 not allowed, 5 not found, 6 conflict, 7 unreachable, 8 still waiting, "
+    "20 a chain is broken, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="topstitch", message="%(prog)s %(version)s")
 def topstitch() -> None:

@@ -113,6 +113,11 @@ def status_of(screen: Screen, status: str) -> str:
     return screen.mark(MARK_OF.get(status, "idle"), status.replace("_", " "))
 
 
+def counted(number: int, word: str) -> str:
+    """Return ``1 record``, ``2 records``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def plain(value: Any) -> str:
     """Return a value of a payload or a rule as a person reads it, not as Python writes it."""
     if isinstance(value, str):

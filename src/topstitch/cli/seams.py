@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from topstitch.cli.command import Door, command, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
 from topstitch.foundation.errors import NotFoundError
 
@@ -76,7 +77,7 @@ def _state(door: Door, one: SeamFigures) -> str:
     return door.screen.mark(mark, render.seam_state(one))
 
 
-@click.group()
+@click.group(cls=Group)
 def seam() -> None:
     """Show one seam in depth, or pin a new baseline for a step at its end."""
 

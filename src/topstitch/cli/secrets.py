@@ -7,13 +7,14 @@ import sys
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 from topstitch.foundation.errors import NotFoundError, RequestError
 
 VALUE_LENGTH_MAX = 65_536
 
 
-@click.group()
+@click.group(cls=Group)
 def secrets() -> None:
     """List, set or remove stored credentials; connections refer to one as stored:NAME."""
 

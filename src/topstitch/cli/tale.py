@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from topstitch.bootstrap.summary import who
+from topstitch.cli.screen import plain
 from topstitch.foundation.timetext import parse_time
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ActorKind, Record
@@ -17,6 +18,8 @@ from topstitch.plan.heals import heal_step, is_heal
 from topstitch.plan.plan import Plan
 
 Body = Mapping[str, Any]
+NAME_CHARS: Final = 20
+"""A record's name that is longer is no name to a person; the journal has it."""
 
 
 class Teller:
@@ -76,7 +79,15 @@ def _declined(t: Teller, r: Record, b: Body) -> str:
 def _decision(t: Teller, r: Record, b: Body) -> str | None:
     if b["outcome"] == "auto":
         return None
-    return f"{t.step(r)} needs a person's decision"
+    false = [_false(rule) for rule in b.get("because", ()) if isinstance(rule, Mapping) and "condition" in rule]
+    return f"{t.step(r)} needs a person's decision" + (f": {'; '.join(false)}" if false else "")
+
+
+def _false(rule: Mapping[str, Any]) -> str:
+    """Say of a condition that it is false, and what it read."""
+    read = rule.get("read")
+    seen = ", ".join(f"{name} = {plain(value)}" for name, value in read.items()) if isinstance(read, Mapping) else ""
+    return f"{rule['condition']} is false" + (f" ({seen})" if seen else "")
 
 
 def _asked(t: Teller, r: Record, b: Body) -> str:
@@ -132,7 +143,8 @@ def _looked_up(t: Teller, r: Record, b: Body) -> str | None:
 
 
 def _done(t: Teller, r: Record, b: Body) -> str:
-    record = f" ({b['record']})" if isinstance(b.get("record"), str) else ""
+    name = b.get("record")
+    record = f" ({name})" if isinstance(name, str) and len(name) <= NAME_CHARS else ""
     return f"{t.step(r)} is done and read back from {t.system(b.get('system'))}{record}"
 
 
@@ -193,13 +205,14 @@ def _waits(t: Teller, r: Record, b: Body) -> str:
     return f"{t.step(r)} waits for {b['event']}"
 
 
-def _told(_t: Teller, _r: Record, b: Body) -> str | None:
+def _told(t: Teller, _r: Record, b: Body) -> str | None:
     if not b["ok"]:
         return None if "again_at" in b else f"a notice to {', '.join(b['who'])} could not be sent"
     if b["notice"]["kind"] in ("approval", "reminder", "task", "case"):
         return None
     people = who(b["people"] if isinstance(b["people"], list) else [], ", ".join(b["who"]))
-    return f"a notice goes to {people}"
+    about = t.plan.steps.get(str(b.get("about", "")))
+    return f"a notice about {about.title} goes to {people}" if about else f"a notice goes to {people}"
 
 
 def _case(_t: Teller, _r: Record, b: Body) -> str:
@@ -212,10 +225,10 @@ def _executed(_t: Teller, _r: Record, b: Body) -> str:
 
 
 def _check_began(_t: Teller, _r: Record, b: Body) -> str | None:
-    return f"the check at {b['check']} begins{' late' if b['late'] else ''}: every system is read again"
+    return f"the check {_moment(b)} begins{' late' if b['late'] else ''}: every system is read again"
 
 
-def _check_read(t: Teller, _r: Record, b: Body) -> str | None:
+def _check_read(t: Teller, r: Record, b: Body) -> str | None:
     match b["verdict"]:
         case "suspected":
             return f"{t.system(b['system'])} is not as it should be ({_fields(b)}); read again {_later(b)}"
@@ -224,7 +237,10 @@ def _check_read(t: Teller, _r: Record, b: Body) -> str | None:
         case "unverified":
             return f"{t.system(b['system'])} cannot be read, so nothing is said of it"
         case "pending":
-            people = ", ".join(b.get("waiting_on", [])) or "a person"
+            waiting = b.get("waiting_on") if isinstance(b.get("waiting_on"), list) else []
+            if waiting == [t.step(r)]:
+                return None  # its turn has not come; the end of the check counts it
+            people = ", ".join(str(each).removeprefix("group:") for each in waiting or ()) or "a person"
             return f"{t.system(b['system'])} is not compared yet: it waits for {people}"
         case _:
             return None
@@ -265,7 +281,7 @@ def _resolved(_t: Teller, _r: Record, b: Body) -> str:
 
 def _check_done(_t: Teller, _r: Record, b: Body) -> str:
     parts = [f"{b[n]} {words[b[n] != 1]}" for n, words in _COUNTS if b.get(n)]
-    return f"the check at {b['check']} is done: {', '.join(parts) or 'nothing to compare'}"
+    return f"the check {_moment(b)} is done: {', '.join(parts) or 'nothing to compare'}"
 
 
 def _ended(_t: Teller, _r: Record, b: Body) -> str:
@@ -372,6 +388,13 @@ def _said(problem: object) -> str:
 def _later(body: Body) -> str:
     when = body.get("again_at") or body.get("next_at")
     return f"at {parse_time(when).strftime('%H:%M:%S')}" if isinstance(when, str) else "later"
+
+
+def _moment(body: Body) -> str:
+    """Say when a check is due, for a person: from the trigger, or from the last step that was late."""
+    check = str(body["check"])
+    after = check.removeprefix("executed+")
+    return f"{after} after the last step" if after != check else f"at {check}"
 
 
 def _fields(body: Body) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.foundation.errors import RequestError
 
 
-@click.group()
+@click.group(cls=Group)
 def tasks() -> None:
     """List, show, finish or fail work that is done by hand."""
 
@@ -115,13 +116,13 @@ async def _done(
         record = await here.finish_task(name, settings.person, output, comment)
     door.screen.data({"task": name, "actor": str(record.actor), "instance": row["instance"], "seq": record.seq})
     door.screen.print(f"Handed in by {record.actor.id}. What was done is read back from the system now.")
-    door.screen.note(f"Follow it with: topstitch instance watch {row['instance']}")
+    door.screen.note("Follow it with: " + door.typed(f"instance watch {row['instance']}"))
 
 
 @command_of(tasks, "fail")
 @click.argument("name", metavar="TASK")
 @click.option("--as", "person", metavar="PERSON", help="Who says so. [the person setting, or your user name]")
-@click.option("-m", "--because", required=True, metavar="TEXT", help="Why it cannot be done.")
+@click.option("-m", "--reason", "--because", "because", required=True, metavar="TEXT", help="Why it cannot be done.")
 def fail(door: Door, name: str, person: str | None, because: str) -> None:
     """Say that a task cannot be done; what the definition declares for that follows."""
     door.run(_fail(door, name, person, because))

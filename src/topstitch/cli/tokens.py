@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from topstitch.cli.command import Door, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 from topstitch.foundation.errors import NotAllowedError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from topstitch.store.tokens import Token
 
 
-@click.group("tokens")
+@click.group("tokens", cls=Group)
 def tokens() -> None:
     """List, make or revoke API tokens."""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
-from topstitch.foundation.errors import OperatorError
+from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,7 +162,7 @@ def event_data(name: str | None) -> Mapping[str, Any] | None:
     except OSError as error:
         raise OperatorError("file-unreadable", f"{name} cannot be read ({error.strerror}); name another") from None
     except ValueError as error:
-        raise OperatorError("file-unreadable", f"{name} is no JSON ({error}); correct it") from None
+        raise RequestError("json-invalid", f"{name} is no JSON ({error}); correct it") from None
     if not isinstance(data, dict):
-        raise OperatorError("file-unreadable", f"{name} holds no JSON object; write one with the event's fields")
+        raise RequestError("json-invalid", f"{name} holds no JSON object; write one with the event's fields")
     return data

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from topstitch.cli.command import Door, command, command_of
+from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 from topstitch.foundation.errors import RequestError
 
@@ -33,7 +34,7 @@ ROLE: Final = click.option(
 )
 
 
-@click.group("users")
+@click.group("users", cls=Group)
 def users() -> None:
     """List, add or disable users and service accounts; grant them roles."""
 

@@ -216,7 +216,8 @@ def _overload(function: str, arguments: str) -> tuple[str, str | None]:
         return f"the two branches of ? : differ: {words[1]} and {words[2]}" if words[:1] == [plain_type("bool")] else (
             f"the question before ? must be true or false; this is {words[0]}"
         ), None
-    return f"'{name}' does not go with {' and '.join(words)}", None
+    remedy = "put the value in quotes to compare it as text" if words == ["text", "a whole number"] else None
+    return f"'{name}' does not go with {' and '.join(words)}", remedy
 
 
 def _split_types(text: str) -> list[str]:
@@ -265,6 +266,13 @@ def _syntax_error(row: str, column: int, said: str) -> tuple[int, int, str, str 
             1,
             "the expression is cut off here",
             "complete it; in YAML, put an expression that holds # or : in quotes",
+        )
+    if rest[:1] in "\u201c\u201d\u201e\u2018\u2019":
+        return (
+            column,
+            1,
+            f"'{rest[0]}' is no quotation mark of an expression",
+            "type \" or '; copied text brings others",
         )
     if before.endswith("'") or rest.startswith("'"):
         return column, 1, "this is not an expression", "close the quotes and write an operator between two values"

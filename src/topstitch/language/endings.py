@@ -126,6 +126,7 @@ class Endings:
             return
         self._undo(path, step, action)
         self._ambiguous(path, step, action)
+        self._pauses(path, step)
         settle = action.settle_seconds
         for index, expect in enumerate(step.expect if isinstance(step.expect, list) else ()):
             if parse_duration(expect.within) < settle:
@@ -180,6 +181,16 @@ class Endings:
                 f"whether {step.do} happened cannot be looked up, and nobody is asked",
                 "add a task to compensate",
                 key=True,
+            )
+
+    def _pauses(self, path: Path, step: Step) -> None:
+        if parse_duration(step.retry.first) > parse_duration(step.retry.max):
+            self.report.add(
+                "retry",
+                (*path, "retry", "first"),
+                "the first pause is longer than the longest",
+                f"write a 'first' of at most {step.retry.max}, or raise 'max'",
+                severity="warning",
             )
 
     # -- approvals ----------------------------------------------------------------------------------

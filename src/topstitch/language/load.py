@@ -246,7 +246,9 @@ class _Builder:
         elif key == "" and _plain(event):
             self.report("yaml-key", "a key is missing before ':'", span, "write the field's name", path)
         elif key in top.keys:
-            self.report("yaml-duplicate", f"'{key}' is given twice", span, "remove one of the two", path)
+            first = self.key_spans.get(path)
+            where = f", first in line {first.line}" if first else ""
+            self.report("yaml-duplicate", f"'{key}' is given twice{where}", span, "remove one of the two", path)
         else:
             self.key_spans[path] = span
         top.keys.add(key)
@@ -406,18 +408,39 @@ def _syntax_finding(failure: yaml.MarkedYAMLError, lines: tuple[str, ...]) -> Fi
     if (
         failure.context_mark
         and "flow" in str(failure.context or "")
-        and line >= len(lines) - 1
         and "','" in str(failure.problem or "")
+        and _never_closed(lines, failure.context_mark.line, failure.context_mark.column, line)
     ):
         opened = failure.context_mark
         place = Span(opened.line + 1, opened.column + 1, opened.line + 1, opened.column + 2)
         return Finding(
             code="yaml", message="this bracket is never closed", span=place, help="close it, or put the text in quotes"
         )
+    if (odd := _odd_space(lines, line)) is not None:
+        return Finding(
+            code="yaml-character",
+            message="a no-break space stands where YAML wants a space",
+            span=odd,
+            help="type an ordinary space; this one often comes along when text is copied",
+        )
     row = lines[line] if line < len(lines) else ""
     problem = str(failure.problem or failure.context or "this is not YAML")
     code, message, remedy = _named(problem, row, column, lines, line)
     return Finding(code=code, message=message, span=Span(line + 1, column + 1, line + 1, column + 2), help=remedy)
+
+
+def _never_closed(lines: tuple[str, ...], first: int, column: int, last: int) -> bool:
+    """Whether the bracket that opens at a place is still open where its line ends, or where the text does."""
+    return last >= len(lines) - 1 or (last > first and _open_brackets(lines[first][column:].partition(" #")[0]) > 0)
+
+
+def _odd_space(lines: tuple[str, ...], line: int) -> Span | None:
+    """Return the place of a space that is none to YAML, after a key or before one, on this line or the one before."""
+    for number in range(min(line, len(lines) - 1), max(-1, line - 2), -1):
+        found = re.search(r"^\s*[\u00a0\u2007\u202f]|:[\u00a0\u2007\u202f]|^\s*-[\u00a0\u2007\u202f]", lines[number])
+        if found:
+            return Span(number + 1, found.end(), number + 1, found.end() + 1)
+    return None
 
 
 def _named(problem: str, row: str, column: int, lines: tuple[str, ...], line: int) -> tuple[str, str, str | None]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from topstitch.language.load import Path
-from topstitch.language.report import Report, nearest
+from topstitch.language.report import Report, nearest, place_in
 from topstitch.language.schema import Workflow
 from topstitch.model.action import ActionContract, Contracts, Effect, EventContract, SystemContract
+from topstitch.model.finding import Span
 
 
 @dataclass(slots=True)
@@ -50,7 +51,11 @@ class Names:
         action = system.actions.get(name)
         if action is None and not self.report.touched(path):
             self.report.add(
-                "unknown-action", path, f"{system.ref} has no action '{name}'", nearest(name, system.actions)
+                "unknown-action",
+                path,
+                f"{system.ref} has no action '{name}'",
+                nearest(name, system.actions),
+                span=self._part(ref, name, path),
             )
         return action
 
@@ -72,7 +77,13 @@ class Names:
         name = ref.split(".")[1]
         event = system.events.get(name)
         if event is None and not self.report.touched(path):
-            self.report.add("unknown-event", path, f"{system.ref} has no event '{name}'", nearest(name, system.events))
+            self.report.add(
+                "unknown-event",
+                path,
+                f"{system.ref} has no event '{name}'",
+                nearest(name, system.events),
+                span=self._part(ref, name, path),
+            )
         return event
 
     def unused(self) -> None:
@@ -94,7 +105,21 @@ class Names:
         if alias not in self.workflow.systems:
             if not self.report.touched(path) and not self.report.touched(("systems", alias)):
                 self.report.add(
-                    "unknown-system", path, f"there is no system '{alias}'", nearest(alias, self.workflow.systems)
+                    "unknown-system",
+                    path,
+                    f"there is no system '{alias}'",
+                    self._alias_of(alias) or nearest(alias, self.workflow.systems),
+                    span=self._part(ref, alias, path),
                 )
             return None
         return self.systems.get(alias)
+
+    def _alias_of(self, connector: str) -> str | None:
+        """Say the alias of a connector that was written in its stead."""
+        found = [alias for alias, ref in self.workflow.systems.items() if ref.split("@")[0] == connector]
+        return f"steps name the alias: did you mean '{found[0]}'?" if len(found) == 1 else None
+
+    def _part(self, ref: str, part: str, path: Path) -> Span | None:
+        """Return the place of one half of ``alias.action``."""
+        written = self.report.document.at(path)
+        return place_in(self.report.document, path, ref.rindex(part), len(part)) if written == ref else None

@@ -140,13 +140,12 @@ def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:
         return f"'{name}' has no value", REMEDIES.get(name, "write one, or remove the field")
     match error["type"]:
         case "string_pattern_mismatch":
-            return f"'{name}' wants {_pattern_words(error)}; this is {_shown(value)}", None
+            return f"'{name}' wants {_pattern_words(error)}; this is {_shown(value)}", _respelt(error, value)
         case "literal_error":
             choices = re.findall(r"'([^']*)'", error["ctx"]["expected"])
             return f"'{name}' wants {_or(choices)}; this is {_shown(value)}", _meant(value, choices)
         case "string_type":
-            hint = "put the text in quotes" if isinstance(value, int | float) else _condition_hint(name, value)
-            return f"'{name}' wants text; this is {_kind(value)}", hint
+            return _no_text(error["loc"], name, value)
         case "greater_than_equal" | "less_than_equal":
             bound = error["ctx"].get("ge", error["ctx"].get("le"))
             word = "at least" if error["type"].startswith("greater") else "at most"
@@ -159,7 +158,46 @@ def _wrong(error: Any, path: Path, value: Any) -> tuple[str, str | None]:
         case "too_short" | "string_too_short":
             return f"'{name}' is empty", REMEDIES.get(name, "write at least one")
         case kind:
-            return f"'{name}' wants {_WANTED.get(kind, 'another value')}; this is {_kind(value)}", None
+            remedy = _of_kind(kind, name, value)
+            return f"'{name}' wants {_WANTED.get(kind, 'another value')}; this is {_kind(value)}", remedy
+
+
+def _of_kind(kind: str, name: str, value: Any) -> str | None:
+    """Say how a value of the wanted kind is written."""
+    if kind == "int_type":
+        return "write digits only, without quotes or a unit"
+    if kind == "list_type":
+        return f"write [{value}]" if isinstance(value, str) else "put it in [ ], or write each on a line after '- '"
+    if kind == "dict_type" and isinstance(value, list):
+        return "write each under its name instead of after '- '"
+    return REMEDIES.get(name)
+
+
+def _no_text(loc: tuple[Any, ...], name: str, value: Any) -> tuple[str, str | None]:
+    """Say what a field wants that is given as something other than text."""
+    if not isinstance(value, bool) and isinstance(value, int):
+        if DURATION in _patterns_at(loc):
+            return (
+                f"'{name}' wants {_PATTERNS[DURATION]}; this is {value}",
+                f"say the unit: {value}m, {value}h or {value}d",
+            )
+        return f"'{name}' wants text; this is {_kind(value)}", "put the text in quotes"
+    return f"'{name}' wants text; this is {_kind(value)}", _condition_hint(name, value)
+
+
+def _respelt(error: Any, value: Any) -> str | None:
+    """Say how a value is written that was written almost so: ``24 hours``, ``2 x baseline``, ``0.03``."""
+    pattern = str(error.get("ctx", {}).get("pattern", ""))
+    if not isinstance(value, str):
+        return None
+    if pattern != DURATION:
+        close = value.lower().replace(" ", "").replace("xbaseline", "x baseline")
+        words = value.lower().split()
+        tries = ("-".join(words), "_".join(words), close, value + "%", value[:1].upper() + close[1:], f"{value}@1")
+        meant = next((each for each in tries if pattern and re.search(pattern, each)), None)
+        return f"did you mean '{meant}'?" if meant and pattern != r"\S" else None
+    said = re.fullmatch(r"([0-9]+)\s*(s|m|h|d)(?:ec|econd|in|inute|r|our|ay)?s?", value.strip().lower())
+    return f"did you mean '{said[1]}{said[2]}'?" if said else None
 
 
 _WANTED: Final = {
@@ -187,8 +225,9 @@ def _pattern_words(error: Any) -> str:
     return _PATTERNS.get(error.get("ctx", {}).get("pattern", ""), "another form")
 
 
+DURATION: Final = r"^[0-9]+(s|m|h|d)$"
 _PATTERNS: Final = {
-    r"^[0-9]+(s|m|h|d)$": "a duration such as 30s, 5m, 2h or 1d",
+    DURATION: "a duration such as 30s, 5m, 2h or 1d",
     r"^[a-z][a-z0-9_]*$": "a name of small letters, digits and _",
     r"^[a-z][a-z0-9-]*$": "a name of small letters, digits and -",
     r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$": "system.action, such as itsm.get_request",
@@ -225,6 +264,7 @@ REMEDIES: Final[Mapping[str, str]] = {
     "due": "say by when, such as 4h",
     "then": "say continue, rollback or stop",
     "steps": "a process has at least one step",
+    "trigger": "say which event starts it: 'trigger: {on: system.event, one_per: = trigger.<its own id>}'",
 }
 
 
@@ -234,6 +274,22 @@ def _field_names(loc: tuple[Any, ...]) -> set[str]:
     for part in loc:
         here = [after for each in here for after in _inside(each, part)]
     return {field.alias or name for each in _forms(here) for name, field in each.model_fields.items()}
+
+
+def _patterns_at(loc: tuple[Any, ...]) -> set[str]:
+    """Return the patterns that the text at a place of the schema must match."""
+    here: list[Any] = [Workflow]
+    for part in loc[:-1]:
+        here = [after for each in here for after in _inside(each, part)]
+    found = {pattern for each in here for after in _inside(each, loc[-1]) for pattern in _patterns_of(after)}
+    fields = [form.model_fields.get(str(loc[-1])) for form in _forms(here)]
+    return found | {str(getattr(each, "pattern", "")) for f in fields if f is not None for each in f.metadata}
+
+
+def _patterns_of(annotation: Any) -> Iterator[str]:
+    """Yield the patterns that an annotation brings along."""
+    for form in (annotation, *typing.get_args(annotation)):
+        yield from (str(getattr(each, "pattern", "")) for each in getattr(form, "__metadata__", ()))
 
 
 def _inside(annotation: Any, part: Any) -> Iterator[Any]:

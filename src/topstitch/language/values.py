@@ -151,6 +151,14 @@ class Values:
                 "an expression needs a space after '='",
                 f"write '= {text[1:40]}', or '==' for the sign itself",
             )
+        elif re.fullmatch(r"(?:trigger|context|steps?|flags|process)(?:\.\w+)+", text):
+            self.report.add(
+                "literal",
+                path,
+                f"'{text}' is sent as these very letters",
+                f"write '= {text}' for its value",
+                severity="warning",
+            )
         elif trouble := literal_trouble(text, schema):
             remedy = nearest(text, schema["enum"]) if schema.get("enum") else None
             self.report.add("type", path, f"'{_name(path)}' wants {words_of(schema)}; this is {trouble}", remedy)
@@ -285,17 +293,22 @@ class Values:
                 code, message, remedy = trouble
                 self.report.add(code, path, message, remedy, span=self._read_place(path, read, source, offset))
                 return False
-        return self._limits_are_money(path, typed)
+        return self._limits_are_money(path, typed, source, offset)
 
-    def _limits_are_money(self, path: Path, typed: Typed) -> bool:
+    def _limits_are_money(self, path: Path, typed: Typed, source: str, offset: int) -> bool:
         for function, arguments in typed.syntax.calls:
             if function not in MONEY_FUNCTIONS or not arguments or arguments[0] is None:
                 continue
             try:
                 parse_money(arguments[0])
             except ValueError:
+                at, length = source.find(arguments[0]), len(arguments[0])
                 self.report.add(
-                    "expression", path, f"'{arguments[0]}' is not an amount of money", 'write it as "2500 USD"'
+                    "expression",
+                    path,
+                    f"'{arguments[0]}' is not an amount of money",
+                    'write it as "2500 USD"',
+                    span=place_in(self.report.document, path, offset + at, length) if length and at >= 0 else None,
                 )
                 return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 from collections.abc import Callable
@@ -99,6 +100,27 @@ def test_a_person_at_another_terminal_answers_and_the_demo_goes_on(tmp_path: Pat
     rest = process.stdout.read()
     process.stdout.close()
     assert process.wait(30) == 0, rest
+
+
+def test_the_clock_stands_for_a_person_who_is_told_every_command_that_helps_and_each_works(tmp_path: Path):
+    folder = tmp_path / "standing"
+    process = _until(folder, "Your turn: the clock stands still while these 4 wait")
+    assert process.stdout is not None
+    typed: list[str] = []
+    while len(typed) < 4:
+        line = process.stdout.readline().strip()
+        if line.startswith("topstitch "):
+            typed.append(line)
+    assert "--as jonas.weber@corp.example" in typed[0], "the one that ends first is named first"
+    for line in typed:
+        done = ran(*shlex.split(line)[1:])
+        assert done.code == 0, line + done.err
+    ended = next(line for line in process.stdout if "Lukas Vogel" in line and "ended: " in line)
+    assert "completed with exceptions" in ended
+    process.send_signal(signal.SIGTERM)
+    process.stdout.read()
+    process.stdout.close()
+    assert process.wait(30) == 0
 
 
 def test_a_port_in_use_is_said_with_the_remedy(tmp_path: Path, port_in_use: int, topstitch: Callable[..., Ran]):

@@ -56,7 +56,7 @@ SALES = 'when: trigger.department == "Sales"'
 # id, before, after, where the mark stands (text of the line from the column on), code, message, help
 DEFECTS = [
     ("misspelt action", "do: itsm.create_catalog_request", "do: itsm.create_catalogue_request",
-     "itsm.create_catalogue", "unknown-action", "servicenow@1 has no action 'create_catalogue_request'",
+     "create_catalogue", "unknown-action", "servicenow@1 has no action 'create_catalogue_request'",
      "did you mean 'create_catalog_request'?"),
     ("payload of another type", "groups: = context.profile.groups", "groups: = context.profile.equipment_tier",
      "= context.profile.equipment_tier", "type", "'groups' wants a list of text; this is text", None),
@@ -82,7 +82,7 @@ DEFECTS = [
     ("money against a number", 'context.quote.total.under("2500 USD")', "context.quote.total < 2500", "< 2500",
      "expression", "money cannot be compared with <",
      'compare money with under("2500 USD"), over(...) or at_most(...)'),
-    ("a limit that is no money", 'under("2500 USD")', 'under("2500")', 'context.quote.total.under("2500")',
+    ("a limit that is no money", 'under("2500 USD")', 'under("2500")', '2500")',
      "expression", "'2500' is not an amount of money", 'write it as "2500 USD"'),
     ("unknown system", "do: itsm.create_cat", "do: itms.create_cat", "itms.", "unknown-system",
      "there is no system 'itms'", "did you mean 'itsm'?"),
@@ -90,7 +90,7 @@ DEFECTS = [
      "there is no connector 'service-now@1'", "did you mean 'servicenow@1'?"),
     ("another major version", "servicenow@1", "servicenow@2", "servicenow@2", "unknown-connector",
      "there is no connector 'servicenow@2'", "installed is servicenow@1"),
-    ("unknown event", "hris.hire_completed", "hris.hire_complete", "hris.hire_complete", "unknown-event",
+    ("unknown event", "hris.hire_completed", "hris.hire_complete", "hire_complete ", "unknown-event",
      "workday@1 has no event 'hire_complete'", "did you mean 'hire_completed'?"),
     ("unknown step", "needs: [identity]", "needs: [identiy]", "identiy]", "unknown-step",
      "there is no step 'identiy'", "did you mean 'identity'?"),
@@ -140,7 +140,7 @@ DEFECTS = [
     ("a YAML tag", 'auto_when: "!context.profile.elevated"', "auto_when: !context.profile.elevated", "!context",
      "yaml-tag", "'!context.profile.elevated' was read as a YAML tag", "put the expression in quotes"),
     ("a key given twice", "    risk: 2\n", "    risk: 2\n    risk: 3\n", "risk: 3", "yaml-duplicate",
-     "'risk' is given twice", "remove one of the two"),
+     "'risk' is given twice, first in line 40", "remove one of the two"),
     ("the ternary trap", "template: \"= flags.equipment_delayed ? 'welcome-equipment-delayed' : 'welcome'\"",
      "template: = flags.equipment_delayed ? 'welcome-equipment-delayed' : 'welcome'", ": 'welcome'", "yaml",
      "the expression is cut at ': '",
@@ -171,7 +171,34 @@ DEFECTS = [
     ("a field the record to compare lacks", "{field: territory, equals", "{field: teritory, equals", "teritory",
      "unknown-field", "get_assignment gives no field 'teritory'", "did you mean 'territory'?"),
     ("no duration", "within: 10m\n    tell", "within: 10 min\n    tell", "10 min", "shape",
-     "'within' wants a duration such as 30s, 5m, 2h or 1d; this is '10 min'", None),
+     "'within' wants a duration such as 30s, 5m, 2h or 1d; this is '10 min'", "did you mean '10m'?"),
+    ("a number that is no duration", "remind: 2h", "remind: 2", "2", "shape",
+     "'remind' wants a duration such as 30s, 5m, 2h or 1d; this is 2", "say the unit: 2m, 2h or 2d"),
+    ("a number that is no duration, under a name", "{equipment: 45m,", "{equipment: 45,", "45,", "shape",
+     "'equipment' wants a duration such as 30s, 5m, 2h or 1d; this is 45", "say the unit: 45m, 45h or 45d"),
+    ("a word that is no number", "    risk: 3\n", "    risk: high\n", "high", "shape",
+     "'risk' wants a whole number; this is text", "write digits only, without quotes or a unit"),
+    ("a copied quotation mark", 'under("2500 USD")', "under(\u201c2500 USD\u201d)", "\u201c2500", "expression",
+     "'\u201c' is no quotation mark of an expression", "type \" or '; copied text brings others"),
+    ("one where a list is wanted", "needs: [identity]", "needs: identity", "identity", "shape",
+     "'needs' wants a list; this is text", "write [identity]"),
+    ("a rollback that is a word", "rollback: {none: informational; a sent message cannot be unsent}", "rollback: none",
+     "none", "shape", "'rollback' wants a mapping of fields; this is text",
+     "every step needs a rollback plan: 'rollback: {do: ...}' or 'rollback: {none: why nothing is to be undone}'"),
+    ("a factor with a space", "2x baseline", "2 x baseline", "2 x", "shape",
+     "'alert_over' wants a factor such as 2x baseline; this is '2 x baseline'", "did you mean '2x baseline'?"),
+    ("a connector without a version", "servicenow@1", "servicenow", "servicenow", "shape",
+     "'itsm' wants a connector and its major version, such as servicenow@1; this is 'servicenow'",
+     "did you mean 'servicenow@1'?"),
+    ("a connector in place of its alias", "do: crm.assign_team", "do: salesforce.assign_team", "salesforce.",
+     "unknown-system", "there is no system 'salesforce'", "steps name the alias: did you mean 'crm'?"),
+    ("a bracket left open", "    needs: [identity]\n    risk: 2", "    needs: [identity\n    risk: 2", "[identity",
+     "yaml", "this bracket is never closed", "close it, or put the text in quotes"),
+    ("a copied no-break space", "title: Equipment request", "title:\u00a0Equipment request", "\u00a0Equipment",
+     "yaml-character", "a no-break space stands where YAML wants a space",
+     "type an ordinary space; this one often comes along when text is copied"),
+    ("text compared with a number", SALES, "when: trigger.department > 3", "> 3", "expression",
+     "'>' does not go with text and a whole number", "put the value in quotes to compare it as text"),
     ("nobody of that name", "from: group:sales-ops", "from: sales ops", "sales ops", "who", "'sales ops' names nobody",
      "write group:..., role:..., manager_of(subject), owner, requester or a person's id"),
     ("a step that does two things", "    do: chat.invite\n",
@@ -231,6 +258,28 @@ def test_personal_data_that_flows_into_an_unmarked_field_is_a_warning() -> None:
         ("department: = trigger.department\n      groups", "department: = mask(trigger.first_name)\n      groups")
     )
     assert checked(masked)[1].findings == ()
+
+
+def test_what_looks_like_a_value_but_is_sent_as_letters_is_a_warning() -> None:
+    text = spoiled(
+        ("      location: = trigger.location\n      department", "      location: trigger.location\n      department")
+    )
+    (found,) = checked(text)[1].findings
+    assert (found.code, found.severity, found.span.line, found.span.column) == ("literal", "warning", 96, 17)
+    assert found.help == "write '= trigger.location' for its value"
+
+
+def test_a_first_pause_beyond_the_longest_is_a_warning() -> None:
+    text = spoiled(
+        (
+            "first: 10s, max: 5m}\n    expect:\n      - read: chat",
+            "first: 10m, max: 5m}\n    expect:\n      - read: chat",
+        )
+    )
+    found = [each for each in checked(text)[1].findings if each.code == "retry"]
+    assert [(each.severity, each.message, each.help) for each in found] == [
+        ("warning", "the first pause is longer than the longest", "write a 'first' of at most 5m, or raise 'max'")
+    ]
 
 
 def test_T02_a_schedule_starts_nothing_unless_it_says_why() -> None:

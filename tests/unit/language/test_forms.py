@@ -190,9 +190,9 @@ def test_the_worst_case_is_the_sum_of_what_the_file_allows() -> None:
 def test_a_finding_is_shown_with_its_line_and_a_mark() -> None:
     document, result = checked(spoiled(("do: itsm.create_catalog_request", "do: itsm.create_catalogue_request")))
     assert as_text(document, result.findings) == (
-        "onboarding.yaml:91:9: error[unknown-action] servicenow@1 has no action 'create_catalogue_request'\n"
+        "onboarding.yaml:91:14: error[unknown-action] servicenow@1 has no action 'create_catalogue_request'\n"
         "    91 |     do: itsm.create_catalogue_request\n"
-        "       |         ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+        "       |              ^^^^^^^^^^^^^^^^^^^^^^^^\n"
         "       = did you mean 'create_catalog_request'?"
     )
 

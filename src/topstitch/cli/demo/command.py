@@ -82,7 +82,7 @@ class _Cast:
 async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: bool) -> bool:
     from topstitch.api.app import make_app
     from topstitch.api.rest import close
-    from topstitch.bootstrap.auditing import seal_now
+    from topstitch.bootstrap.auditing import sealing
     from topstitch.bootstrap.installation import open_installation
     from topstitch.bootstrap.measuring import Scrape, measuring, watcher_of
     from topstitch.cli.demo.people import People
@@ -94,7 +94,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
     from topstitch.foundation.clock import SystemClock
 
     async with open_installation(settings, clock=cast.clock) as house:
-        story = Story(house, door.screen, str(settings.data), prompts=not hurried)
+        story = Story(house, door.screen, door.typed, prompts=not hurried)
         told = await story.forget_the_past()
         await _publish(door, house, settings)
         cast.script.story = story
@@ -110,12 +110,14 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
         )
         doors = front(app, house, settings)
         async with serving(doors, cast.listening) as port:
-            _greet(door, settings, port, told)
-            async with measuring(house, pace=SystemClock(), every_seconds=LOOK_SECONDS):
+            _greet(door, settings, port, told, hurried=hurried)
+            async with (
+                measuring(house, pace=SystemClock(), every_seconds=LOOK_SECONDS),
+                sealing(settings, house.ports.store, house.clock),
+            ):
                 await _play(door, house, cast, story, people, hurried=hurried)
             await close(api)
             doors.close()
-        await seal_now(house.settings, house.ports.store, house.clock)
         if not hurried:
             return True
         return await _prove(door, house, cast.sims)
@@ -132,6 +134,7 @@ async def _play(door: Door, house: Installation, cast: _Cast, story: Story, peop
         limit=people.limit,
         act=lambda: _either(story, cast.script, people),
         over=lambda: _all_ended(house, cast.script),
+        stands=lambda: _your_turn(story, people),
     )
     engine = asyncio.create_task(house.engine.run(), name="engine")
     telling = asyncio.create_task(story.follow(), name="story")
@@ -166,6 +169,11 @@ async def _either(story: Story, script: Script, people: People) -> bool:
     return await people.act() or acted
 
 
+async def _your_turn(story: Story, people: People) -> None:
+    await story.catch_up()
+    story.stand(await people.questions())
+
+
 async def _all_ended(house: Installation, script: Script) -> bool:
     from topstitch.cli.demo.cast import HIRES
     from topstitch.store import instances
@@ -189,12 +197,14 @@ async def _publish(door: Door, house: Installation, settings: Settings) -> None:
         door.screen.note(f"Published {done.workflow} {done.version} ({done.digest[:19]})")
 
 
-def _greet(door: Door, settings: Settings, port: int, told: int) -> None:
+def _greet(door: Door, settings: Settings, port: int, told: int, *, hurried: bool) -> None:
     say = door.screen.note
     say(f"Six pretend systems are up ({SYSTEMS}). Nothing leaves this machine.")
-    say(f"Console http://{settings.host}:{port}/     (you act as {settings.person})")
+    say(f"Console http://{settings.host}:{port}/     (open it in a browser; you act as {settings.person})")
     say(f"Events  http://{settings.host}:{port}/api/v1/events     Data  {settings.data}")
-    say(f"Look around from another terminal: topstitch instances --data {settings.data}")
+    say(f"Look around from another terminal: {door.typed('instances')}")
+    stands = "" if hurried else ", and stands still before an answer would come too late"
+    say(f"The clock (UTC) jumps to whatever is due next{stands}: a day passes in seconds.")
     if told:
         say(f"Going on where it was left, after {told} records.")
     say("")

@@ -34,17 +34,26 @@ class Pace:
     def __init__(self, clock: PacedClock, engine: Embedded, folder: Path, *, hurried: bool, last: datetime) -> None:
         self._clock, self._engine, self._folder, self._hurried = clock, engine, folder, hurried
         self._last = last
+        self._stands: Callable[[], Awaitable[None]]
         self.standing = False
         """Whether it waits for somebody to answer."""
 
     async def drive(
-        self, *, due: Times, limit: Times, act: Callable[[], Awaitable[bool]], over: Callable[[], Awaitable[bool]]
+        self,
+        *,
+        due: Times,
+        limit: Times,
+        act: Callable[[], Awaitable[bool]],
+        over: Callable[[], Awaitable[bool]],
+        stands: Callable[[], Awaitable[None]],
     ) -> None:
         """Move the clock until the story is over.
 
         ``due`` says when the script wants something next, ``limit`` where the clock has to stand,
-        ``act`` does what the script has due and says whether that was anything.
+        ``act`` does what the script has due and says whether that was anything; ``stands`` is called
+        each time the clock has come to stand.
         """
+        self._stands = stands
         while True:
             engine_due = await self._engine.idle()
             if await act():
@@ -74,6 +83,8 @@ class Pace:
         await asyncio.sleep(0)
 
     async def _stand(self) -> None:
-        self.standing = True
+        if not self.standing:
+            self.standing = True
+            await self._stands()
         note_time(self._folder, self._clock.now())
         await asyncio.sleep(STAND_SECONDS)

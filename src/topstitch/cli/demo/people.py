@@ -16,7 +16,7 @@ import aiohttp
 from topstitch import lifecycle
 from topstitch.bootstrap.installation import Installation
 from topstitch.cli.demo.cast import BY_HAND_AFTER, BY_ID, SUFFERER
-from topstitch.cli.demo.story import Story
+from topstitch.cli.demo.story import Question, Story, approving, handing_in
 from topstitch.foundation.canonical import parse
 from topstitch.governance import approvals, by_hand
 from topstitch.model.state import InstanceState
@@ -31,6 +31,7 @@ class People:
     def __init__(self, house: Installation, story: Story, service_desk: Mapping[str, Any], *, answering: bool) -> None:
         self._house, self._story, self._desk, self._answering = house, story, service_desk, answering
         self._shown: set[str] = set()
+        self._by_hand: dict[str, Question] = {}
 
     async def due(self) -> datetime | None:
         """Return when somebody does something next."""
@@ -55,6 +56,22 @@ class People:
         open_items = [*await items.list_approvals(store), *await items.list_tasks(store)]
         ends = [row["give_up_at"] for row in open_items]
         return min(ends) - timedelta(hours=1) if ends else None
+
+    async def questions(self) -> list[Question]:
+        """Return what waits for an answer, with one of those who may give it."""
+        rows = await items.list_approvals(self._house.ports.store)
+        open_tasks = {row["id"] for row in await items.list_tasks(self._house.ports.store)}
+        asked = [(row, person) for row in sorted(rows, key=_end) if (person := await self._first_asked(row))]
+        return [
+            *(Question(row["title"], str(p.get("name")), approving(str(p["id"]), row["id"])) for row, p in asked),
+            *(each for task, each in self._by_hand.items() if task in open_tasks),
+        ]
+
+    async def _first_asked(self, row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        state, _ = await self._state(row["instance"])
+        step = {**state.steps, **state.heals}.get(row["step"])
+        people = step.approval.people if step is not None and step.approval is not None else ()
+        return next((dict(person) for person in people), None)
 
     async def _plans(self) -> list[tuple[datetime, Any]]:
         store = self._house.ports.store
@@ -97,7 +114,9 @@ class People:
         self._story.aside(
             self._house.clock.now(), f"{name} orders the equipment in ServiceNow's portal: {output['number']}"
         )
-        self._story.show_task(person, row["id"], output)
+        words = handing_in(person, row["id"], output)
+        self._by_hand[row["id"]] = Question(row["title"], name, words)
+        self._story.show_command(f"to hand it in as {name}", words)
 
     async def _hand_in(self, row: Mapping[str, Any], person: str) -> None:
         output = await self._ordered()
@@ -149,6 +168,11 @@ class People:
 
 
 _DESCRIPTION = f"ordered by hand for {SUFFERER.name}"
+
+
+def _end(row: Mapping[str, Any]) -> datetime:
+    at: datetime = row["give_up_at"]
+    return at
 
 
 def _bound(do: Any, *given: Any) -> Any:

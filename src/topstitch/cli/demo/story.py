@@ -7,7 +7,8 @@ another terminal, or the script. What was told before a restart is not told agai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from topstitch.bootstrap.installation import Installation
@@ -23,13 +24,23 @@ COLOURS: Final = ("cyan", "yellow", "magenta", "green", "blue")
 LOOK_SECONDS: Final = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What waits for somebody: about what, for whom, and what they type."""
+
+    title: str
+    name: str
+    words: str
+
+
 class Story:
     """What has been told, and what has not."""
 
-    def __init__(self, house: Installation, screen: Screen, folder: str, *, prompts: bool) -> None:
-        self._house, self._screen, self._folder, self._prompts = house, screen, folder, prompts
+    def __init__(self, house: Installation, screen: Screen, typed: Callable[[str], str], *, prompts: bool) -> None:
+        self._house, self._screen, self._typed, self._prompts = house, screen, typed, prompts
         self._position = 0
         self._names: dict[str, str] = {}
+        self._reminders: set[tuple[str, str]] = set()
         self._tellers: dict[str, Teller] = {}
         self._heard = asyncio.Event()
         self._telling = asyncio.Lock()
@@ -77,9 +88,17 @@ class Story:
             last = max(stored.seq for stored in page if stored.instance == instance)
             found += [(r, teller.sentence(r)) for r in records[first - 1 : last]]
         for record, sentence in sorted(found, key=lambda pair: (pair[0].at, pair[0].instance, pair[0].seq)):
-            if sentence:
+            if sentence and not self._was_said(record, sentence):
                 self.say(record, sentence)
                 self._prompt(record)
+
+    def _was_said(self, record: Record, sentence: str) -> bool:
+        """Whether this is a reminder that was told before: the first is news, the rest is noise."""
+        if record.kind != Kind.APPROVAL_REMINDED:
+            return False
+        known = (record.instance, sentence) in self._reminders
+        self._reminders.add((record.instance, sentence))
+        return known
 
     def say(self, record: Record, sentence: str) -> None:
         """Print one line of the story."""
@@ -111,18 +130,35 @@ class Story:
             return
         people = record.body["people"]
         if isinstance(people, list) and people:
-            self._show_command(people[0], f"topstitch approvals approve {record.body['approval']}")
-
-    def _show_command(self, person: Mapping[str, Any], words: str) -> None:
-        where = "" if self._folder == "topstitch-data" else f" --data {self._folder}"
-        self._screen.print(
-            self._screen.style(
-                f"{'':27}to answer as {person.get('name')}: {words} --as {person['id']}{where}", bold=True
+            self.show_command(
+                f"to answer as {people[0].get('name')}", approving(str(people[0]["id"]), record.body["approval"])
             )
-        )
 
-    def show_task(self, person: str, task: str, outputs: Mapping[str, str]) -> None:
-        """Say how to hand a task in."""
-        if self._prompts:
-            given = " ".join(f"--output {name}={value}" for name, value in outputs.items())
-            self._show_command({"name": person.partition("@")[0], "id": person}, f"topstitch tasks done {task} {given}")
+    def show_command(self, what_for: str, words: str) -> None:
+        """Say how somebody at another terminal does something."""
+        if not self._prompts:
+            return
+        self._screen.print(self._screen.style(f"{'':27}{what_for}: {self._typed(words)}", bold=True))
+
+    def stand(self, questions: Sequence[Question]) -> None:
+        """Say that the clock stands, and how to answer each question that is open."""
+        if not self._prompts or not questions:
+            return
+        self._screen.print()
+        waiting = "this waits" if len(questions) == 1 else f"these {len(questions)} wait, the most urgent first"
+        said = f"Your turn: the clock stands still while {waiting}. Answer in the console, or from another terminal."
+        self._screen.print(self._screen.style(said, bold=True))
+        for each in questions:
+            self._screen.print(f"  {each.title}, as {each.name}:\n    {self._typed(each.words)}")
+        self._screen.print()
+
+
+def approving(person: str, approval: str) -> str:
+    """Return the command with which somebody approves."""
+    return f"approvals approve {approval} --as {person}"
+
+
+def handing_in(person: str, task: str, outputs: Mapping[str, str]) -> str:
+    """Return the command with which somebody hands a task in."""
+    given = " ".join(f"--output {name}={value}" for name, value in outputs.items())
+    return f"tasks done {task} {given} --as {person}"

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from support.generated import LAB, TASK, Generated, built, definition, generate
+from support.generated import LAB, Generated, built, definition, generate, making
 from support.mutants import MUTANTS, mutant
 from topstitch.torture.explore import BadSchedule, explore
 from topstitch.torture.replay import replay
 
 SCHEMA = LAB.events["started"].data
-SEEN = {"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}
 GATE = {"from": "group:heads", "give_up": "4h"}
 ASKED = {"otherwise": GATE, "refused": {"then": "stop"}, "unanswered": {"then": "stop"}}
 
 
-def step(action: str, then: str = "continue", **rest: Any) -> dict[str, Any]:
-    undo = {"do": "lab.unmake", "with": {"id": "= step.output.id"}}
-    return {
-        "title": action,
-        "do": f"lab.{action}",
-        "with": {"name": "n"},
-        "retry": {"attempts": 2, "first": "10s", "max": "1m"},
-        "expect": [SEEN],
-        "rollback": undo,
-        "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": then}},
-        **rest,
-    }
-
-
 SMALL = [
-    {"first": step("make_find_first")},
-    {"first": step("make_slow", approval=ASKED)},
-    {"first": step("make_unique"), "last": step("make_native_key", "rollback", needs=["first"])},
+    {"first": making("make_find_first")},
+    {"first": making("make_slow", approval=ASKED)},
+    {"first": making("make_unique"), "last": making("make_native_key", "rollback", needs=["first"])},
     {
-        "first": step("make_natural"),
-        "next": step("make_natural", needs=["first"]),
-        "last": step("make_none", "rollback", needs=["next"], retry={"attempts": 1}),
+        "first": making("make_natural"),
+        "next": making("make_natural", needs=["first"]),
+        "last": making("make_none", "rollback", needs=["next"], retry={"attempts": 1}),
     },
 ]
 

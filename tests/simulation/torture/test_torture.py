@@ -10,7 +10,7 @@ import pytest
 
 import topstitch
 from support.contracts import CONTRACTS
-from support.generated import LAB, TASK, built, definition, definitions
+from support.generated import LAB, TASK, built, definition, definitions, making
 from topstitch.foundation.errors import RequestError
 from topstitch.language.check import check
 from topstitch.language.load import load
@@ -76,26 +76,15 @@ def test_every_shipped_definition_with_its_checks_survives_every_fault(path: Pat
 
 def kinds_of_the_onboarding() -> Plan:
     """Its kinds of steps: refuses duplicates, found by its mark, takes our key, tells somebody."""
-
-    def step(action: str, **rest: Any) -> dict[str, Any]:
-        return {
-            "title": action,
-            "do": f"lab.{action}",
-            "with": {"name": "n"},
-            "retry": {"attempts": 4, "first": "10s", "max": "1m"},
-            "expect": [{"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}],
-            "rollback": {"do": "lab.unmake", "with": {"id": "= step.output.id"}},
-            "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": "continue"}},
-            **rest,
-        }
-
+    four = {"attempts": 4, "first": "10s", "max": "1m"}
     turns = {"do": [TASK], "then": {"done": "continue", "not_done": "rollback"}}
     steps = {
-        "identity": step("make_unique", compensate=turns),
-        "equipment": step("make_find_first", needs=["identity"]),
-        "crm": step("make_native_key", needs=["identity"]),
-        "welcome": step(
+        "identity": making("make_unique", retry=four, compensate=turns),
+        "equipment": making("make_find_first", retry=four, needs=["identity"]),
+        "crm": making("make_native_key", retry=four, needs=["identity"]),
+        "welcome": making(
             "tell_all",
+            retry=four,
             needs=["identity"],
             after={"equipment": "45m", "crm": "45m"},
             expect={"none": "cannot be seen"},

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from topstitch.foundation.canonical import digest
@@ -29,10 +30,12 @@ from topstitch.model.orders import Call, Grant, LookUpCall, Outcome, Problem, Re
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
 from topstitch.model.state import ActState, ActStatus, Failure
 from topstitch.plan.personal import paths_in
-from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan
+from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan, RetryPlan
 
 HELD_SECONDS = 300
 """How long a held call waits before it looks whether the pause is over; resuming wakes it earlier."""
+LEFT_ALONE_SECONDS_MAX = 3600
+"""How long a system may ask to be left alone, unless the author waits longer; one that asks for more is unreachable."""
 RESTARTS_MAX = 3
 """How many attempts that an engine did not survive are given back; each was proved absent first."""
 TERMINAL = frozenset({ActStatus.DONE, ActStatus.FAILED, ActStatus.CALLED_OFF})
@@ -269,7 +272,7 @@ def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dic
         case Result.HELD:
             return {"next": ActStatus.WAITING, "next_at": rfc3339(held_until(outcome, now)), "held": True}
         case Result.TRANSIENT | Result.CREDENTIAL:
-            if _tries_left(plan, act):
+            if _tries_left(plan, act) and is_bearable(plan.retry, outcome.problem):
                 return _try_again(plan, act, now, outcome.problem)
             return _verdict(plan, act, Failure.UNREACHABLE, now)
 
@@ -278,6 +281,12 @@ def held_until(outcome: Outcome, now: datetime) -> datetime:
     """Return when a call that was held back is asked for again."""
     named = outcome.problem.retry_after_seconds if outcome.problem else None
     return _ceil(now + timedelta(seconds=named or HELD_SECONDS))
+
+
+def is_bearable(retry: RetryPlan, problem: Problem | None) -> bool:
+    """Whether a system that names a time wants to be asked again before it must count as unreachable."""
+    named = problem.retry_after_seconds if problem is not None else None
+    return named is None or named <= max(LEFT_ALONE_SECONDS_MAX, retry.max_seconds)
 
 
 def _tries_left(plan: ActPlan, act: ActState) -> bool:
@@ -347,7 +356,7 @@ def _guard_unanswered(plan: ActPlan, act: ActState, outcome: Outcome, now: datet
     """Nothing was sent yet, so a guard that cannot be answered is an ordinary try without effect."""
     if outcome.result is Result.REFUSED:
         return {"next": ActStatus.FAILED, "failure": Failure.REFUSED}
-    if act.unanswered + 1 < plan.retry.attempts:
+    if act.unanswered + 1 < plan.retry.attempts and is_bearable(plan.retry, outcome.problem):
         wait = plan.retry.wait_seconds(act.unanswered + 1, act.key)
         if outcome.problem is not None and outcome.problem.retry_after_seconds is not None:
             wait = max(wait, outcome.problem.retry_after_seconds)
@@ -436,7 +445,7 @@ def problem_body(problem: Problem) -> dict[str, Any]:
     for name in ("status", "request_id", "body"):
         if (value := getattr(problem, name)) is not None:
             body[name] = value
-    if problem.retry_after_seconds is not None:
+    if problem.retry_after_seconds is not None and isfinite(problem.retry_after_seconds):
         body["retry_after_s"] = round(problem.retry_after_seconds)
     return body
 

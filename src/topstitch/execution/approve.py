@@ -252,7 +252,7 @@ def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, e
     try:
         payload = rendered(plan, step_plan, state)
     except ExpressionError as error:
-        return [_close(approval, step.id, desk, "void"), *failed_expression(plan, step_plan, desk, error)]
+        return [_close(approval, step.id, desk, "void"), *failed_expression(plan, step_plan, state, desk, error)]
     again = decided(plan, step_plan, state, desk, payload)
     if digest(payload) != approval.payload_digest or not allows(approval.gates, again[0]):
         return [_close(approval, step.id, desk, "void"), *again]
@@ -260,7 +260,7 @@ def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, e
 
 
 def _close(approval: ApprovalState, step: str, desk: Desk, ending: str) -> Draft:
-    waited = round((desk.now - approval.asked_at).total_seconds() * 1000)
+    waited = max(round((desk.now - approval.asked_at).total_seconds() * 1000), 0)
     body = {
         "approval": approval.id,
         "ending": ending,

@@ -49,7 +49,7 @@ def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, tur
     try:
         turn.drafts += _decided(plan, step_plan, state, desk)
     except ExpressionError as error:
-        turn.drafts += failed_expression(plan, step_plan, desk, error)
+        turn.drafts += failed_expression(plan, step_plan, state, desk, error)
 
 
 def _needs_more(step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
@@ -82,11 +82,13 @@ def ready_at(step_plan: StepPlan, state: InstanceState) -> datetime | None:
     return max(times) if times else state.context_done_at
 
 
-def failed_expression(plan: Plan, step_plan: StepPlan, desk: Desk, error: AuthorError) -> list[Draft]:
-    """Return the record of a step whose condition or payload cannot be worked out: a failure without effect."""
+def failed_expression(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, error: AuthorError
+) -> list[Draft]:
+    """Return the record of a step whose condition or payload cannot be worked out: a failure without a new effect."""
     body = {
         "failure": Failure.EXPRESSION,
-        "effect": "none",
+        "effect": state.steps[step_plan.id].effect,
         "problem": {"code": error.code, "message": error.message},
         "seam": seam_of(plan, step_plan),
     }

@@ -65,7 +65,7 @@ def tend_task(
     if check is None or not check.expects:
         turn.drafts.append(tasks.close_task(task, desk.now, desk.stage, "accepted"))
         return
-    proof = state.acts.get(_proof_id(task))
+    proof = state.acts.get(proof_id(task))
     if proof is None or proof.handed_over:
         turn.drafts.append(_prove(check, task, payload, desk))
     elif proof.status is ActStatus.DONE:
@@ -102,13 +102,14 @@ def _tend(
             turn.drafts += [case] if case else []
 
 
-def _proof_id(task: TaskState) -> str:
+def proof_id(task: TaskState) -> str:
+    """Return the act that reads back what a person did for ``task``."""
     return f"{task.step}/by_hand/{task.id}"
 
 
 def _prove(check: ActPlan, task: TaskState, payload: Any, desk: Desk) -> Draft:
     body = {
-        "act": _proof_id(task),
+        "act": proof_id(task),
         "purpose": "by_hand",
         "system": check.system,
         "action": check.action.name,

@@ -22,7 +22,7 @@ from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
 from topstitch.model.record import ENGINE, Draft, Stage
-from topstitch.model.state import InstanceState
+from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 
 STAGE = Stage.EXECUTION
@@ -82,7 +82,7 @@ def settle(
         case ResolveCall():
             return approve.resolved(plan, state, call, outcome, desk)
         case InboxCall() | StartCall():
-            return carry.answered(plan, call, outcome, desk)
+            return carry.answered(plan, state, call, outcome, desk)
         case _:
             return []
 
@@ -146,8 +146,13 @@ def _all_settled(state: InstanceState, *, undoing: bool = False) -> bool:
 
 
 def _completed(state: InstanceState) -> str:
-    clean = all(step.status in IN_ORDER for step in state.steps.values()) and not state.open_cases
+    clean = all(s.status in IN_ORDER and not _is_doubtful(s) for s in state.steps.values()) and not state.open_cases
     return "completed" if clean else "completed_with_exceptions"
+
+
+def _is_doubtful(step: StepState) -> bool:
+    """Whether a step that is not carried out now has left something behind before it was retried."""
+    return step.status is StepStatus.SKIPPED and step.effect != "none"
 
 
 def _moot(state: InstanceState, desk: Desk) -> list[Draft]:

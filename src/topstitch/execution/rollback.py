@@ -7,7 +7,7 @@ task and a case, and never holds the others back.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -26,7 +26,10 @@ from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, S
 from topstitch.plan.plan import OWNER_TASK_DUE_SECONDS, OWNER_TASK_GIVE_UP_SECONDS, ActPlan, Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
-LIVE = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.GIVEN_UP, StepStatus.UNDOING})
+LIVE: Final = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.UNDOING})
+"""Statuses of steps whose effect is there."""
+CAME_TO_NOTHING: Final = frozenset({StepStatus.GIVEN_UP, StepStatus.SKIPPED, StepStatus.DECLINED, StepStatus.NOT_RUN})
+"""Statuses of steps whose effect may be there all the same: from a write that failed, perhaps before a retry."""
 
 
 def plan_of(plan: Plan, act: ActState) -> ActPlan:
@@ -65,11 +68,11 @@ def is_finished(plan: Plan, state: InstanceState) -> bool:
 
 def _blocks(step_plan: StepPlan, state: InstanceState, step: StepState) -> bool:
     """Whether the step's effect is, or may be, still there and is still being dealt with."""
-    if step.status not in LIVE or step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
+    if step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
         return False
-    if step.status is StepStatus.GIVEN_UP:
+    if step.status in CAME_TO_NOTHING:
         return step.effect != "none" or any(a.status is ActStatus.DONE and not a.found for a in _own_acts(state, step))
-    return True
+    return step.status in LIVE
 
 
 def _own_acts(state: InstanceState, step: StepState) -> list[ActState]:

@@ -190,6 +190,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     approval: ApprovalState | None = None
     approval_ms: int = 0
     released_by: str | None = None
+    released_at: datetime | None = None
+    """When its payload was released; a called workflow's time counts from here."""
     acts: tuple[str, ...] = ()
     output: Any = None
     found: bool = False
@@ -214,6 +216,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     looked: bool = False
     child: str | None = None
     child_end: Mapping[str, Any] | None = None
+    children: int = 0
+    """How many called instances came to a bad end before the step was retried."""
     resolves: int = 0
 
 

@@ -2,7 +2,8 @@
 
 Every wait in the engine has an end and every try a count, so each of these is a sum. A call
 counts its whole time limit, a wait between tries its longest jitter. What is not in the sum:
-an engine that stands still, and a system that itself asks to be left alone for longer.
+an engine that stands still or dies, working hours that a policy puts between asking and giving
+up, and a system that itself asks to be left alone (for an hour at most, before each try).
 Called by ``classes`` and ``verify``; the torture and the simulation hold instances to it.
 """
 

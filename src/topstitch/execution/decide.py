@@ -14,9 +14,9 @@ from typing import Final
 from topstitch.attempts import machine
 from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
-from topstitch.execution.desk import desk_of
+from topstitch.execution.desk import desk_of, seam_of
 from topstitch.execution.wind_down import wind_down
-from topstitch.governance.cases import closed
+from topstitch.governance.cases import closed, open_case
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
@@ -26,8 +26,9 @@ from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 
 STAGE = Stage.EXECUTION
-FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped"})
+FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped", "left-behind"})
 """Causes that only matter to an instance that is to go on."""
+NOT_CARRIED_OUT: Final = frozenset({Kind.STEP_SKIPPED, Kind.STEP_DECLINED, Kind.STEP_NOT_RUN})
 
 
 def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Turn:
@@ -121,12 +122,33 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
         wants = _WANTS.get(step.status)
         if wants is not None:
             settled = False
+            before = len(turn.drafts)
             wants(plan, plan.steps[name], state, desk, turn)
+            turn.drafts += _left_behind(plan, state, step, turn.drafts[before:], desk)
             if turn.drafts and any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
                 turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
                 return
     if settled:
         turn.drafts.append(_executed(desk, _completed(state)))
+
+
+def _left_behind(plan: Plan, state: InstanceState, step: StepState, drafts: list[Draft], desk: Desk) -> list[Draft]:
+    """Open a case when a retried step is not carried out again, and what it left the first time may still be there."""
+    if step.effect == "none" or not any(draft.kind in NOT_CARRIED_OUT for draft in drafts):
+        return []
+    case = open_case(
+        plan,
+        state,
+        desk.now,
+        desk.stage,
+        about=step.id,
+        cause="left-behind",
+        step=step.id,
+        seam=seam_of(plan, plan.steps[step.id]),
+        summary=f"{plan.steps[step.id].title} was not carried out again, and what was sent before may still be there",
+        remedy="Look in the system, and take it back by hand, or retry the step",
+    )
+    return [case] if case else []
 
 
 _WANTS: Final[Mapping[StepStatus, Callable[[Plan, StepPlan, InstanceState, Desk, Turn], None]]] = {
@@ -146,13 +168,8 @@ def _all_settled(state: InstanceState, *, undoing: bool = False) -> bool:
 
 
 def _completed(state: InstanceState) -> str:
-    clean = all(s.status in IN_ORDER and not _is_doubtful(s) for s in state.steps.values()) and not state.open_cases
+    clean = all(step.status in IN_ORDER for step in state.steps.values()) and not state.open_cases
     return "completed" if clean else "completed_with_exceptions"
-
-
-def _is_doubtful(step: StepState) -> bool:
-    """Whether a step that is not carried out now has left something behind before it was retried."""
-    return step.status is StepStatus.SKIPPED and step.effect != "none"
 
 
 def _moot(state: InstanceState, desk: Desk) -> list[Draft]:

@@ -19,7 +19,7 @@ from topstitch.plan.plan import Plan
 from topstitch.torture.arrange import kinds_of
 from topstitch.torture.explore import Merge, Torture, explore
 from topstitch.torture.replay import replay
-from topstitch.torture.walk import EVERY_KIND
+from topstitch.torture.walk import EVERY_KIND, FAULT_KINDS
 from topstitch.verifier import bounds
 from topstitch.verifier.classes import classes
 from topstitch.verifier.explore import Explorer
@@ -117,6 +117,39 @@ def test_larger_ones_survive_every_fault_a_cancellation_and_a_lost_notice():
     for one in definitions(60, 1000, steps_max=4):
         found = explore(one.plan, 1, schema=SCHEMA, reconcile=False, kinds=EVERY_KIND)
         assert found.clean, (one.seed, said(found), one.text)
+
+
+GATE = {"from": "group:heads", "give_up": "4h"}
+RETRIED: dict[str, dict[str, Any]] = {
+    "by our key": {"a": making("make_native_key", "rollback")},
+    "not to be asked": {"a": making("make_none", "rollback", retry={"attempts": 1})},
+    "with an approval": {
+        "a": making(
+            "make_unique",
+            approval={"otherwise": GATE, "refused": {"then": "rollback"}, "unanswered": {"then": "continue"}},
+        )
+    },
+    "with something instead": {
+        "a": making(
+            "make_find_first",
+            compensate={"do": [{"do": "lab.make_natural", "with": {"name": "x"}}, TASK], "then": "rollback"},
+        )
+    },
+    "a called workflow": {
+        "a": making("make_unique", "rollback"),
+        "c": {
+            "title": "Call",
+            "call": {"workflow": "another", "with": {"key": "k"}, "give_up": "3h"},
+            "compensate": {"do": [TASK], "then": "rollback"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("steps", RETRIED.values(), ids=RETRIED)
+def test_retries_and_skips_between_the_faults_survive_every_three(steps: dict[str, Any]):
+    found = explore(built(definition(steps)).plan, 3, schema=SCHEMA, reconcile=False, kinds=FAULT_KINDS | {"operate"})
+    assert found.clean, said(found)
 
 
 def test_with_reconciliation_generated_definitions_survive_every_fault():

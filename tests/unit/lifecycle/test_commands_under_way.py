@@ -157,6 +157,7 @@ def test_a_step_whose_condition_turned_false_before_its_retry_does_not_end_in_or
     paper.command("edit", path="trigger.key", value="x").command("retry", step="a").run()
     assert paper.status() == {"a": "skipped"}
     assert paper.state.outcome == "completed_with_exceptions"
+    assert [case.cause for case in paper.state.cases.values() if case.how is None] == ["left-behind"]
 
 
 def test_a_payload_that_cannot_be_worked_out_any_more_forgets_nothing():

@@ -17,9 +17,11 @@ GATE = {"from": "group:heads", "give_up": "4h"}
 ASKED = {"otherwise": GATE, "refused": {"then": "stop"}, "unanswered": {"then": "stop"}}
 
 
+TURNS = {"do": [{"flag": "late"}], "then": "rollback"}
 SMALL = [
     {"first": making("make_find_first")},
     {"first": making("make_slow", approval=ASKED)},
+    {"first": making("make_find_first"), "last": making("make_native_key", needs=["first"], compensate=TURNS)},
     {"first": making("make_unique"), "last": making("make_native_key", "rollback", needs=["first"])},
     {
         "first": making("make_natural"),

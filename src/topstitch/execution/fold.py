@@ -141,6 +141,9 @@ def _intended(state: InstanceState, entry: Entry) -> InstanceState:
 def _sought(state: InstanceState, entry: Entry) -> InstanceState:
     step = _step(state, entry)
     again_at = time_of(entry.body, "again_at")
+    if step.approval is not None:  # people are asked already, and more are sought
+        approval = replace(step.approval, sought=entry.body["attempt"], again_at=again_at)
+        return _with(state, replace(step, approval=approval))
     return _with(state, replace(step, resolves=entry.body["attempt"], wait_until=again_at))
 
 
@@ -194,7 +197,8 @@ def _escalated(state: InstanceState, entry: Entry) -> InstanceState:
         return state
     known = {person["id"] for person in approval.people}
     more = tuple(person for person in _people(entry.body["people"]) if person["id"] not in known)
-    return _approval(state, entry, escalated=approval.escalated + 1, people=approval.people + more)
+    people = approval.people + more
+    return _approval(state, entry, escalated=approval.escalated + 1, people=people, sought=0, again_at=None)
 
 
 def _answered(state: InstanceState, entry: Entry) -> InstanceState:

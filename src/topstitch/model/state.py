@@ -125,6 +125,10 @@ class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
     reminders: int = 0
     escalations: tuple[tuple[datetime, str], ...] = ()
     escalated: int = 0
+    sought: int = 0
+    """How often the directory did not say whom to ask as well."""
+    again_at: datetime | None = None
+    """When it is asked again."""
     answers: tuple[tuple[str, str], ...] = ()
     """``(actor, approve | refuse)`` in order."""
     stood_for: Mapping[str, str] = NOTHING

@@ -122,6 +122,8 @@ def _approval(approval: ApprovalState | None, now: datetime) -> Told | None:
         approval.reminders,
         [_from(now, at) for at, _ in approval.escalations],
         approval.escalated,
+        approval.sought,
+        _from(now, approval.again_at),
         approval.answers,
     ]
 

@@ -18,7 +18,7 @@ from topstitch.foundation.errors import ConflictError, RequestError
 from topstitch.model.orders import Outcome, WriteCall
 from topstitch.model.record import ENGINE
 
-GATE = {
+GATE: dict[str, Any] = {
     "otherwise": {"from": "group:heads", "give_up": "20h"},
     "refused": {"then": "continue"},
     "unanswered": {"then": "stop"},
@@ -224,6 +224,37 @@ def test_a_retried_call_starts_another_instance_only_after_the_first_came_to_a_b
     assert paper.status() == {"c": "running"}, "the first is not what is waited for any more"
     paper.child_ends("c", "completed").run()
     assert paper.status() == {"c": "done"}
+
+
+# --- a directory that does not answer -------------------------------------------------------------------------------
+
+
+def test_an_escalation_is_not_lost_because_the_directory_was_down_when_it_was_due():
+    gate = {**GATE["otherwise"], "escalate": [{"after": "1h", "to": "group:chiefs"}]}
+    paper = LabPaper({"a": making("make_natural", approval={**GATE, "otherwise": gate})}, {})
+    paper.run_for(minutes=1)
+    down = [transient()] * 3
+
+    def directory(call: Any) -> Outcome:
+        return down.pop() if down else ok({"people": [{"id": "carla", "name": "Carla", "for": call.who[0]}]})
+
+    paper.world["resolve"] = directory
+    paper.run_for(hours=2)
+    approval = paper.state.steps["a"].approval
+    assert approval is not None
+    assert [person["id"] for person in approval.people] == ["group:heads", "carla"]
+    assert [r.kind for r in paper.records].count("approval.escalated") == 1
+
+
+def test_an_escalation_that_finds_nobody_for_long_goes_on_to_the_end_of_the_approval():
+    gate = {**GATE["otherwise"], "escalate": [{"after": "1h", "to": "group:chiefs"}]}
+    paper = LabPaper({"a": making("make_natural", approval={**GATE, "otherwise": gate})}, {})
+    paper.run_for(minutes=1)
+    paper.world["resolve"] = lambda call: transient()
+    paper.run()
+    kinds = [r.kind for r in paper.records]
+    assert (kinds.count("approvers.sought"), kinds.count("approval.escalated")) == (5, 1)
+    assert paper.state.ended == "stopped"
 
 
 # --- systems that ask to be left alone, and clocks ------------------------------------------------------------------

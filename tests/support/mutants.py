@@ -60,7 +60,7 @@ def _result_first(plan: ActPlan, act: ActState, desk: Any, turn: Any, handoffs: 
         _ADVANCE(plan, act, desk, turn, handoffs)
         return
     body = {"act": act.id, "attempt": act.attempt, "result": "ok", "output": {}, "next": ActStatus.DONE}
-    turn.drafts.append(machine._draft(Kind.ACT_RESULT, desk, act.step, body))
+    turn.drafts.append(machine.draft(Kind.ACT_RESULT, desk, act.step, body))
 
 
 def _key_with_attempt(plan: ActPlan, act: ActState, desk: Any) -> Any:
@@ -134,7 +134,7 @@ def _dead_engine_means_no_effect(plan: ActPlan, act: ActState, desk: Any) -> Dra
         "next": ActStatus.FAILED,
         "failure": Failure.UNREACHABLE,
     }
-    return machine._draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
+    return machine.draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
 
 
 def _task_without_end(task: Any, now: datetime, stage: Any) -> tuple[list[Draft], datetime | None]:

@@ -120,7 +120,7 @@ def propose(
         "grant": {"decision": "declared", "by": granted_by},
         "next": first_status(plan),
     }
-    return _draft(Kind.ACT_PROPOSED, desk, step, body, paths_in(payload, plan.personal_in, ("payload",)))
+    return draft(Kind.ACT_PROPOSED, desk, step, body, paths_in(payload, plan.personal_in, ("payload",)))
 
 
 def intent(act: ActState, desk: Desk, handoffs: list[Mapping[str, Any]] | None = None) -> Draft:
@@ -136,7 +136,7 @@ def intent(act: ActState, desk: Desk, handoffs: list[Mapping[str, Any]] | None =
     }
     if handoffs and act.attempt == 0:
         body["handoffs"] = handoffs
-    return _draft(Kind.ACT_INTENT, desk, act.step, body)
+    return draft(Kind.ACT_INTENT, desk, act.step, body)
 
 
 def recover(plan: ActPlan, act: ActState, desk: Desk) -> Draft | None:
@@ -145,7 +145,7 @@ def recover(plan: ActPlan, act: ActState, desk: Desk) -> Draft | None:
         return None
     because = "the engine stopped between the intent and the answer"
     body = {"act": act.id, "attempt": act.attempt, "because": because, **_in_doubt(plan, act, desk.now)}
-    return _draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
+    return draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
 
 
 def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft | None:
@@ -173,7 +173,7 @@ def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft
         case _:
             return None
     because = "the instance makes no further attempts"
-    return _draft(Kind.ACT_QUIESCED, desk, act.step, {"act": act.id, "because": because, **body})
+    return draft(Kind.ACT_QUIESCED, desk, act.step, {"act": act.id, "because": because, **body})
 
 
 def settle(plan: ActPlan, act: ActState, call: Call, outcome: Outcome, desk: Desk) -> Draft | None:
@@ -234,7 +234,7 @@ def _read_back(plan: ActPlan, act: ActState, desk: Desk, turn: Turn) -> None:
     except ExpressionError as error:
         body: dict[str, Any] = {"next": ActStatus.FAILED, "failure": Failure.DISAGREES, "problem": _said(error)}
         body |= {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "duration_ms": 0}
-        turn.drafts.append(_draft(Kind.ACT_READ_BACK, desk, act.step, body))
+        turn.drafts.append(draft(Kind.ACT_READ_BACK, desk, act.step, body))
         return
     turn.calls.append(ReadCall(key=_back_key(act), system=expect.system, action=expect.action.name, params=params))
 
@@ -256,7 +256,7 @@ def _result(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Draft
     body |= _judge(plan, act, outcome, desk.now)
     if outcome.result is Result.OK:
         body["output"] = outcome.value
-    return _draft(Kind.ACT_RESULT, desk, act.step, body, paths_in(body, _prefixed(plan)))
+    return draft(Kind.ACT_RESULT, desk, act.step, body, paths_in(body, _prefixed(plan)))
 
 
 def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -349,7 +349,7 @@ def _looked_up(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     else:
         body["answer"] = "absent"
         body |= {"next": ActStatus.READY} if guard else _absent(plan, act, desk.now)
-    return _draft(Kind.ACT_LOOKED_UP, desk, act.step, body, paths_in(body, _prefixed(plan)))
+    return draft(Kind.ACT_LOOKED_UP, desk, act.step, body, paths_in(body, _prefixed(plan)))
 
 
 def _guard_unanswered(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -394,7 +394,7 @@ def _confirmed(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     if outcome.result is Result.HELD:
         held = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "held": True, "duration_ms": 0}
         held |= {"next": ActStatus.CONFIRMING, "next_at": rfc3339(held_until(outcome, desk.now))}
-        return _draft(Kind.ACT_READ_BACK, desk, act.step, held)
+        return draft(Kind.ACT_READ_BACK, desk, act.step, held)
     agrees, problem = _agrees(plan, act, outcome, desk)
     body: dict[str, Any] = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": agrees}
     body |= _evidence(outcome)
@@ -410,7 +410,7 @@ def _confirmed(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     else:
         wait = min(POLL_FIRST_SECONDS * 2 ** min(act.polls, 10), POLL_MAX_SECONDS)
         body |= {"next": ActStatus.CONFIRMING, "next_at": rfc3339(min(desk.now + timedelta(seconds=wait), deadline))}
-    return _draft(Kind.ACT_READ_BACK, desk, act.step, body, paths_in(body, _observed(expect.personal)))
+    return draft(Kind.ACT_READ_BACK, desk, act.step, body, paths_in(body, _observed(expect.personal)))
 
 
 def _agrees(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> tuple[bool, Mapping[str, Any] | None]:
@@ -454,7 +454,7 @@ def _said(error: ExpressionError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message}
 
 
-def _draft(
+def draft(
     kind: Kind,
     desk: Desk,
     step: str | None,
@@ -462,6 +462,7 @@ def _draft(
     personal: tuple[Path, ...] = (),
     actor: Actor = ENGINE,
 ) -> Draft:
+    """Return a record of this desk's stage and time."""
     return Draft(kind=kind, at=desk.now, actor=actor, stage=desk.stage, step=step, body=body, personal=personal)
 
 

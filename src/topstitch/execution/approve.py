@@ -11,9 +11,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from topstitch.attempts.machine import Desk, Turn, problem_body
+from topstitch.attempts.machine import Desk, Turn, draft, problem_body
 from topstitch.execution.begin import allows, decided, declined, failed_expression, rendered
-from topstitch.execution.desk import draft
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance import approvals

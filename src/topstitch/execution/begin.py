@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from topstitch.attempts.machine import Desk, Turn
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.attempts.machine import Desk, Turn, draft
+from topstitch.execution.desk import seam_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import rfc3339

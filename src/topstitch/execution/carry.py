@@ -11,11 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn, problem_body
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft, problem_body
 from topstitch.execution.begin import ready_at, turned, waited_for_others
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.execution.desk import case_of, seam_of, step_facts
 from topstitch.foundation.timetext import rfc3339
-from topstitch.governance.cases import open_case
 from topstitch.governance.notify import personal_in, tell
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import InstanceEnd, StepStatus
@@ -169,19 +168,15 @@ def left_behind(plan: Plan, step_plan: StepPlan, state: InstanceState, step: Ste
 
 
 def _still_running(plan: Plan, step_plan: StepPlan, state: InstanceState, child: str | None, desk: Desk) -> list[Draft]:
-    case = open_case(
+    return case_of(
         plan,
+        step_plan,
         state,
-        desk.now,
-        desk.stage,
-        about=step_plan.id,
+        desk,
         cause="called-goes-on",
-        step=step_plan.id,
-        seam=seam_of(plan, step_plan),
         summary=f"{step_plan.title} has called a workflow, and {state.title} did not wait for its end",
         remedy=f"Cancel {child or 'the called instance, if there is one'}, or let it come to its end; then close this",
     )
-    return [case] if case else []
 
 
 def answered(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:

@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution.begin import turned
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.execution.desk import case_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.governance import tasks
-from topstitch.governance.cases import open_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import Disposition
 from topstitch.model.kinds import Kind
@@ -86,20 +85,17 @@ def _tend(
     tend_task(state, task, desk, turn, step_plan.act if step_plan.items is None else None, step.input)
     for closed in turn.drafts[before:]:
         if closed.kind == Kind.TASK_CLOSED and closed.body["ending"] in ("expired", "failed"):
-            case = open_case(
+            turn.drafts += case_of(
                 plan,
+                step_plan,
                 state,
-                desk.now,
-                desk.stage,
+                desk,
                 about=task.id,
                 cause="task-not-done",
-                step=step.id,
-                seam=seam_of(plan, step_plan),
                 summary=f"{step_plan.title} was done neither by the system nor by hand",
                 remedy=f"Do what the task says, then retry the step: {task.title}",
                 problem=step.problem,
             )
-            turn.drafts += [case] if case else []
 
 
 def proof_id(task: TaskState) -> str:
@@ -232,17 +228,13 @@ def _case(
     """Stopping is an end that somebody must own."""
     if then is not Disposition.STOP:
         return []
-    case = open_case(
+    return case_of(
         plan,
+        step_plan,
         state,
-        desk.now,
-        desk.stage,
-        about=step.id,
+        desk,
         cause="stopped",
-        step=step.id,
-        seam=seam_of(plan, step_plan),
         summary=f"{state.title} stopped at {step_plan.title}",
         remedy="Mend the cause and retry the step, or cancel the instance",
         problem=step.problem,
     )
-    return [case] if case else []

@@ -14,9 +14,9 @@ from typing import Final
 from topstitch.attempts import machine
 from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
-from topstitch.execution.desk import desk_of, seam_of
+from topstitch.execution.desk import case_of, desk_of
 from topstitch.execution.wind_down import wind_down
-from topstitch.governance.cases import closed, open_case
+from topstitch.governance.cases import closed
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
@@ -136,19 +136,15 @@ def _left_behind(plan: Plan, state: InstanceState, step: StepState, drafts: list
     """Open a case when a retried step is not carried out again, and what it left the first time may still be there."""
     if step.effect == "none" or not any(draft.kind in NOT_CARRIED_OUT for draft in drafts):
         return []
-    case = open_case(
+    return case_of(
         plan,
+        plan.steps[step.id],
         state,
-        desk.now,
-        desk.stage,
-        about=step.id,
+        desk,
         cause="left-behind",
-        step=step.id,
-        seam=seam_of(plan, plan.steps[step.id]),
         summary=f"{plan.steps[step.id].title} was not carried out again, and what was sent before may still be there",
         remedy="Look in the system, and take it back by hand, or retry the step",
     )
-    return [case] if case else []
 
 
 _WANTS: Final[Mapping[StepStatus, Callable[[Plan, StepPlan, InstanceState, Desk, Turn], None]]] = {

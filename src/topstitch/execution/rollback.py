@@ -12,12 +12,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution.compensate import tend_task
-from topstitch.execution.desk import draft, item_values, seam_of
+from topstitch.execution.desk import case_of, item_values
 from topstitch.foundation.canonical import digest
 from topstitch.governance import tasks
-from topstitch.governance.cases import close_case, open_case
+from topstitch.governance.cases import close_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import StepStatus
 from topstitch.model.kinds import Kind
@@ -254,22 +254,20 @@ def _undo_failed(
         check_first=failure is Failure.UNKNOWN,
         facts=undo.payload if isinstance(undo.payload, dict) else None,
     )
-    case = open_case(
+    case = case_of(
         plan,
+        step_plan,
         state,
-        desk.now,
-        desk.stage,
+        desk,
         about=f"{step.id}/undo",
         cause="undo-failed",
-        step=step.id,
-        seam=seam_of(plan, step_plan),
         summary=f"{step_plan.title} could not be taken back",
         remedy="Take it back by hand and complete the task",
         problem=undo.problem,
         request=undo.request,
         attempt=undo.attempt,
     )
-    return [draft(Kind.STEP_UNDO_FAILED, desk, step.id, body), task, *([case] if case else [])]
+    return [draft(Kind.STEP_UNDO_FAILED, desk, step.id, body), task, *case]
 
 
 def _tend(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:

@@ -7,11 +7,10 @@ tasks are withdrawn. Only when every step has come to rest does anything else ha
 from __future__ import annotations
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution import approve, carry
 from topstitch.execution.carry import effect_of, not_run, worst
 from topstitch.execution.compensate import done_by_hand, open_tasks, proof_id
-from topstitch.execution.desk import draft
 from topstitch.execution.rollback import plan_of
 from topstitch.governance import tasks
 from topstitch.model.instance import Mode, StepStatus

@@ -60,6 +60,7 @@ LAB: SystemContract = system(
     write("close", "id, note?", "id", Idempotency.NATURAL, irreversible="closed is closed"),
 )
 LAB_CONTRACTS: Contracts = {LAB.ref: LAB}
+SEEN = {"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}
 TASK = {"task": {"to": "group:hands", "title": "Do it by hand", "due": "1h", "give_up": "2h"}}
 NAMES = ("alpha", "beta", "gamma", "delta")
 
@@ -136,6 +137,20 @@ def definition(steps: dict[str, Any]) -> dict[str, Any]:
             },
         },
         "sla": {"all": {"steps": [next(iter(steps))], "within": "30d"}},
+    }
+
+
+def making(action: str, then: str = "continue", **rest: Any) -> dict[str, Any]:
+    """Return a step that makes one thing: read back, undone, and given to a person who ends it with ``then``."""
+    return {
+        "title": action,
+        "do": f"lab.{action}",
+        "with": {"name": "n"},
+        "retry": {"attempts": 2, "first": "10s", "max": "1m"},
+        "expect": [SEEN],
+        "rollback": {"do": "lab.unmake", "with": {"id": "= step.output.id"}},
+        "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": then}},
+        **rest,
     }
 
 

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from topstitch import lifecycle
 from topstitch.attempts import fold as act_fold, machine
-from topstitch.execution import approve, compensate, rollback
+from topstitch.execution import approve, compensate, decide, rollback
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance import tasks
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Call, Orders, WriteCall
+from topstitch.model.orders import Call, Orders, Outcome, Result, WriteCall
 from topstitch.model.record import Draft
 from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
 from topstitch.plan.plan import ActPlan, Plan
@@ -60,7 +60,7 @@ def _result_first(plan: ActPlan, act: ActState, desk: Any, turn: Any, handoffs: 
         _ADVANCE(plan, act, desk, turn, handoffs)
         return
     body = {"act": act.id, "attempt": act.attempt, "result": "ok", "output": {}, "next": ActStatus.DONE}
-    turn.drafts.append(machine._draft(Kind.ACT_RESULT, desk, act.step, body))
+    turn.drafts.append(machine.draft(Kind.ACT_RESULT, desk, act.step, body))
 
 
 def _key_with_attempt(plan: ActPlan, act: ActState, desk: Any) -> Any:
@@ -134,7 +134,7 @@ def _dead_engine_means_no_effect(plan: ActPlan, act: ActState, desk: Any) -> Dra
         "next": ActStatus.FAILED,
         "failure": Failure.UNREACHABLE,
     }
-    return machine._draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
+    return machine.draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
 
 
 def _task_without_end(task: Any, now: datetime, stage: Any) -> tuple[list[Draft], datetime | None]:
@@ -159,6 +159,20 @@ def _changed_payload(plan: ActPlan, act: ActState, desk: Any) -> Call:
     return replace(call, params={**call.params, "name": "another"}) if isinstance(call, WriteCall) else call
 
 
+def _always_completed(state: InstanceState) -> str:
+    return "completed"
+
+
+def _deaf_to_silence(plan: ActPlan, act: ActState, call: Call, outcome: Outcome, desk: Any) -> Draft | None:
+    silent = isinstance(call, WriteCall) and outcome.result is Result.UNKNOWN
+    return None if silent else _SETTLE(plan, act, call, outcome, desk)
+
+
+def _stumbles(plan: ActPlan, act: ActState, failure: Failure, now: datetime) -> dict[str, Any]:
+    raise LookupError(failure)
+
+
+_SETTLE = machine.settle
 _ADVANCE, _WRITE, _ABSENT = machine.advance, machine._write, machine._absent
 _UNDO, _CLOSED, _OPEN_TASK, _DECIDE = rollback._undo, approve._closed, tasks.open_task, lifecycle.decide
 
@@ -183,5 +197,8 @@ MUTANTS: Final[Mapping[str, Patches]] = {
     "forgets what a person did": {(rollback, "_targets"): _hand_is_forgotten},
     "keeps what no record says": {(lifecycle, "decide"): _reads_the_clock},
     "sends what nobody released": {(machine, "_write"): _changed_payload},
+    "says completed of whatever happened": {(decide, "_completed"): _always_completed},
+    "records no silence": {(machine, "settle"): _deaf_to_silence},
+    "stumbles over a refusal": {(machine, "_verdict"): _stumbles},
 }
 """By name: which functions of the core are replaced."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from topstitch.foundation.canonical import digest
@@ -29,10 +30,12 @@ from topstitch.model.orders import Call, Grant, LookUpCall, Outcome, Problem, Re
 from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
 from topstitch.model.state import ActState, ActStatus, Failure
 from topstitch.plan.personal import paths_in
-from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan
+from topstitch.plan.plan import LOOK_UP_RETRY, POLL_FIRST_SECONDS, POLL_MAX_SECONDS, ActPlan, RetryPlan
 
 HELD_SECONDS = 300
 """How long a held call waits before it looks whether the pause is over; resuming wakes it earlier."""
+LEFT_ALONE_SECONDS_MAX = 3600
+"""How long a system may ask to be left alone, unless the author waits longer; one that asks for more is unreachable."""
 RESTARTS_MAX = 3
 """How many attempts that an engine did not survive are given back; each was proved absent first."""
 TERMINAL = frozenset({ActStatus.DONE, ActStatus.FAILED, ActStatus.CALLED_OFF})
@@ -117,7 +120,7 @@ def propose(
         "grant": {"decision": "declared", "by": granted_by},
         "next": first_status(plan),
     }
-    return _draft(Kind.ACT_PROPOSED, desk, step, body, paths_in(payload, plan.personal_in, ("payload",)))
+    return draft(Kind.ACT_PROPOSED, desk, step, body, paths_in(payload, plan.personal_in, ("payload",)))
 
 
 def intent(act: ActState, desk: Desk, handoffs: list[Mapping[str, Any]] | None = None) -> Draft:
@@ -133,7 +136,7 @@ def intent(act: ActState, desk: Desk, handoffs: list[Mapping[str, Any]] | None =
     }
     if handoffs and act.attempt == 0:
         body["handoffs"] = handoffs
-    return _draft(Kind.ACT_INTENT, desk, act.step, body)
+    return draft(Kind.ACT_INTENT, desk, act.step, body)
 
 
 def recover(plan: ActPlan, act: ActState, desk: Desk) -> Draft | None:
@@ -142,7 +145,7 @@ def recover(plan: ActPlan, act: ActState, desk: Desk) -> Draft | None:
         return None
     because = "the engine stopped between the intent and the answer"
     body = {"act": act.id, "attempt": act.attempt, "because": because, **_in_doubt(plan, act, desk.now)}
-    return _draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
+    return draft(Kind.ACT_IN_DOUBT, desk, act.step, body)
 
 
 def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft | None:
@@ -170,7 +173,7 @@ def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft
         case _:
             return None
     because = "the instance makes no further attempts"
-    return _draft(Kind.ACT_QUIESCED, desk, act.step, {"act": act.id, "because": because, **body})
+    return draft(Kind.ACT_QUIESCED, desk, act.step, {"act": act.id, "because": because, **body})
 
 
 def settle(plan: ActPlan, act: ActState, call: Call, outcome: Outcome, desk: Desk) -> Draft | None:
@@ -231,7 +234,7 @@ def _read_back(plan: ActPlan, act: ActState, desk: Desk, turn: Turn) -> None:
     except ExpressionError as error:
         body: dict[str, Any] = {"next": ActStatus.FAILED, "failure": Failure.DISAGREES, "problem": _said(error)}
         body |= {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "duration_ms": 0}
-        turn.drafts.append(_draft(Kind.ACT_READ_BACK, desk, act.step, body))
+        turn.drafts.append(draft(Kind.ACT_READ_BACK, desk, act.step, body))
         return
     turn.calls.append(ReadCall(key=_back_key(act), system=expect.system, action=expect.action.name, params=params))
 
@@ -253,7 +256,7 @@ def _result(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Draft
     body |= _judge(plan, act, outcome, desk.now)
     if outcome.result is Result.OK:
         body["output"] = outcome.value
-    return _draft(Kind.ACT_RESULT, desk, act.step, body, paths_in(body, _prefixed(plan)))
+    return draft(Kind.ACT_RESULT, desk, act.step, body, paths_in(body, _prefixed(plan)))
 
 
 def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dict[str, Any]:
@@ -269,7 +272,7 @@ def _judge(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dic
         case Result.HELD:
             return {"next": ActStatus.WAITING, "next_at": rfc3339(held_until(outcome, now)), "held": True}
         case Result.TRANSIENT | Result.CREDENTIAL:
-            if _tries_left(plan, act):
+            if _tries_left(plan, act) and is_bearable(plan.retry, outcome.problem):
                 return _try_again(plan, act, now, outcome.problem)
             return _verdict(plan, act, Failure.UNREACHABLE, now)
 
@@ -278,6 +281,12 @@ def held_until(outcome: Outcome, now: datetime) -> datetime:
     """Return when a call that was held back is asked for again."""
     named = outcome.problem.retry_after_seconds if outcome.problem else None
     return _ceil(now + timedelta(seconds=named or HELD_SECONDS))
+
+
+def is_bearable(retry: RetryPlan, problem: Problem | None) -> bool:
+    """Whether a system that names a time wants to be asked again before it must count as unreachable."""
+    named = problem.retry_after_seconds if problem is not None else None
+    return named is None or named <= max(LEFT_ALONE_SECONDS_MAX, retry.max_seconds)
 
 
 def _tries_left(plan: ActPlan, act: ActState) -> bool:
@@ -340,14 +349,14 @@ def _looked_up(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     else:
         body["answer"] = "absent"
         body |= {"next": ActStatus.READY} if guard else _absent(plan, act, desk.now)
-    return _draft(Kind.ACT_LOOKED_UP, desk, act.step, body, paths_in(body, _prefixed(plan)))
+    return draft(Kind.ACT_LOOKED_UP, desk, act.step, body, paths_in(body, _prefixed(plan)))
 
 
 def _guard_unanswered(plan: ActPlan, act: ActState, outcome: Outcome, now: datetime) -> dict[str, Any]:
     """Nothing was sent yet, so a guard that cannot be answered is an ordinary try without effect."""
     if outcome.result is Result.REFUSED:
         return {"next": ActStatus.FAILED, "failure": Failure.REFUSED}
-    if act.unanswered + 1 < plan.retry.attempts:
+    if act.unanswered + 1 < plan.retry.attempts and is_bearable(plan.retry, outcome.problem):
         wait = plan.retry.wait_seconds(act.unanswered + 1, act.key)
         if outcome.problem is not None and outcome.problem.retry_after_seconds is not None:
             wait = max(wait, outcome.problem.retry_after_seconds)
@@ -385,7 +394,7 @@ def _confirmed(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     if outcome.result is Result.HELD:
         held = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": False, "held": True, "duration_ms": 0}
         held |= {"next": ActStatus.CONFIRMING, "next_at": rfc3339(held_until(outcome, desk.now))}
-        return _draft(Kind.ACT_READ_BACK, desk, act.step, held)
+        return draft(Kind.ACT_READ_BACK, desk, act.step, held)
     agrees, problem = _agrees(plan, act, outcome, desk)
     body: dict[str, Any] = {"act": act.id, "index": act.expect, "poll": act.polls, "agrees": agrees}
     body |= _evidence(outcome)
@@ -401,7 +410,7 @@ def _confirmed(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> Dr
     else:
         wait = min(POLL_FIRST_SECONDS * 2 ** min(act.polls, 10), POLL_MAX_SECONDS)
         body |= {"next": ActStatus.CONFIRMING, "next_at": rfc3339(min(desk.now + timedelta(seconds=wait), deadline))}
-    return _draft(Kind.ACT_READ_BACK, desk, act.step, body, paths_in(body, _observed(expect.personal)))
+    return draft(Kind.ACT_READ_BACK, desk, act.step, body, paths_in(body, _observed(expect.personal)))
 
 
 def _agrees(plan: ActPlan, act: ActState, outcome: Outcome, desk: Desk) -> tuple[bool, Mapping[str, Any] | None]:
@@ -436,7 +445,7 @@ def problem_body(problem: Problem) -> dict[str, Any]:
     for name in ("status", "request_id", "body"):
         if (value := getattr(problem, name)) is not None:
             body[name] = value
-    if problem.retry_after_seconds is not None:
+    if problem.retry_after_seconds is not None and isfinite(problem.retry_after_seconds):
         body["retry_after_s"] = round(problem.retry_after_seconds)
     return body
 
@@ -445,7 +454,7 @@ def _said(error: ExpressionError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message}
 
 
-def _draft(
+def draft(
     kind: Kind,
     desk: Desk,
     step: str | None,
@@ -453,6 +462,7 @@ def _draft(
     personal: tuple[Path, ...] = (),
     actor: Actor = ENGINE,
 ) -> Draft:
+    """Return a record of this desk's stage and time."""
     return Draft(kind=kind, at=desk.now, actor=actor, stage=desk.stage, step=step, body=body, personal=personal)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from topstitch.attempts.machine import HELD_SECONDS, Turn, problem_body
+from topstitch.attempts.machine import HELD_SECONDS, Turn, is_bearable, problem_body
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.cases import open_case
@@ -128,7 +128,8 @@ def _unread(
         wait = problem.retry_after_seconds if problem and problem.retry_after_seconds else HELD_SECONDS
         body |= {"attempt": progress.attempt, "again_at": rfc3339(now + timedelta(seconds=wait)), "held": True}
         return [_draft(Kind.CONTEXT_FAILED, now, body)]
-    if result is not Result.REFUSED and progress.attempt + 1 < read.retry.attempts:
+    bearable = result is not Result.REFUSED and is_bearable(read.retry, problem)
+    if bearable and progress.attempt + 1 < read.retry.attempts:
         wait = read.retry.wait_seconds(progress.attempt + 1, f"{state.id}:{read.name}")
         if problem is not None and problem.retry_after_seconds is not None:
             wait = max(wait, problem.retry_after_seconds)

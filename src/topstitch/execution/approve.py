@@ -11,9 +11,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from topstitch.attempts.machine import Desk, Turn, problem_body
+from topstitch.attempts.machine import Desk, Turn, draft, problem_body
 from topstitch.execution.begin import allows, decided, declined, failed_expression, rendered
-from topstitch.execution.desk import draft
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance import approvals
@@ -70,7 +69,7 @@ def resolved(plan: Plan, state: InstanceState, call: ResolveCall, outcome: Outco
     people, excluded = _may_decide(state, step, outcome, desk)
     last = step.resolves >= RESOLVE_TRIES
     if not people and not last:
-        return [_sought(step, call, outcome, desk)]
+        return [_nobody_yet(step, call, outcome, desk)]
     barred = (outcome.value or {}).get("barred", [])
     drafts = [_asked(plan, step_plan, state, step, people, excluded, barred, desk)]
     if approvals.too_few(step.gates, people):
@@ -148,17 +147,19 @@ def _resolve(plan: Plan, state: InstanceState, key: str, who: tuple[str, ...]) -
     )
 
 
-def _sought(step: StepState, call: ResolveCall, outcome: Outcome, desk: Desk) -> Draft:
-    """Nobody yet: a directory that does not answer is asked again; an empty answer goes straight to the owner."""
-    body: dict[str, Any] = {"attempt": step.resolves + 1, "who": list(call.who), "found": 0}
-    if outcome.result is Result.OK or outcome.result is Result.REFUSED:
-        body["attempt"] = RESOLVE_TRIES
-    else:
-        wait = CONTEXT_RETRY.wait_seconds(step.resolves + 1, call.key)
-        body["again_at"] = rfc3339(desk.now + timedelta(seconds=wait))
+def _nobody_yet(step: StepState, call: ResolveCall, outcome: Outcome, desk: Desk) -> Draft:
+    """A directory that does not answer is asked again; an empty answer goes straight to the owner."""
+    answered = outcome.result is Result.OK or outcome.result is Result.REFUSED
+    return _sought(RESOLVE_TRIES if answered else step.resolves + 1, call, outcome, desk, step.id, again=not answered)
+
+
+def _sought(attempt: int, call: ResolveCall, outcome: Outcome, desk: Desk, step: str, *, again: bool = True) -> Draft:
+    body: dict[str, Any] = {"attempt": attempt, "who": list(call.who), "found": 0}
+    if again:
+        body["again_at"] = rfc3339(desk.now + timedelta(seconds=CONTEXT_RETRY.wait_seconds(attempt, call.key)))
     if outcome.problem is not None:
         body["problem"] = problem_body(outcome.problem)
-    return draft(Kind.APPROVERS_SOUGHT, desk, step.id, body)
+    return draft(Kind.APPROVERS_SOUGHT, desk, step, body)
 
 
 def _asked(
@@ -252,7 +253,7 @@ def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, e
     try:
         payload = rendered(plan, step_plan, state)
     except ExpressionError as error:
-        return [_close(approval, step.id, desk, "void"), *failed_expression(plan, step_plan, desk, error)]
+        return [_close(approval, step.id, desk, "void"), *failed_expression(plan, step_plan, state, desk, error)]
     again = decided(plan, step_plan, state, desk, payload)
     if digest(payload) != approval.payload_digest or not allows(approval.gates, again[0]):
         return [_close(approval, step.id, desk, "void"), *again]
@@ -260,7 +261,7 @@ def _closed(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, e
 
 
 def _close(approval: ApprovalState, step: str, desk: Desk, ending: str) -> Draft:
-    waited = round((desk.now - approval.asked_at).total_seconds() * 1000)
+    waited = max(round((desk.now - approval.asked_at).total_seconds() * 1000), 0)
     body = {
         "approval": approval.id,
         "ending": ending,
@@ -295,8 +296,9 @@ def _escalate(plan: Plan, state: InstanceState, approval: ApprovalState, desk: D
     if approval.escalated >= len(approval.escalations):
         return
     at, to = approval.escalations[approval.escalated]
-    if at > desk.now:
-        turn.wake(at)
+    due = max(at, approval.again_at or at)
+    if due > desk.now:
+        turn.wake(due)
         return
     turn.calls.append(_resolve(plan, state, f"{approval.step}/escalate/{approval.escalated}", (to,)))
 
@@ -305,6 +307,9 @@ def _escalated(state: InstanceState, step: StepState, call: ResolveCall, outcome
     approval = step.approval
     if approval is None or approval.ending or call.key != f"{step.id}/escalate/{approval.escalated}":
         return []
+    silent = outcome.result is not Result.OK and outcome.result is not Result.REFUSED
+    if silent and approval.sought + 1 < RESOLVE_TRIES:
+        return [_sought(approval.sought + 1, call, outcome, desk, step.id)]
     people, _ = _may_decide(state, step, outcome, desk)
     body: dict[str, Any] = {"approval": approval.id, "index": approval.escalated, "to": call.who[0], "people": people}
     if outcome.problem is not None:

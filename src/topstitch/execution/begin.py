@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from topstitch.attempts.machine import Desk, Turn
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.attempts.machine import Desk, Turn, draft
+from topstitch.execution.desk import seam_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import rfc3339
@@ -49,7 +49,7 @@ def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, tur
     try:
         turn.drafts += _decided(plan, step_plan, state, desk)
     except ExpressionError as error:
-        turn.drafts += failed_expression(plan, step_plan, desk, error)
+        turn.drafts += failed_expression(plan, step_plan, state, desk, error)
 
 
 def _needs_more(step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
@@ -82,11 +82,13 @@ def ready_at(step_plan: StepPlan, state: InstanceState) -> datetime | None:
     return max(times) if times else state.context_done_at
 
 
-def failed_expression(plan: Plan, step_plan: StepPlan, desk: Desk, error: AuthorError) -> list[Draft]:
-    """Return the record of a step whose condition or payload cannot be worked out: a failure without effect."""
+def failed_expression(
+    plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, error: AuthorError
+) -> list[Draft]:
+    """Return the record of a step whose condition or payload cannot be worked out: a failure without a new effect."""
     body = {
         "failure": Failure.EXPRESSION,
-        "effect": "none",
+        "effect": state.steps[step_plan.id].effect,
         "problem": {"code": error.code, "message": error.message},
         "seam": seam_of(plan, step_plan),
     }

@@ -11,18 +11,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn, problem_body
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft, problem_body
 from topstitch.execution.begin import ready_at, turned, waited_for_others
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.execution.desk import case_of, seam_of, step_facts
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.notify import personal_in, tell
 from topstitch.language.expressions import ExpressionError
+from topstitch.model.instance import InstanceEnd, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, Outcome, Result, StartCall
 from topstitch.model.record import Draft
 from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
 from topstitch.plan.personal import paths_in
-from topstitch.plan.plan import Plan, StepPlan
+from topstitch.plan.plan import CallPlan, Plan, StepPlan
 
 GOOD_ENDS = frozenset({"completed", "completed_with_exceptions"})
 
@@ -70,7 +71,7 @@ def _done(
 ) -> Draft:
     started = step.started_at or step.decided_at or desk.now
     body["started_at"] = rfc3339(started)
-    body["duration_ms"] = round((desk.now - started).total_seconds() * 1000)
+    body["duration_ms"] = _ms(started, desk.now)
     if step_plan.tell:
         title = f"{step_plan.title} is done for {state.title}"
         notice = {"kind": "done", "title": title, "text": f"{plan.title}: {title}."}
@@ -147,10 +148,43 @@ def handoffs_of(
     ]
 
 
-def answered(plan: Plan, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:
+def not_run(desk: Desk, step: StepState) -> Draft:
+    """Return the record of a step that is not begun any more; what it may have left before stays known."""
+    if step.effect != "none":
+        return draft(Kind.STEP_GIVEN_UP, desk, step.id, {"failure": Failure.UNKNOWN, "effect": step.effect})
+    return draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []})
+
+
+def left_behind(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk) -> list[Draft]:
+    """Return what is recorded of a call when the instance goes on without it: what was started goes on by itself."""
+    if step.child_end is not None:
+        turn = Turn()
+        _call(plan, step_plan, state, step, desk, turn)
+        return turn.drafts
+    if step.child is None and step.look_at is None:
+        return [not_run(desk, step)]
+    given_up = draft(Kind.STEP_GIVEN_UP, desk, step.id, {"failure": Failure.UNKNOWN, "effect": "unknown"})
+    return [given_up, *_still_running(plan, step_plan, state, step.child, desk)]
+
+
+def _still_running(plan: Plan, step_plan: StepPlan, state: InstanceState, child: str | None, desk: Desk) -> list[Draft]:
+    return case_of(
+        plan,
+        step_plan,
+        state,
+        desk,
+        cause="called-goes-on",
+        summary=f"{step_plan.title} has called a workflow, and {state.title} did not wait for its end",
+        remedy=f"Cancel {child or 'the called instance, if there is one'}, or let it come to its end; then close this",
+    )
+
+
+def answered(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:
     """Return the record of what came back for a wait's look into the inbox, or a started workflow."""
     name = call.key.partition("/")[0]
     step_plan = plan.steps[name]
+    if state.steps[name].status is not StepStatus.RUNNING:
+        return _answered_late(plan, state, call, outcome, desk)
     if isinstance(call, InboxCall) and outcome.result is Result.OK and step_plan.wait is not None:
         return _offers(step_plan, outcome.value["events"], desk)
     if isinstance(call, StartCall) and outcome.result is Result.OK:
@@ -166,6 +200,15 @@ def answered(plan: Plan, call: Call, outcome: Outcome, desk: Desk) -> list[Draft
         return [draft(Kind.STEP_FAILED, desk, name, body)]
     again_at = rfc3339(desk.now + timedelta(seconds=10))
     return [draft(Kind.WAIT_LOOKED, desk, name, {"seen": 0, "again_at": again_at})]
+
+
+def _answered_late(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, desk: Desk) -> list[Draft]:
+    """Nobody waits for the answer any more; but a workflow that was started all the same goes on, and is told of."""
+    if not isinstance(call, StartCall) or outcome.result is not Result.OK:
+        return []
+    name, child = call.key.partition("/")[0], outcome.value["instance"]
+    started = draft(Kind.CHILD_STARTED, desk, name, {"instance": child, "workflow": call.workflow})
+    return [started, *_still_running(plan, plan.steps[name], state, child, desk)]
 
 
 def _offers(step_plan: StepPlan, events: list[Mapping[str, Any]], desk: Desk) -> list[Draft]:
@@ -215,43 +258,51 @@ def _matches(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepSt
 
 def _call(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:
     assert step_plan.call is not None
-    began = step.decided_at or desk.now
+    began = step.released_at or desk.now
     give_up_at: datetime = began + timedelta(seconds=step_plan.call.give_up_seconds)
     if step.child_end is not None:
-        good = step.child_end["end"] in GOOD_ENDS
-        output = {"instance": step.child or "", **step.child_end}
-        body: dict[str, Any] = {"output": output, "system": step_plan.system, "found": False}
-        problem = {"code": "called-workflow", "message": f"the called workflow ended {step.child_end['end']}"}
-        failed = {"failure": Failure.REFUSED, "effect": "none", "seam": seam_of(plan, step_plan), "problem": problem}
-        done = _done(plan, step_plan, state, step, desk, body)
-        turn.drafts.append(done if good else draft(Kind.STEP_FAILED, desk, step.id, failed))
+        turn.drafts.append(_call_ended(plan, step_plan, state, step, step.child_end["end"], desk))
     elif desk.now >= give_up_at:
-        problem = {"code": "called-workflow", "message": "the called workflow did not end in time"}
-        body = {
-            "failure": Failure.UNREACHABLE,
-            "effect": "unknown",
-            "seam": seam_of(plan, step_plan),
-            "problem": problem,
-        }
-        turn.drafts.append(draft(Kind.STEP_FAILED, desk, step.id, body))
+        said = "the called workflow did not end in time"
+        turn.drafts.append(_call_failed(plan, step_plan, desk, Failure.UNREACHABLE, "unknown", said))
+    elif step.child is not None:
+        turn.wake(give_up_at)
+    elif step.look_at is not None and step.look_at > desk.now:
+        turn.wake(min(step.look_at, give_up_at))
     else:
         turn.wake(give_up_at)
-        if step.child is not None:
-            return
-        if step.look_at is None or step.look_at <= desk.now:
-            turn.calls.append(
-                StartCall(
-                    key=f"{step.id}/start",
-                    workflow=step_plan.call.workflow,
-                    data=step.input or {},
-                    parent=state.id,
-                    parent_step=step.id,
-                    idempotency_key=f"{state.id}:{step.id}",
-                )
-            )
-        else:
-            turn.wake(step.look_at)
+        turn.calls.append(_start(step_plan.call, state, step))
+
+
+def _call_ended(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, end: str, desk: Desk) -> Draft:
+    """Return the record of a call whose workflow has ended: what one that was not rolled back did is still there."""
+    if end in GOOD_ENDS:
+        output = {"instance": step.child or "", "end": end}
+        body: dict[str, Any] = {"output": output, "system": step_plan.system, "found": False}
+        return _done(plan, step_plan, state, step, desk, body)
+    effect = "none" if end == InstanceEnd.ROLLED_BACK else "applied"
+    return _call_failed(plan, step_plan, desk, Failure.REFUSED, effect, f"the called workflow ended {end}")
+
+
+def _call_failed(plan: Plan, step_plan: StepPlan, desk: Desk, failure: Failure, effect: str, message: str) -> Draft:
+    problem = {"code": "called-workflow", "message": message}
+    body = {"failure": failure, "effect": effect, "seam": seam_of(plan, step_plan), "problem": problem}
+    return draft(Kind.STEP_FAILED, desk, step_plan.id, body)
+
+
+def _start(call: CallPlan, state: InstanceState, step: StepState) -> StartCall:
+    """Return the call that starts the workflow, once: only after it came to a bad end does a retry start another."""
+    again = f":{step.children}" if step.children else ""
+    return StartCall(
+        key=f"{step.id}/start",
+        workflow=call.workflow,
+        data=step.input or {},
+        parent=state.id,
+        parent_step=step.id,
+        idempotency_key=f"{state.id}:{step.id}{again}",
+    )
 
 
 def _ms(start: datetime, end: datetime) -> int:
-    return round((end - start).total_seconds() * 1000)
+    """Return the milliseconds between; none when a clock was set back meanwhile."""
+    return max(round((end - start).total_seconds() * 1000), 0)

@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution.begin import turned
-from topstitch.execution.desk import draft, seam_of, step_facts
+from topstitch.execution.desk import case_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.governance import tasks
-from topstitch.governance.cases import open_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import Disposition
 from topstitch.model.kinds import Kind
@@ -65,7 +64,7 @@ def tend_task(
     if check is None or not check.expects:
         turn.drafts.append(tasks.close_task(task, desk.now, desk.stage, "accepted"))
         return
-    proof = state.acts.get(_proof_id(task))
+    proof = state.acts.get(proof_id(task))
     if proof is None or proof.handed_over:
         turn.drafts.append(_prove(check, task, payload, desk))
     elif proof.status is ActStatus.DONE:
@@ -86,29 +85,27 @@ def _tend(
     tend_task(state, task, desk, turn, step_plan.act if step_plan.items is None else None, step.input)
     for closed in turn.drafts[before:]:
         if closed.kind == Kind.TASK_CLOSED and closed.body["ending"] in ("expired", "failed"):
-            case = open_case(
+            turn.drafts += case_of(
                 plan,
+                step_plan,
                 state,
-                desk.now,
-                desk.stage,
+                desk,
                 about=task.id,
                 cause="task-not-done",
-                step=step.id,
-                seam=seam_of(plan, step_plan),
                 summary=f"{step_plan.title} was done neither by the system nor by hand",
                 remedy=f"Do what the task says, then retry the step: {task.title}",
                 problem=step.problem,
             )
-            turn.drafts += [case] if case else []
 
 
-def _proof_id(task: TaskState) -> str:
+def proof_id(task: TaskState) -> str:
+    """Return the act that reads back what a person did for ``task``."""
     return f"{task.step}/by_hand/{task.id}"
 
 
 def _prove(check: ActPlan, task: TaskState, payload: Any, desk: Desk) -> Draft:
     body = {
-        "act": _proof_id(task),
+        "act": proof_id(task),
         "purpose": "by_hand",
         "system": check.system,
         "action": check.action.name,
@@ -231,17 +228,13 @@ def _case(
     """Stopping is an end that somebody must own."""
     if then is not Disposition.STOP:
         return []
-    case = open_case(
+    return case_of(
         plan,
+        step_plan,
         state,
-        desk.now,
-        desk.stage,
-        about=step.id,
+        desk,
         cause="stopped",
-        step=step.id,
-        seam=seam_of(plan, step_plan),
         summary=f"{state.title} stopped at {step_plan.title}",
         remedy="Mend the cause and retry the step, or cancel the instance",
         problem=step.problem,
     )
-    return [case] if case else []

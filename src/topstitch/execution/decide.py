@@ -14,7 +14,7 @@ from typing import Final
 from topstitch.attempts import machine
 from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
-from topstitch.execution.desk import desk_of
+from topstitch.execution.desk import case_of, desk_of
 from topstitch.execution.wind_down import wind_down
 from topstitch.governance.cases import closed
 from topstitch.governance.policy import NO_LAW, Law
@@ -22,12 +22,13 @@ from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
 from topstitch.model.record import ENGINE, Draft, Stage
-from topstitch.model.state import InstanceState
+from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 
 STAGE = Stage.EXECUTION
-FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped"})
+FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped", "left-behind"})
 """Causes that only matter to an instance that is to go on."""
+NOT_CARRIED_OUT: Final = frozenset({Kind.STEP_SKIPPED, Kind.STEP_DECLINED, Kind.STEP_NOT_RUN})
 
 
 def decide(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) -> Turn:
@@ -82,7 +83,7 @@ def settle(
         case ResolveCall():
             return approve.resolved(plan, state, call, outcome, desk)
         case InboxCall() | StartCall():
-            return carry.answered(plan, call, outcome, desk)
+            return carry.answered(plan, state, call, outcome, desk)
         case _:
             return []
 
@@ -121,12 +122,29 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
         wants = _WANTS.get(step.status)
         if wants is not None:
             settled = False
+            before = len(turn.drafts)
             wants(plan, plan.steps[name], state, desk, turn)
+            turn.drafts += _left_behind(plan, state, step, turn.drafts[before:], desk)
             if turn.drafts and any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
                 turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
                 return
     if settled:
         turn.drafts.append(_executed(desk, _completed(state)))
+
+
+def _left_behind(plan: Plan, state: InstanceState, step: StepState, drafts: list[Draft], desk: Desk) -> list[Draft]:
+    """Open a case when a retried step is not carried out again, and what it left the first time may still be there."""
+    if step.effect == "none" or not any(draft.kind in NOT_CARRIED_OUT for draft in drafts):
+        return []
+    return case_of(
+        plan,
+        plan.steps[step.id],
+        state,
+        desk,
+        cause="left-behind",
+        summary=f"{plan.steps[step.id].title} was not carried out again, and what was sent before may still be there",
+        remedy="Look in the system, and take it back by hand, or retry the step",
+    )
 
 
 _WANTS: Final[Mapping[StepStatus, Callable[[Plan, StepPlan, InstanceState, Desk, Turn], None]]] = {

@@ -1,4 +1,4 @@
-"""The small change of the execution stage: drafts of its kind, facts of its steps, the seam of a failure."""
+"""The small change of the execution stage: the facts its steps see, the seam of a failure, and the case of one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from topstitch.attempts.machine import Desk
+from topstitch.governance.cases import open_case
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.language.expressions import Facts
-from topstitch.model.kinds import Kind
-from topstitch.model.record import ENGINE, Actor, Draft, Path, Stage
+from topstitch.model.record import Draft, Stage
 from topstitch.model.state import ActState, InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
@@ -54,17 +54,37 @@ def step_facts(plan: Plan, state: InstanceState, step: StepState, **local: Any) 
     return facts(plan, state, step=step_values(step), **local)
 
 
-def draft(
-    kind: Kind,
+def case_of(
+    plan: Plan,
+    step_plan: StepPlan,
+    state: InstanceState,
     desk: Desk,
-    step: str | None,
-    body: Mapping[str, Any],
     *,
-    personal: tuple[Path, ...] = (),
-    actor: Actor = ENGINE,
-) -> Draft:
-    """Return a draft of this stage."""
-    return Draft(kind=kind, at=desk.now, actor=actor, stage=desk.stage, step=step, body=body, personal=personal)
+    cause: str,
+    summary: str,
+    remedy: str,
+    about: str | None = None,
+    problem: Mapping[str, Any] | None = None,
+    request: Mapping[str, Any] | None = None,
+    attempt: int | None = None,
+) -> list[Draft]:
+    """Return the record of a case at a step's seam, about it or something of it; nothing when it is open."""
+    case = open_case(
+        plan,
+        state,
+        desk.now,
+        desk.stage,
+        about=about or step_plan.id,
+        cause=cause,
+        step=step_plan.id,
+        seam=seam_of(plan, step_plan),
+        summary=summary,
+        remedy=remedy,
+        problem=problem,
+        request=request,
+        attempt=attempt,
+    )
+    return [case] if case else []
 
 
 def seam_of(plan: Plan, step_plan: StepPlan) -> dict[str, str]:

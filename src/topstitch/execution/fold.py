@@ -75,7 +75,7 @@ def decided(plan: Plan, state: InstanceState, entry: Entry) -> InstanceState:
     state = gathered(state, entry)
     match body["outcome"]:
         case "auto":
-            return _released(plan, state, step, "auto", str(entry.actor))
+            return _released(plan, state, step, "auto", str(entry.actor), entry.at)
         case "deny":
             return _with(state, step)  # the record of its declared ending follows
         case _:
@@ -90,13 +90,13 @@ def closed(plan: Plan, state: InstanceState, entry: Entry) -> InstanceState:
     approval = replace(step.approval, ending=body["ending"]) if step.approval else None
     step = replace(step, approval=approval, approval_ms=waited)
     if body["ending"] == "approved":
-        return _released(plan, state, step, body["approval"], ",".join(body["by"]))
+        return _released(plan, state, step, body["approval"], ",".join(body["by"]), entry.at)
     return _with(state, step)
 
 
-def _released(plan: Plan, state: InstanceState, step: StepState, decision: str, by: str) -> InstanceState:
+def _released(plan: Plan, state: InstanceState, step: StepState, decision: str, by: str, at: datetime) -> InstanceState:
     act_plan = plan.steps[step.id].act
-    step = replace(step, status=StepStatus.RUNNING, released_by=decision)
+    step = replace(step, status=StepStatus.RUNNING, released_by=decision, released_at=at)
     if act_plan is None:
         return _with(state, step)
     many = plan.steps[step.id].items is not None
@@ -141,6 +141,9 @@ def _intended(state: InstanceState, entry: Entry) -> InstanceState:
 def _sought(state: InstanceState, entry: Entry) -> InstanceState:
     step = _step(state, entry)
     again_at = time_of(entry.body, "again_at")
+    if step.approval is not None:  # people are asked already, and more are sought
+        approval = replace(step.approval, sought=entry.body["attempt"], again_at=again_at)
+        return _with(state, replace(step, approval=approval))
     return _with(state, replace(step, resolves=entry.body["attempt"], wait_until=again_at))
 
 
@@ -194,7 +197,8 @@ def _escalated(state: InstanceState, entry: Entry) -> InstanceState:
         return state
     known = {person["id"] for person in approval.people}
     more = tuple(person for person in _people(entry.body["people"]) if person["id"] not in known)
-    return _approval(state, entry, escalated=approval.escalated + 1, people=approval.people + more)
+    people = approval.people + more
+    return _approval(state, entry, escalated=approval.escalated + 1, people=people, sought=0, again_at=None)
 
 
 def _answered(state: InstanceState, entry: Entry) -> InstanceState:
@@ -218,15 +222,23 @@ def _done(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _failed(state: InstanceState, entry: Entry) -> InstanceState:
     body = entry.body
+    step = _step(state, entry)
     step = replace(
-        _step(state, entry),
+        step,
         status=StepStatus.COMPENSATING,
         failure=Failure(body["failure"]),
         effect=body["effect"],
         problem=body.get("problem"),
-        carried=0,
+        carried=_next_item(state, step.id, 0),
     )
     return _with(state, step)
+
+
+def _next_item(state: InstanceState, step: str, index: int) -> int:
+    """Return the first compensation item from ``index`` on that is not there from before a retry."""
+    while f"{step}/compensate/{index}" in state.acts:
+        index += 1
+    return index
 
 
 def _by_hand(state: InstanceState, entry: Entry) -> InstanceState:
@@ -245,7 +257,7 @@ def _begun(state: InstanceState, entry: Entry) -> InstanceState:
     index = entry.body.get("compensation")
     if index is None or entry.step is None:
         return state
-    return _with(state, replace(_step(state, entry), carried=index + 1))
+    return _with(state, replace(_step(state, entry), carried=_next_item(state, entry.step, index + 1)))
 
 
 def _flagged(state: InstanceState, entry: Entry) -> InstanceState:
@@ -280,7 +292,7 @@ def _opened(state: InstanceState, entry: Entry) -> InstanceState:
     state = replace(state, tasks={**state.tasks, task.id: task})
     step = state.steps.get(entry.step or "")
     if step is not None and task.purpose == "step":
-        state = _with(state, replace(step, carried=task.index + 1))
+        state = _with(state, replace(step, carried=_next_item(state, step.id, task.index + 1)))
     return state
 
 
@@ -371,6 +383,8 @@ def _child_started(state: InstanceState, entry: Entry) -> InstanceState:
 
 def _child_ended(state: InstanceState, entry: Entry) -> InstanceState:
     step = state.steps[entry.step or ""]
+    if step.child not in (None, entry.body["instance"]):
+        return state  # a retry has started another since
     return _with(state, replace(step, child_end={"end": entry.body["end"]}))
 
 

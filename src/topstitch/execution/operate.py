@@ -16,13 +16,18 @@ import msgspec
 from msgspec.structs import replace
 
 from topstitch.attempts.fold import Entry
+from topstitch.attempts.machine import TERMINAL
+from topstitch.execution.begin import rendered
+from topstitch.execution.carry import GOOD_ENDS, effect_of
+from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.governance import cases, tasks
 from topstitch.governance.notify import gathered, personal_in, tell
+from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Path, Stage
-from topstitch.model.state import CaseState, ContextState, InstanceState, StepState, TaskState
+from topstitch.model.state import ActState, CaseState, ContextState, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan
 from topstitch.plan.rollback_order import transitive_needs
 
@@ -116,7 +121,7 @@ def _closings(state: InstanceState, command: Command, actor: Actor, now: datetim
             "ending": "withdrawn",
             "by": [str(actor)],
             "payload_digest": step.approval.payload_digest,
-            "waited_ms": round((now - step.approval.asked_at).total_seconds() * 1000),
+            "waited_ms": max(round((now - step.approval.asked_at).total_seconds() * 1000), 0),
         }
         closed = Draft(kind=Kind.APPROVAL_CLOSED, at=now, actor=actor, stage=state.stage, step=step.id, body=body)
         drafts.append(closed)
@@ -155,18 +160,13 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
             )
         return {"context": failed, "steps": list(plan.steps)}, ()
     step = _named(plan, state, command)
-    if step.status not in RETRYABLE:
-        raise ConflictError("not-retryable", f"{step.id} is {step.status}; only a step that came to nothing is retried")
-    action = plan.steps[step.id].act
-    if step.hand_tried:
-        raise ConflictError(
-            "done-by-hand", f"a person said that {step.id} is done; look in the system before anything is sent again"
-        )
-    if step.effect != "none" and action is not None and not action.can_look_up and not action.repeatable:
+    _require_retryable(plan, state, step)
+    before, after, payload = _payload(plan, state, step, command)
+    if step.effect != "none" and step.child_end is None and payload != step.payload_digest:
         raise ConflictError(
             "outcome-unknown",
-            f"whether {step.id} happened is not known and cannot be asked; "
-            "look in the system, then complete its task or skip it",
+            f"{step.id} may be there as it was sent, and would now send something else; "
+            "look in the system, then complete its task or cancel the instance",
         )
     waits = {name: (*s.needs, *s.after) for name, s in plan.steps.items()}
     again = [
@@ -179,11 +179,59 @@ def _retry(plan: Plan, state: InstanceState, command: Command) -> tuple[dict[str
     body: dict[str, Any] = {"steps": again}
     personal: tuple[Path, ...] = ()
     if command.input is not None:
-        before = step.input if isinstance(step.input, dict) else {}
-        after = {**before, **command.input}
         body |= {"input": after, "before": {k: before.get(k) for k in command.input}}
         personal = (("input",), ("before",))
     return body, personal
+
+
+def _require_retryable(plan: Plan, state: InstanceState, step: StepState) -> None:
+    """Raise unless the step came to nothing, and what it may have left behind can be asked after."""
+    if step.status not in RETRYABLE:
+        raise ConflictError("not-retryable", f"{step.id} is {step.status}; only a step that came to nothing is retried")
+    if state.context_done_at is None:
+        raise ConflictError(
+            "not-retryable",
+            f"{step.id} was never begun, because the context could not be read; retry {state.id} without naming a step",
+        )
+    _require_at_rest(state, step, "not-retryable")
+    action = plan.steps[step.id].act
+    if step.hand_tried:
+        raise ConflictError(
+            "done-by-hand", f"a person said that {step.id} is done; look in the system before anything is sent again"
+        )
+    if step.effect != "none" and action is not None and not action.can_look_up and not action.repeatable:
+        raise ConflictError(
+            "outcome-unknown",
+            f"whether {step.id} happened is not known and cannot be asked; "
+            "look in the system, then complete its task or cancel the instance",
+        )
+
+
+def _require_at_rest(state: InstanceState, step: StepState, code: str) -> None:
+    """Raise while a further action of the step's compensation is under way: its answer must find its step."""
+    if any(a.step == step.id and a.purpose == "compensate" and a.status not in TERMINAL for a in state.acts.values()):
+        raise ConflictError(
+            code, f"what was declared for the failure of {step.id} is being carried out; wait until that has ended"
+        )
+
+
+def _payload(
+    plan: Plan, state: InstanceState, step: StepState, command: Command
+) -> tuple[Mapping[str, Any], Mapping[str, Any], str | None]:
+    """Return the step's input before and after the command's changes, and the digest of what would be sent now."""
+    step_plan = plan.steps[step.id]
+    before = step.input if isinstance(step.input, dict) else {}
+    if command.input is None:
+        try:
+            return before, before, digest(rendered(plan, step_plan, state))
+        except ExpressionError:
+            return before, before, None
+    if step_plan.items is not None or step_plan.wait is not None:
+        raise RequestError(
+            "bad-input", f"{step.id} has no one input that could be changed; edit the data it reads, then retry it"
+        )
+    after = {**before, **command.input}
+    return before, after, digest(after)
 
 
 def _skip(state: InstanceState, command: Command) -> dict[str, Any]:
@@ -196,6 +244,7 @@ def _skip(state: InstanceState, command: Command) -> dict[str, Any]:
         raise ConflictError(
             "not-skippable", f"{step.id} is {step.status}; only a step that has left nothing behind is skipped"
         )
+    _require_at_rest(state, step, "not-skippable")
     if step.effect != "none":
         raise ConflictError(
             "effect-there", f"{step.id} may have left something in the system; take it back or complete its task"
@@ -294,12 +343,13 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
         before = steps[name]
         there = before.effect != "none"
         fresh = StepState(id=name, asks=before.asks, effect=before.effect, acts=before.acts if there else ())
+        fresh = _with_children(fresh, before)
         if name == entry.step and body.get("input") is not None:
             fresh = replace(fresh, override=body["input"])
         if name == entry.step and body.get("proposal") is not None:
             fresh = replace(fresh, proposal=body["proposal"])
         steps[name] = fresh
-        for act in [a for a in acts.values() if a.step == name and a.id not in fresh.acts]:
+        for act in [a for a in acts.values() if a.step == name and a.id not in fresh.acts and not _has_acted(a)]:
             del acts[act.id]
         for task in [t for t in left.values() if t.step == name]:
             del left[task.id]
@@ -321,6 +371,18 @@ def _retried(state: InstanceState, entry: Entry) -> InstanceState:
         cases={name: _heard_again(case, body) for name, case in state.cases.items()},
         stage=Stage.CONTEXT if restarted else Stage.EXECUTION,
     )
+
+
+def _with_children(fresh: StepState, before: StepState) -> StepState:
+    """Return a retried call: it waits for the instance that was started, unless that came to a bad end."""
+    if before.child_end is not None and before.child_end["end"] not in GOOD_ENDS:
+        return replace(fresh, children=before.children + 1)
+    return replace(fresh, children=before.children, child=before.child, child_end=before.child_end)
+
+
+def _has_acted(act: ActState) -> bool:
+    """Whether a further action of a compensation has left something: it is not done again if the step fails again."""
+    return act.purpose == "compensate" and effect_of(act) != "none"
 
 
 def _is_dealt_with(case: CaseState, command: Command, body: Mapping[str, Any]) -> bool:

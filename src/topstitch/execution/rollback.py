@@ -7,17 +7,17 @@ task and a case, and never holds the others back.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution.compensate import tend_task
-from topstitch.execution.desk import draft, item_values, seam_of
+from topstitch.execution.desk import case_of, item_values
 from topstitch.foundation.canonical import digest
 from topstitch.governance import tasks
-from topstitch.governance.cases import close_case, open_case
+from topstitch.governance.cases import close_case
 from topstitch.language.expressions import ExpressionError
 from topstitch.model.instance import StepStatus
 from topstitch.model.kinds import Kind
@@ -26,7 +26,10 @@ from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, S
 from topstitch.plan.plan import OWNER_TASK_DUE_SECONDS, OWNER_TASK_GIVE_UP_SECONDS, ActPlan, Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
-LIVE = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.GIVEN_UP, StepStatus.UNDOING})
+LIVE: Final = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.UNDOING})
+"""Statuses of steps whose effect is there."""
+CAME_TO_NOTHING: Final = frozenset({StepStatus.GIVEN_UP, StepStatus.SKIPPED, StepStatus.DECLINED, StepStatus.NOT_RUN})
+"""Statuses of steps whose effect may be there all the same: from a write that failed, perhaps before a retry."""
 
 
 def plan_of(plan: Plan, act: ActState) -> ActPlan:
@@ -65,11 +68,11 @@ def is_finished(plan: Plan, state: InstanceState) -> bool:
 
 def _blocks(step_plan: StepPlan, state: InstanceState, step: StepState) -> bool:
     """Whether the step's effect is, or may be, still there and is still being dealt with."""
-    if step.status not in LIVE or step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
+    if step.undo_failed or step_plan.act is None or not step_plan.act.action.writes:
         return False
-    if step.status is StepStatus.GIVEN_UP:
+    if step.status in CAME_TO_NOTHING:
         return step.effect != "none" or any(a.status is ActStatus.DONE and not a.found for a in _own_acts(state, step))
-    return True
+    return step.status in LIVE
 
 
 def _own_acts(state: InstanceState, step: StepState) -> list[ActState]:
@@ -251,22 +254,20 @@ def _undo_failed(
         check_first=failure is Failure.UNKNOWN,
         facts=undo.payload if isinstance(undo.payload, dict) else None,
     )
-    case = open_case(
+    case = case_of(
         plan,
+        step_plan,
         state,
-        desk.now,
-        desk.stage,
+        desk,
         about=f"{step.id}/undo",
         cause="undo-failed",
-        step=step.id,
-        seam=seam_of(plan, step_plan),
         summary=f"{step_plan.title} could not be taken back",
         remedy="Take it back by hand and complete the task",
         problem=undo.problem,
         request=undo.request,
         attempt=undo.attempt,
     )
-    return [draft(Kind.STEP_UNDO_FAILED, desk, step.id, body), task, *([case] if case else [])]
+    return [draft(Kind.STEP_UNDO_FAILED, desk, step.id, body), task, *case]
 
 
 def _tend(plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn) -> None:

@@ -7,16 +7,15 @@ tasks are withdrawn. Only when every step has come to rest does anything else ha
 from __future__ import annotations
 
 from topstitch.attempts import machine
-from topstitch.attempts.machine import TERMINAL, Desk, Turn
-from topstitch.execution import approve
-from topstitch.execution.carry import effect_of, worst
-from topstitch.execution.compensate import done_by_hand, open_tasks
-from topstitch.execution.desk import draft
+from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
+from topstitch.execution import approve, carry
+from topstitch.execution.carry import effect_of, not_run, worst
+from topstitch.execution.compensate import done_by_hand, open_tasks, proof_id
 from topstitch.execution.rollback import plan_of
 from topstitch.governance import tasks
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
-from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
+from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan, StepPlan
 
 
@@ -39,18 +38,15 @@ def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
 
 
 def _not_run(desk: Desk, step: StepState, turn: Turn) -> None:
-    if step.effect != "none":
-        body = {"failure": Failure.UNKNOWN, "effect": step.effect}
-        turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, body))
-        return
-    turn.drafts.append(
-        draft(Kind.STEP_NOT_RUN, desk, step.id, {"because": "the instance left the forward way", "steps": []})
-    )
+    turn.drafts.append(not_run(desk, step))
 
 
 def _settle_acts(
     plan: Plan, step_plan: StepPlan, state: InstanceState, step: StepState, desk: Desk, turn: Turn
 ) -> None:
+    if step_plan.call is not None:
+        turn.drafts += carry.left_behind(plan, step_plan, state, step, desk)
+        return
     acts = [state.acts[name] for name in step.acts]
     if not acts:
         _not_run(desk, step, turn)
@@ -94,10 +90,18 @@ def _withdraw(plan: Plan, state: InstanceState, step: StepState, desk: Desk, tur
     acts = [a for a in state.acts.values() if a.step == step.id and a.purpose in ("compensate", "by_hand")]
     if _advance_quietly(plan, state, acts, desk, turn):
         return
-    said = next((task for task in open_tasks(state, step.id) if task.said == "done"), None)
+    said = next(
+        (task for task in open_tasks(state, step.id) if task.said == "done" and _is_borne_out(state, task)), None
+    )
     endings = {task.id: "accepted" if task is said else "withdrawn" for task in open_tasks(state, step.id)}
     turn.drafts += [tasks.close_task(t, desk.now, desk.stage, endings[t.id]) for t in open_tasks(state, step.id)]
     if said is not None:
         turn.drafts.append(done_by_hand(step, said, desk, plan.steps[step.id]))
         return
     turn.drafts.append(draft(Kind.STEP_GIVEN_UP, desk, step.id, {"failure": step.failure, "effect": step.effect}))
+
+
+def _is_borne_out(state: InstanceState, task: TaskState) -> bool:
+    """Whether nothing speaks against what a person says to have done: a read-back that disagrees does."""
+    proof = state.acts.get(proof_id(task))
+    return proof is None or proof.status is not ActStatus.FAILED

@@ -125,6 +125,10 @@ class ApprovalState(msgspec.Struct, frozen=True, kw_only=True):
     reminders: int = 0
     escalations: tuple[tuple[datetime, str], ...] = ()
     escalated: int = 0
+    sought: int = 0
+    """How often the directory did not say whom to ask as well."""
+    again_at: datetime | None = None
+    """When it is asked again."""
     answers: tuple[tuple[str, str], ...] = ()
     """``(actor, approve | refuse)`` in order."""
     stood_for: Mapping[str, str] = NOTHING
@@ -190,6 +194,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     approval: ApprovalState | None = None
     approval_ms: int = 0
     released_by: str | None = None
+    released_at: datetime | None = None
+    """When its payload was released; a called workflow's time counts from here."""
     acts: tuple[str, ...] = ()
     output: Any = None
     found: bool = False
@@ -214,6 +220,8 @@ class StepState(msgspec.Struct, frozen=True, kw_only=True):
     looked: bool = False
     child: str | None = None
     child_end: Mapping[str, Any] | None = None
+    children: int = 0
+    """How many called instances came to a bad end before the step was retried."""
     resolves: int = 0
 
 

@@ -99,8 +99,9 @@ def _step(plan: Plan, state: InstanceState, step: StepState, now: datetime) -> T
             len(step.signals),
             step.child,
             step.child_end,
+            step.children,
             step.started_at is None,
-            _from(now, step.decided_at) if plan.steps[step.id].call else None,
+            _from(now, step.released_at) if plan.steps[step.id].call else None,
         ]
         if step.status is StepStatus.WAITING and plan.steps[step.id].after:
             told += [_from(now, state.steps[n].settled_at) for n in plan.steps[step.id].needs] or [
@@ -121,6 +122,8 @@ def _approval(approval: ApprovalState | None, now: datetime) -> Told | None:
         approval.reminders,
         [_from(now, at) for at, _ in approval.escalations],
         approval.escalated,
+        approval.sought,
+        _from(now, approval.again_at),
         approval.answers,
     ]
 

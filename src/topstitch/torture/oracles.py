@@ -118,29 +118,32 @@ def _of_step(plan: StepPlan, state: InstanceState, step: StepState, world: World
             yield "grant", f"{name} was made although nobody approved it"
         if thing.foreign and not thing.there and step.status in TAKEN_BACK | {StepStatus.KEPT}:
             yield "theirs", f"{name} was there before us and was taken away"
-        yield from _by_status(plan, step, name, world)
+        yield from _by_status(plan, state, step, name, world)
     if step.status is StepStatus.UNDO_OPEN and not state.open_cases:
         yield "declared", f"{step.id} could not be undone and no case says so"
 
 
-def _by_status(plan: StepPlan, step: StepState, name: str, world: World) -> Iterator[tuple[str, str]]:
+def _by_status(
+    plan: StepPlan, state: InstanceState, step: StepState, name: str, world: World
+) -> Iterator[tuple[str, str]]:
     thing = world.thing(name)
-    ours = thing.there and not thing.foreign
+    ours = thing.there > thing.foreign
     knowable = not thing.lost or (plan.act is not None and bool(plan.act.expects))
     match step.status:
         case StepStatus.DONE | StepStatus.DONE_BY_HAND:
             if not thing.there and knowable and f"wrong:{name}" not in world.shut:
                 yield "there", f"{step.id} says {step.status}, and {name} is not there"
         case StepStatus.NOT_RUN | StepStatus.SKIPPED | StepStatus.DECLINED:
-            if ours:
-                yield "orphan", f"{step.id} says {step.status}, and {name} is there"
+            if ours and not any(case.step == step.id for case in state.cases.values()):
+                yield "orphan", f"{step.id} says {step.status}, {name} is there, and no case says so"
         case StepStatus.GIVEN_UP if step.effect == "none":
             if ours:
                 yield "orphan", f"{step.id} was given up as without effect, and {name} is there"
         case StepStatus.UNDONE | StepStatus.UNDONE_BY_HAND:
-            if ours or (thing.foreign and thing.hand):
+            if ours:
                 yield "orphan", f"{step.id} says {step.status}, and {name} is still there"
-            if step.status is StepStatus.UNDONE and thing.foreign and thing.there and len(step.acts) <= 1:
+            theirs_only = thing.foreign and thing.there and not thing.made and not thing.hand
+            if step.status is StepStatus.UNDONE and theirs_only and len(step.acts) <= 1:
                 yield "declared", f"{step.id} says {step.status}, but {name} was there before us and is kept"
         case _:
             pass

@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from topstitch import lifecycle
+from topstitch.foundation.errors import TopstitchError
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Stage
@@ -26,6 +27,7 @@ from topstitch.torture.world import World
 
 Move = tuple[str, int, Callable[[], tuple[World, tuple[Draft, ...]]]]
 """A choice: its name, its cost, and what it does."""
+OPERATOR: Final = Actor(ActorKind.HUMAN, "olga")
 WAITS: Final = (("time passes", 0),)
 CANCELS: Final = (*WAITS, ("somebody cancels: roll back", 1), ("somebody cancels: stop", 1))
 
@@ -37,6 +39,8 @@ def rest(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, k
         return _time(arena, journal, node, wake_at, kinds)
     what, moves = matter
     moves = [move for move in moves if move[1] == 0 or "people" in kinds]
+    if "operate" in kinds:
+        moves += _commands(arena, node)
 
     def take(index: int) -> Node:
         _, cost, act = moves[index]
@@ -70,17 +74,22 @@ def _time(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, 
     if wake_at <= node.now:
         raise BrokenError("stall", "the instance asks to be woken at a time that has passed, for ever")
     open_ = "cancel" in kinds and node.state.mode is Mode.FORWARD and node.state.executed_at is None
+    choices = CANCELS if open_ else WAITS
+    commands = _commands(arena, node) if "operate" in kinds else []
 
     def take(choice: int) -> Node:
         if choice == 0:
             return Node(node.state, node.world, wake_at, node.left)
+        if choice >= len(choices):
+            world, drafts = commands[choice - len(choices)][2]()
+            return _said_so(arena, journal, node, world, drafts, 1)
         mode = Mode.ROLLING_BACK if choice == 1 else Mode.STOPPING
         body = {"mode": mode, "because": "somebody cancelled it", "cancelled": True}
         cancelled = _said(node, Kind.MODE_CHANGED, None, body, "olga")
         world = node.world if choice == 1 else node.world.shutting("cancelled:stop")
         return _said_so(arena, journal, node, world, (cancelled,), 1)
 
-    return Point("rest", CANCELS if open_ else WAITS, take)
+    return Point("rest", [*choices, *((name, cost) for name, cost, _ in commands)], take)
 
 
 def _matter(arena: Arena, node: Node) -> tuple[str, list[Move]] | None:
@@ -157,6 +166,29 @@ def _events(node: Node, step: StepState, event_type: str) -> list[Move]:
     offered = (_said(node, Kind.SIGNAL_OFFERED, step.id, {"event": event, "data": {}}, "torture"),)
     silent = node.world.shutting(f"silent:{step.id}")
     return [("comes", 0, lambda: (silent, offered)), ("never comes", 1, lambda: (silent, ()))]
+
+
+def _commands(arena: Arena, node: Node) -> list[Move]:
+    """Return what an operator may do to the first step that has come to nothing, or is about to."""
+    moves: list[Move] = []
+    for name in ("retry", "skip"):
+        for step in node.state.steps.values():
+            wish = lifecycle.Command(name=name, reason="torture", step=step.id)
+            try:
+                drafts = tuple(lifecycle.operate(arena.plan, node.state, wish, OPERATOR, node.now))
+            except TopstitchError:
+                continue
+            moves.append((f"somebody wants to {name} {step.id}", 1, _commanded(node, step, drafts)))
+            break
+    return moves
+
+
+def _commanded(node: Node, step: StepState, drafts: tuple[Draft, ...]) -> Callable[[], tuple[World, tuple[Draft, ...]]]:
+    """Return what a command does: whoever did nothing about the step's tasks may do something about the next ones."""
+    tasks = [task.id for task in node.state.tasks.values() if task.step == step.id]
+    doors = {f"{door}:{task}" for door in ("silent", "first") for task in tasks} | {f"silent:{step.id}"}
+    world = replace(node.world, shut=tuple(door for door in node.world.shut if door not in doors))
+    return lambda: (world, drafts)
 
 
 def _ends(node: Node, step: StepState) -> list[Move]:

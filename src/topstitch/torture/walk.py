@@ -53,8 +53,8 @@ FAULT_KINDS: Final = frozenset(
         "reconcile",
     }
 )
-"""What can go wrong in a schedule. ``cancel`` and ``tell`` may be added."""
-EVERY_KIND: Final = FAULT_KINDS | {"cancel", "tell"}
+"""What can go wrong in a schedule. ``cancel``, ``operate`` and ``tell`` may be added."""
+EVERY_KIND: Final = FAULT_KINDS | {"cancel", "operate", "tell"}
 WRITTEN: Final = (("written", 0), ("crash before it is written", 1), ("written, then crash", 1))
 
 

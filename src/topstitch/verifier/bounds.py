@@ -2,7 +2,8 @@
 
 Every wait in the engine has an end and every try a count, so each of these is a sum. A call
 counts its whole time limit, a wait between tries its longest jitter. What is not in the sum:
-an engine that stands still, and a system that itself asks to be left alone for longer.
+an engine that stands still or dies, working hours that a policy puts between asking and giving
+up, and a system that itself asks to be left alone (for an hour at most, before each try).
 Called by ``classes`` and ``verify``; the torture and the simulation hold instances to it.
 """
 
@@ -80,11 +81,20 @@ def carry_seconds(step: StepPlan) -> float:
 
 
 def approval_seconds(step: StepPlan) -> float:
-    """Return how long an approval may stay open, finding the people included; it may be asked twice."""
+    """Return how long approvals may stay open, finding the people included.
+
+    People are asked anew when the payload changes while they are asked: once for each flag it reads.
+    """
     if step.approval is None:
         return 0.0
     seeking = RESOLVE_TRIES * (READ_SECONDS + CONTEXT_RETRY.max_seconds * (1 + JITTER_SHARE))
-    return seeking + step.approval.give_up_seconds
+    return (1 + len(_flags_sent(step))) * (seeking + step.approval.give_up_seconds)
+
+
+def _flags_sent(step: StepPlan) -> set[str]:
+    """Return the flags the payload depends on: nothing else that it reads can change once the step's needs are met."""
+    given = (step.act.params if step.act else None, step.call.params if step.call else None, step.items)
+    return {path for one in given if one is not None for path in one.paths if path.partition(".")[0] == "flags"}
 
 
 def task_seconds(task: TaskPlan, check: ActPlan | None) -> float:
@@ -103,11 +113,14 @@ def step_seconds(step: StepPlan) -> float:
 
 
 def undo_seconds(step: StepPlan) -> float:
-    """Return how long taking a step's effect back may take, the look for it first; each item in turn."""
+    """Return how long taking a step's effect back may take, the look for it first.
+
+    Of a step of many, what a person did is taken back first, then each item in turn.
+    """
     if step.act is None or step.undo is None:
         return 0.0
     one = doubt_seconds(step.act) + confirm_seconds(step.act) + act_seconds(step.undo)
-    return one * max(step.items_max, 1)
+    return one * (step.items_max + 1 if step.items is not None else 1)
 
 
 def settled_seconds(plan: Plan) -> dict[str, float]:

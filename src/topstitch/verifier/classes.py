@@ -242,7 +242,7 @@ def _failed(step: StepPlan, here: Path) -> Iterator[OutcomeClass]:
     whole = bounds.carry_seconds(step)
     yield from _compensated(step, here, Case.EXPRESSION, Effect.NONE, 0)
     if step.call is not None:
-        yield from _compensated(step, here, Case.CALLED_FAILED, Effect.NONE, step.call.give_up_seconds)
+        yield from _compensated(step, here, Case.CALLED_FAILED, Effect.APPLIED, step.call.give_up_seconds)
         yield from _compensated(step, here, Case.CALLED_LATE, Effect.UNKNOWN, step.call.give_up_seconds)
         return
     yield from _compensated(step, here, Case.REFUSED, Effect.NONE, tried)

@@ -284,6 +284,8 @@ class Explorer:
         }
         if step.act is not None:
             left.add((StepStatus.GIVEN_UP, Effect.NONE, False))
+        if step.call is not None:
+            left.add((StepStatus.GIVEN_UP, Effect.UNKNOWN, True))  # what was called goes on, and a case says so
         return [(self._number(place), 1) for place in sorted(left)]
 
 

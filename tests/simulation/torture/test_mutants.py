@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from support.generated import LAB, TASK, Generated, built, definition, generate
+from support.generated import LAB, Generated, built, definition, generate, making
 from support.mutants import MUTANTS, mutant
 from topstitch.torture.explore import BadSchedule, explore
+from topstitch.torture.oracles import ORACLES
 from topstitch.torture.replay import replay
 
 SCHEMA = LAB.events["started"].data
-SEEN = {"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}
 GATE = {"from": "group:heads", "give_up": "4h"}
 ASKED = {"otherwise": GATE, "refused": {"then": "stop"}, "unanswered": {"then": "stop"}}
 
 
-def step(action: str, then: str = "continue", **rest: Any) -> dict[str, Any]:
-    undo = {"do": "lab.unmake", "with": {"id": "= step.output.id"}}
-    return {
-        "title": action,
-        "do": f"lab.{action}",
-        "with": {"name": "n"},
-        "retry": {"attempts": 2, "first": "10s", "max": "1m"},
-        "expect": [SEEN],
-        "rollback": undo,
-        "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": then}},
-        **rest,
-    }
-
-
+TURNS = {"do": [{"flag": "late"}], "then": "rollback"}
 SMALL = [
-    {"first": step("make_find_first")},
-    {"first": step("make_slow", approval=ASKED)},
-    {"first": step("make_unique"), "last": step("make_native_key", "rollback", needs=["first"])},
+    {"first": making("make_find_first")},
+    {"first": making("make_slow", approval=ASKED)},
+    {"first": making("make_find_first"), "last": making("make_native_key", needs=["first"], compensate=TURNS)},
+    {"first": making("make_unique"), "last": making("make_native_key", "rollback", needs=["first"])},
     {
-        "first": step("make_natural"),
-        "next": step("make_natural", needs=["first"]),
-        "last": step("make_none", "rollback", needs=["next"], retry={"attempts": 1}),
+        "first": making("make_natural"),
+        "next": making("make_natural", needs=["first"]),
+        "last": making("make_none", "rollback", needs=["next"], retry={"attempts": 1}),
     },
 ]
 
@@ -59,12 +46,46 @@ def first_bad(faults: int) -> tuple[Generated, BadSchedule] | None:
     return None
 
 
+CAUGHT_BY = {
+    "sends again without looking": "twice",
+    "writes no intent": "intent",
+    "journals the result before it sends": "there",
+    "puts the attempt into the key": "twice",
+    "undoes in forward order": "order",
+    "takes absent for an answer before the settle time": "twice",
+    "lets a refusal clear an earlier doubt": "twice",
+    "undoes what it only found": "theirs",
+    "takes silence for approval": "grant",
+    "skips the compensation": "carried",
+    "is done without a read-back": "there",
+    "never says look first": "twice",
+    "counts the settle time from the first doubt": "twice",
+    "forgets what it had sent": "twice",
+    "takes its own death for no effect": "twice",
+    "never ends a task": "stall",
+    "ends a task at once": "patience",
+    "forgets what a person did": "orphan",
+    "keeps what no record says": "refolded",
+    "sends what nobody released": "grant",
+    "says completed of whatever happened": "declared",
+    "records no silence": "unheard",
+    "stumbles over a refusal": "raised",
+}
+"""Which oracle catches each mutant first: were it taken out, the test of that mutant would fail."""
+
+
+def test_every_oracle_earns_its_place_and_every_mutant_has_its_own():
+    assert CAUGHT_BY.keys() == MUTANTS.keys()
+    assert set(CAUGHT_BY.values()) == ORACLES.keys()
+
+
 @pytest.mark.parametrize("name", MUTANTS)
-def test_a_mutant_is_caught_and_its_schedule_replays(name: str):
+def test_a_mutant_is_caught_for_its_own_reason_and_its_schedule_replays(name: str):
     with mutant(name):
         caught = next((found for faults in (0, 1, 2, 3) if (found := first_bad(faults))), None)
         assert caught is not None, f"nobody noticed a core that {name}"
         one, bad = caught
+        assert bad.oracle == CAUGHT_BY[name], bad
         again = replay(one.plan, bad.choices, schema=SCHEMA, reconcile=False)
     assert again.broken is not None
     assert (again.broken.oracle, again.broken.said) == (bad.oracle, bad.said)

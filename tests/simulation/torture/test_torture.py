@@ -10,7 +10,7 @@ import pytest
 
 import topstitch
 from support.contracts import CONTRACTS
-from support.generated import LAB, TASK, built, definition, definitions
+from support.generated import LAB, TASK, built, definition, definitions, making
 from topstitch.foundation.errors import RequestError
 from topstitch.language.check import check
 from topstitch.language.load import load
@@ -19,7 +19,7 @@ from topstitch.plan.plan import Plan
 from topstitch.torture.arrange import kinds_of
 from topstitch.torture.explore import Merge, Torture, explore
 from topstitch.torture.replay import replay
-from topstitch.torture.walk import EVERY_KIND
+from topstitch.torture.walk import EVERY_KIND, FAULT_KINDS
 from topstitch.verifier import bounds
 from topstitch.verifier.classes import classes
 from topstitch.verifier.explore import Explorer
@@ -76,26 +76,15 @@ def test_every_shipped_definition_with_its_checks_survives_every_fault(path: Pat
 
 def kinds_of_the_onboarding() -> Plan:
     """Its kinds of steps: refuses duplicates, found by its mark, takes our key, tells somebody."""
-
-    def step(action: str, **rest: Any) -> dict[str, Any]:
-        return {
-            "title": action,
-            "do": f"lab.{action}",
-            "with": {"name": "n"},
-            "retry": {"attempts": 4, "first": "10s", "max": "1m"},
-            "expect": [{"read": "lab.see", "with": {"name": "n"}, "that": "found.state == 'there'", "within": "2m"}],
-            "rollback": {"do": "lab.unmake", "with": {"id": "= step.output.id"}},
-            "compensate": {"do": [TASK], "then": {"done": "continue", "not_done": "continue"}},
-            **rest,
-        }
-
+    four = {"attempts": 4, "first": "10s", "max": "1m"}
     turns = {"do": [TASK], "then": {"done": "continue", "not_done": "rollback"}}
     steps = {
-        "identity": step("make_unique", compensate=turns),
-        "equipment": step("make_find_first", needs=["identity"]),
-        "crm": step("make_native_key", needs=["identity"]),
-        "welcome": step(
+        "identity": making("make_unique", retry=four, compensate=turns),
+        "equipment": making("make_find_first", retry=four, needs=["identity"]),
+        "crm": making("make_native_key", retry=four, needs=["identity"]),
+        "welcome": making(
             "tell_all",
+            retry=four,
             needs=["identity"],
             after={"equipment": "45m", "crm": "45m"},
             expect={"none": "cannot be seen"},
@@ -128,6 +117,39 @@ def test_larger_ones_survive_every_fault_a_cancellation_and_a_lost_notice():
     for one in definitions(60, 1000, steps_max=4):
         found = explore(one.plan, 1, schema=SCHEMA, reconcile=False, kinds=EVERY_KIND)
         assert found.clean, (one.seed, said(found), one.text)
+
+
+GATE = {"from": "group:heads", "give_up": "4h"}
+RETRIED: dict[str, dict[str, Any]] = {
+    "by our key": {"a": making("make_native_key", "rollback")},
+    "not to be asked": {"a": making("make_none", "rollback", retry={"attempts": 1})},
+    "with an approval": {
+        "a": making(
+            "make_unique",
+            approval={"otherwise": GATE, "refused": {"then": "rollback"}, "unanswered": {"then": "continue"}},
+        )
+    },
+    "with something instead": {
+        "a": making(
+            "make_find_first",
+            compensate={"do": [{"do": "lab.make_natural", "with": {"name": "x"}}, TASK], "then": "rollback"},
+        )
+    },
+    "a called workflow": {
+        "a": making("make_unique", "rollback"),
+        "c": {
+            "title": "Call",
+            "call": {"workflow": "another", "with": {"key": "k"}, "give_up": "3h"},
+            "compensate": {"do": [TASK], "then": "rollback"},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("steps", RETRIED.values(), ids=RETRIED)
+def test_retries_and_skips_between_the_faults_survive_every_three(steps: dict[str, Any]):
+    found = explore(built(definition(steps)).plan, 3, schema=SCHEMA, reconcile=False, kinds=FAULT_KINDS | {"operate"})
+    assert found.clean, said(found)
 
 
 def test_with_reconciliation_generated_definitions_survive_every_fault():

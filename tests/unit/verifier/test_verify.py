@@ -283,7 +283,7 @@ def test_a_flag_that_may_be_read_too_early_is_noted():
 
 # --- removal: whatever is taken out of the shipped file is missed ---------------------------------------------------
 
-REMOVED = (
+REMOVED = {
     "compensate",
     "rollback",
     "then",
@@ -294,13 +294,15 @@ REMOVED = (
     "done",
     "not_done",
     "otherwise",
-    "within",
-    "max",
     "expect",
     "task",
-)
-"""Keys that declare an end: a compensation, a deadline, a disposition."""
-HAS_DEFAULT = {"within", "expect", "max"}
+    "at",
+    "on_difference",
+    "if_that_fails",
+}
+"""Keys that declare an end: a compensation, a deadline, a disposition, what shows that it is done."""
+HAS_DEFAULT = {"within", "max"}
+"""Deadlines that hold when they are not written down."""
 
 
 def refusals(text: str) -> list[tuple[str, tuple[str | int, ...]]]:
@@ -316,15 +318,17 @@ def refusals(text: str) -> list[tuple[str, tuple[str | int, ...]]]:
     return [(f.code, f.path) for f in verify(plan, result.workflow, budget_seconds=0.2, document=document).errors]
 
 
-def declared(data: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def declared(data: Any, keys: set[str], path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Yield where one of ``keys`` stands in the steps and checks; an undo is read back only if its author wants it."""
     if isinstance(data, dict):
         for key, value in data.items():
-            if key in REMOVED and not (key in HAS_DEFAULT and path[-1:] != ("steps",)):
-                yield (*path, key)
-            yield from declared(value, (*path, key))
+            here = (*path, key)
+            if key in keys and here[0] in ("steps", "reconcile") and here[-2:] != ("rollback", "expect"):
+                yield here
+            yield from declared(value, keys, here)
     elif isinstance(data, list):
         for index, value in enumerate(data):
-            yield from declared(value, (*path, index))
+            yield from declared(value, keys, (*path, index))
 
 
 def without(data: Any, path: tuple[str | int, ...]) -> Any:
@@ -338,7 +342,8 @@ def without(data: Any, path: tuple[str | int, ...]) -> Any:
 
 def test_E06_H03_removing_any_compensation_deadline_or_disposition_is_refused_at_its_path(verdict: Verdict):
     data = load(FILE.read_text(), "x.yaml").data
-    paths = [path for path in declared(data) if path[0] in ("steps", "reconcile")]
+    paths = list(declared(data, REMOVED))
+    assert {path[-1] for path in paths} == REMOVED, "each of them is declared somewhere in the shipped file"
     assert len(paths) > 60
     defaults: list[str | int] = []
     for path in paths:
@@ -351,6 +356,20 @@ def test_E06_H03_removing_any_compensation_deadline_or_disposition_is_refused_at
         near = [where for _, where in found if where[: len(path) - 1] == path[:-1] or path[: len(where)] == where]
         assert near, f"{path} was taken out, and the findings are about {found}"
     assert set(defaults) <= {"otherwise"}, "a precondition stops unless it says otherwise; nothing else has a default"
+
+
+def test_removing_a_deadline_that_has_a_default_leaves_one():
+    data = load(FILE.read_text(), "x.yaml").data
+    paths = list(declared(data, HAS_DEFAULT))
+    assert {path[-1] for path in paths} == HAS_DEFAULT
+    for path in paths:
+        text = json.dumps(without(data, path))
+        if not (found := refusals(text)):
+            plan = read(text)[2]
+            acts = [act for step in plan.steps.values() for act in (step.act, step.undo) if act]
+            assert all(expect.within_seconds > 0 for act in acts for expect in act.expects), path
+            assert all(act.retry.max_seconds > 0 for act in acts), path
+        assert {code for code, _ in found} <= {"sla"}, path
 
 
 def test_generated_definitions_are_proved():

@@ -157,12 +157,13 @@ def admit(door: Where, given: Mapping[str, Any]) -> None:
 
 async def acting(settings: Settings, store: Store) -> Identity | None:
     """Return who acts on this machine, as a user; nobody while there are no users."""
-    from topstitch.bootstrap.entrance import entrance
-    from topstitch.cli.clocks import clock_of
     from topstitch.store import people
 
     if not await people.anybody(store):
         return None
+    from topstitch.bootstrap.entrance import entrance
+    from topstitch.cli.clocks import clock_of
+
     found = await entrance(settings, store, clock_of(settings)).find(settings.person)
     if found is None:
         remedy = "say who you are with --as, TOPSTITCH_PERSON or person in topstitch.toml"

@@ -7,20 +7,21 @@ actor and reason: in the instance's journal, or the installation's. The doors ca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from topstitch import lifecycle
-from topstitch.execution.operate import Command
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft
-from topstitch.model.state import InstanceState
 from topstitch.office.desk import Desk
-from topstitch.plan.plan import Plan
 from topstitch.store import items, pauses
 from topstitch.store.pauses import Pause
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from topstitch.model.state import InstanceState
+    from topstitch.plan.plan import Plan
 
 
 async def cases_of(here: Desk, *, every: bool = False) -> list[dict[str, Any]]:
@@ -129,6 +130,9 @@ def acted(
             closed = said(Kind.CASE_CLOSED, {"case": case["id"], "how": "retried", "because": reason})
             if case["cause"] == "orphan":
                 return [closed]
+            from topstitch import lifecycle  # noqa: PLC0415 -- listing does without the rules
+            from topstitch.execution.operate import Command  # noqa: PLC0415 -- as above
+
             wish = Command(name="retry", reason=reason, step=case["step"])
             drafts = lifecycle.operate(plan, state, wish, actor, now)
             is_closed = any(d.kind == Kind.CASE_CLOSED and d.body["case"] == case["id"] for d in drafts)

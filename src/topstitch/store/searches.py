@@ -7,7 +7,7 @@ what is over them is said on the page, not cut in silence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 PAGE_ROWS: Final = 50
 STARTED: Final = "started_at"
 HANDOFFS_MAX: Final = 50_000
+NAMES_AT_ONCE: Final = 1_000
 _ITEMS: Final = {"approval": approvals, "task": tasks, "case": cases, "discrepancy": discrepancies}
 _COLUMNS: Final = (
     "id",
@@ -84,7 +85,7 @@ async def search(
     ``by`` is which time the list goes by: ``started_at`` or ``changed_at``. ``part`` names the workflows
     that may be seen, as names and ``prefix*``; nothing: all of them.
     """
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     columns = [instances.c[name] for name in _COLUMNS]
     # Few instances have a word: those are put in order, rather than all of them walked until a page is full.
     order = instances.c[by] + 0 if query.words else instances.c[by]
@@ -129,7 +130,7 @@ async def names(
     store: Store, query: Query, now: datetime, *, limit: int, part: Sequence[str] | None = None
 ) -> list[str]:
     """Return the ids of instances that match, newest first."""
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     statement = (
         select(instances.c.id)
         .where(*wanted)
@@ -137,6 +138,20 @@ async def names(
         .limit(limit)
     )
     return await store.read(lambda c: [str(name) for (name,) in c.execute(statement)])
+
+
+async def among(store: Store, query: Query, now: datetime, names: Iterable[str]) -> frozenset[str]:
+    """Return which of the instances named match a search."""
+    wanted = matching(store, query, now)
+    asked = sorted(set(names))
+    pieces = [asked[begin : begin + NAMES_AT_ONCE] for begin in range(0, len(asked), NAMES_AT_ONCE)]
+    each = [select(instances.c.id).where(instances.c.id.in_(piece), *wanted) for piece in pieces]
+    return await store.read(lambda c: frozenset(str(name) for one in each for (name,) in c.execute(one)))
+
+
+def matching(store: Store, query: Query, now: datetime, part: Sequence[str] | None = None) -> list[ColumnElement[bool]]:
+    """Return what a search asks of ``instances`` in this store, and of which workflows they may be."""
+    return [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
 
 
 def within(part: Sequence[str] | None) -> list[ColumnElement[bool]]:
@@ -278,7 +293,7 @@ async def spread(
     width = max((end - begin) // slots, 1)
     i = instances.c
     slot = (i.started_at - begin) // width
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     wanted += [i.started_at >= begin, i.started_at < end]
     counted = select(slot.label("slot"), func.count()).where(*wanted).group_by(slot)
     found = [0] * slots
@@ -294,7 +309,7 @@ async def spread(
 async def neighbours(store: Store, query: Query, now: datetime, instance: str) -> tuple[str | None, str | None]:
     """Return the instances before and after one in the list that a search makes."""
     i = instances.c
-    wanted = conditions(query, now, folds=not is_postgres(store.url))
+    wanted = matching(store, query, now)
     at = select(i.started_at).where(i.id == instance).scalar_subquery()
     newer = select(i.id).where(*wanted, or_(i.started_at > at, and_(i.started_at == at, i.id > instance)))
     older = select(i.id).where(*wanted, or_(i.started_at < at, and_(i.started_at == at, i.id < instance)))

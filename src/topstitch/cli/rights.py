@@ -36,6 +36,8 @@ RULES: Final[Mapping[str, str]] = {
     "bench": ON_THE_MACHINE,
     "doctor": ON_THE_MACHINE,
     "serve": ON_THE_MACHINE,
+    "api get": ON_THE_MACHINE,  # the server asks who it is
+    "api post": ON_THE_MACHINE,
     "trigger": "events.send",
     "policy test": ON_THE_MACHINE,
     "plan": "definitions.try",

@@ -50,6 +50,7 @@ COMMANDS: Final[Listed] = {
     "tokens": ("topstitch.cli.tokens:tokens", "List, make or revoke API tokens."),
     "roles": ("topstitch.cli.users:roles", "Print which role gives which right."),
     "secrets": ("topstitch.cli.secrets:secrets", "List, set or remove stored credentials."),
+    "api": ("topstitch.cli.api:api", "Ask the HTTP API of a running server: get or post any address."),
     "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
     "bench": ("topstitch.cli.bench:bench", "Measure the engine beside a bare script."),

@@ -23,6 +23,7 @@ COMMANDS: Final[Listed] = {
     "drill": ("topstitch.cli.drill:drill", "Take each system down in turn; print what becomes of every step."),
     "plan": ("topstitch.cli.plan:plan", "Print what an event would write and of whom it would ask what; send nothing."),
     "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
+    "workflows": ("topstitch.cli.workflows:workflows", "List workflows and versions, and what a version changed."),
     "policy": ("topstitch.cli.policy:policy", "Test, publish and show policy bundles; explain and replay decisions."),
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),

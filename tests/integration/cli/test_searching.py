@@ -67,3 +67,15 @@ def test_an_unknown_field_is_wrong_usage_and_never_ignored(folder: Path, group: 
     done = called(group, "list", "-q", "colour:red", "--data", str(folder))
     assert done.code == 2
     assert "a search knows no field 'colour'" in done.err
+
+
+def test_workflows_are_listed_with_their_versions_and_what_one_changed(folder: Path) -> None:
+    (one,) = listed(folder, "workflows", "list")["items"]
+    rows = listed(folder, "workflows", "versions", one["workflow"])["items"]
+    assert [row["version"] for row in rows if row["status"] == "in_force"] == [one["version"]]
+    assert one["open"] == sum(row["open"] for row in rows) > 0
+    same = called("workflows", "diff", one["workflow"], one["version"], one["version"], "--data", str(folder))
+    assert (same.code, same.out) == (0, "Nothing differs but the version.\n")
+    unknown = called("workflows", "diff", one["workflow"], one["version"], "9.9.9", "--data", str(folder))
+    assert (unknown.code, "workflows versions" in unknown.err) == (5, True)
+    assert called("workflows", "versions", "other", "--data", str(folder)).code == 5

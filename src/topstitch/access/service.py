@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.requests import HTTPConnection
 
-from topstitch.access.oidc import Oidc
 from topstitch.access.origins import is_local
 from topstitch.access.passwords import Passwords
 from topstitch.access.throttle import WITHIN, judge
@@ -28,6 +27,9 @@ from topstitch.model.record import Actor, ActorKind
 from topstitch.store import Store, people, sessions, tokens
 from topstitch.store.people import PersonRow, Standing
 from topstitch.store.sessions import RoundTrip, Session
+
+if TYPE_CHECKING:
+    from topstitch.access.oidc import Oidc
 
 HOST_COOKIE: Final = "__Host-topstitch"
 PLAIN_COOKIE: Final = "topstitch_session"

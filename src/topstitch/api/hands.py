@@ -63,6 +63,8 @@ class ApiHands:
     environment: str
     connections: Connections
     health: Callable[[str], Awaitable[Outcome]]
+    four_eyes: str = "auto"
+    """Whether a change of high risk needs a second person to publish it, as the setting says."""
     origin: str | None = None
     """The configured public origin; without it the request's own host counts."""
     networks: Sequence[Network] = ()

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from topstitch.access.oidc import Oidc
 from topstitch.access.origins import is_loopback_name
 from topstitch.access.providers import read_providers
 from topstitch.access.service import Access, Limits
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import HTTPConnection
 
+    from topstitch.access.oidc import Oidc
     from topstitch.foundation.clock import Clock
     from topstitch.governance.access import Identity
     from topstitch.settings import Settings
@@ -30,12 +30,21 @@ def entrance(
     settings: Settings, store: Store, clock: Clock, *, local: Callable[[HTTPConnection], Identity] | None = None
 ) -> Access:
     """Return who knows the people of an installation."""
-    folder = settings.sign_in.parent
-    providers = {name: Oidc(name, one, clock, folder) for name, one in read_providers(settings.sign_in).items()}
+    providers = _providers(settings, clock)
     limits = Limits(idle=timedelta(minutes=settings.session_minutes), whole=timedelta(hours=settings.session_hours))
     return Access(
         store=store, clock=clock, providers=providers, limits=limits, origin=public_origin(settings), local=local
     )
+
+
+def _providers(settings: Settings, clock: Clock) -> dict[str, Oidc]:
+    """Return the providers by name; what speaks to one is loaded only where there is one."""
+    found = read_providers(settings.sign_in)
+    if not found:
+        return {}
+    from topstitch.access.oidc import Oidc  # noqa: PLC0415 -- an HTTP client and three libraries
+
+    return {name: Oidc(name, one, clock, settings.sign_in.parent) for name, one in found.items()}
 
 
 def public_origin(settings: Settings) -> str | None:

@@ -9,6 +9,7 @@ import click
 
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
+from topstitch.cli.operate import QUERY
 
 
 @click.group(cls=Group)
@@ -19,18 +20,20 @@ def approvals() -> None:
 @command_of(approvals, "list")
 @click.option("--all", "every", is_flag=True, help="Decided ones too.")
 @click.option("--as", "person", metavar="PERSON", help="Only those that this person is asked for.")
-def list_approvals(door: Door, person: str | None, *, every: bool) -> None:
+@QUERY
+def list_approvals(door: Door, person: str | None, query: str, *, every: bool) -> None:
     """List what waits for a decision, oldest first."""
-    door.run(_list(door, person, every=every))
+    door.run(_list(door, person, query, every=every))
 
 
-async def _list(door: Door, person: str | None, *, every: bool) -> None:
-    from topstitch.cli.desk import desk, plain
+async def _list(door: Door, person: str | None, query: str, *, every: bool) -> None:
+    from topstitch.cli.desk import desk, matching, plain
     from topstitch.cli.when import ago, until
     from topstitch.store import items
 
     async with desk(door.settings()) as here:
         rows = await items.list_approvals(here.store, status=None if every else "open", person=person)
+        rows = await matching(here, query, rows)
         now = here.now()
     door.screen.data({"items": [plain(r) for r in rows]})
     table = [

@@ -6,7 +6,7 @@ of an instance is the office's business, as at every door.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,15 @@ def _exists(settings: Settings) -> bool:
     from topstitch.store.database import sqlite_path
 
     return sqlite_path(settings.database).exists()
+
+
+async def matching(here: Desk, text: str, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows whose instance matches a search; all of them without one."""
+    from topstitch.model.query import parse_query
+    from topstitch.office.cases import of_matching
+
+    asked = parse_query(text)
+    return await of_matching(here, asked, rows) if asked.text else list(rows)
 
 
 def plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
-from topstitch.cli.operate import PERSON, REASON
+from topstitch.cli.operate import PERSON, QUERY, REASON
 
 STATES = ("open", "suspected", "confirmed", "ticketed", "healing", "waived", "accepted", "superseded", "resolved")
 
@@ -28,25 +28,33 @@ def discrepancies() -> None:
 @click.option("--state", type=click.Choice([*STATES, "all"]), default="open", help="In which state. [open]")
 @click.option("--system", metavar="ALIAS", help="Only of this system, as the definition calls it.")
 @click.option("--workflow", metavar="WORKFLOW", help="Only of this workflow.")
+@QUERY
 @click.option("--after", metavar="ID", help="Only what comes after this one.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, help="How many at most. [50]")
 def list_discrepancies(
-    door: Door, state: str, system: str | None, workflow: str | None, after: str | None, limit: int
+    door: Door, state: str, system: str | None, workflow: str | None, query: str, after: str | None, limit: int
 ) -> None:
-    """List discrepancies, oldest first, and what whole populations lack."""
-    door.run(_list(door, state, system, workflow, after, limit))
+    """List discrepancies, oldest first, and, without a search, what whole populations lack."""
+    door.run(_list(door, state, system, workflow, query, after, limit))
 
 
 async def _list(
-    door: Door, state: str, system: str | None, workflow: str | None, after: str | None, limit: int
+    door: Door, state: str, system: str | None, workflow: str | None, query: str, after: str | None, limit: int
 ) -> None:
     from topstitch.cli.desk import desk, plain
-    from topstitch.store import discrepancies as kept, populations
+    from topstitch.model.query import parse_query
+    from topstitch.store import discrepancies as kept, populations, searches
 
+    asked = parse_query(query)
     async with desk(door.settings()) as here:
         wanted = None if state == "all" else state
-        rows = await kept.list_discrepancies(here.store, wanted, system, workflow, after, limit)
-        found = [] if after else await populations.listing(here.store, workflow=workflow, every=state == "all")
+        matching = searches.matching(here.store, asked, here.now())
+        rows = await kept.list_discrepancies(here.store, wanted, system, workflow, after, limit, matching=matching)
+        found = (
+            []
+            if after or asked.text
+            else await populations.listing(here.store, workflow=workflow, every=state == "all")
+        )
         now = here.now()
     found = [f for f in found if (wanted in (None, f["state"])) and system in (None, f["system"])]
     door.screen.data({"items": [plain(row) for row in rows], "differences": [plain(row) for row in found]})

@@ -14,7 +14,7 @@ import click
 
 from topstitch.cli.command import FAILED, Door, command, fail
 from topstitch.cli.groups import Group
-from topstitch.cli.operate import PERSON, REASON
+from topstitch.cli.operate import PERSON, QUERY, REASON
 from topstitch.foundation.errors import NotFoundError, RequestError
 
 if TYPE_CHECKING:
@@ -39,11 +39,12 @@ def _case_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], cli
 @click.option("--all", "every", is_flag=True, help="Closed ones too.")
 @click.option("--each", is_flag=True, help="One line for each case instead of for each cause.")
 @click.option("--owner", metavar="PERSON", help="Only what this person has taken, or this group owns.")
-def list_cases(door: Door, owner: str | None, *, every: bool, each: bool) -> None:
+@QUERY
+def list_cases(door: Door, owner: str | None, query: str, *, every: bool, each: bool) -> None:
     """List cases by cause: how many, since when, whose, and what to do."""
     from topstitch.office.cases import grouped
 
-    found, now = door.run(_found(door, owner, every=every))
+    found, now = door.run(_found(door, owner, query, every=every))
     groups = grouped(found)
     door.screen.data({"groups": [_group_document(name, cases, now) for name, cases in groups.items()]})
     if each:
@@ -52,12 +53,14 @@ def list_cases(door: Door, owner: str | None, *, every: bool, each: bool) -> Non
         _print_groups(door, groups, now)
 
 
-async def _found(door: Door, owner: str | None, *, every: bool) -> tuple[list[dict[str, Any]], datetime]:
+async def _found(door: Door, owner: str | None, query: str, *, every: bool) -> tuple[list[dict[str, Any]], datetime]:
     from topstitch.cli.desk import desk
+    from topstitch.model.query import parse_query
     from topstitch.office.cases import cases_of
 
+    asked = parse_query(query)
     async with desk(door.settings()) as here:
-        found, now = await cases_of(here, every=every), here.now()
+        found, now = await cases_of(here, every=every, query=asked), here.now()
     return [c for c in found if owner is None or str(c["owner"]).endswith(owner)], now
 
 

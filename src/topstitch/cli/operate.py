@@ -16,6 +16,9 @@ from topstitch.cli.command import Door, command
 from topstitch.foundation.errors import RequestError
 
 PERSON = click.option("--as", "person", metavar="PERSON", help="Who acts. [the person setting, or your user name]")
+QUERY = click.option(
+    "-q", "--query", default="", metavar="QUERY", help="Only of instances that match, such as 'older:2h priya'."
+)
 REASON = click.option("-m", "--reason", required=True, metavar="TEXT", help="Why; kept in the journal.")
 
 

@@ -36,10 +36,15 @@ RULES: Final[Mapping[str, str]] = {
     "bench": ON_THE_MACHINE,
     "doctor": ON_THE_MACHINE,
     "serve": ON_THE_MACHINE,
+    "api get": ON_THE_MACHINE,  # the server asks who it is
+    "api post": ON_THE_MACHINE,
     "trigger": "events.send",
     "policy test": ON_THE_MACHINE,
     "plan": "definitions.try",
     "publish": "definitions.publish",
+    "workflows list": "workflows.read",
+    "workflows versions": "workflows.read",
+    "workflows diff": "workflows.read",
     "policy explain": "policies.read",
     "policy show": "policies.read",
     "policy replay": "policies.try",
@@ -157,12 +162,13 @@ def admit(door: Where, given: Mapping[str, Any]) -> None:
 
 async def acting(settings: Settings, store: Store) -> Identity | None:
     """Return who acts on this machine, as a user; nobody while there are no users."""
-    from topstitch.bootstrap.entrance import entrance
-    from topstitch.cli.clocks import clock_of
     from topstitch.store import people
 
     if not await people.anybody(store):
         return None
+    from topstitch.bootstrap.entrance import entrance
+    from topstitch.cli.clocks import clock_of
+
     found = await entrance(settings, store, clock_of(settings)).find(settings.person)
     if found is None:
         remedy = "say who you are with --as, TOPSTITCH_PERSON or person in topstitch.toml"

@@ -24,6 +24,7 @@ COMMANDS: Final[Listed] = {
     "drill": ("topstitch.cli.drill:drill", "Take each system down in turn; print what becomes of every step."),
     "plan": ("topstitch.cli.plan:plan", "Print what an event would write and of whom it would ask what; send nothing."),
     "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
+    "workflows": ("topstitch.cli.workflows:workflows", "List workflows and versions, and what a version changed."),
     "policy": ("topstitch.cli.policy:policy", "Test, publish and show policy bundles; explain and replay decisions."),
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),
@@ -51,6 +52,7 @@ COMMANDS: Final[Listed] = {
     "tokens": ("topstitch.cli.tokens:tokens", "List, make or revoke API tokens."),
     "roles": ("topstitch.cli.users:roles", "Print which role gives which right."),
     "secrets": ("topstitch.cli.secrets:secrets", "List, set or remove stored credentials."),
+    "api": ("topstitch.cli.api:api", "Ask the HTTP API of a running server: get or post any address."),
     "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
     "bench": ("topstitch.cli.bench:bench", "Measure the engine beside a bare script."),
@@ -59,14 +61,25 @@ COMMANDS: Final[Listed] = {
 
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Begin": ("demo", "init", "doctor"),
-    "Write a process": ("validate", "verify", "table", "plan", "drill", "torture", "schema", "publish", "policy"),
+    "Write a process": (
+        "validate",
+        "verify",
+        "table",
+        "plan",
+        "drill",
+        "torture",
+        "schema",
+        "publish",
+        "workflows",
+        "policy",
+    ),
     "Run it": ("serve", "trigger", "simulators"),
     "Follow it": ("instances", "instance"),
     "Answer": ("approvals", "tasks", "delegations", "calendars", "agents"),
     "Mend": ("exceptions", "discrepancies", "reconcile", "batch", "connections"),
     "Measure": ("seams", "seam", "alerts", "sla", "report", "bench"),
     "Prove": ("audit",),
-    "Look after it": ("users", "tokens", "roles", "secrets"),
+    "Look after it": ("users", "tokens", "roles", "secrets", "api"),
 }
 """The commands as ``--help`` groups them, in the order of the path of work."""
 

@@ -9,6 +9,7 @@ import click
 
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
+from topstitch.cli.operate import QUERY
 from topstitch.foundation.errors import RequestError
 
 
@@ -20,19 +21,21 @@ def tasks() -> None:
 @command_of(tasks, "list")
 @click.option("--all", "every", is_flag=True, help="Closed ones too.")
 @click.option("--group", metavar="GROUP", help="Only of this group, such as it-ops.")
-def list_tasks(door: Door, group: str | None, *, every: bool) -> None:
+@QUERY
+def list_tasks(door: Door, group: str | None, query: str, *, every: bool) -> None:
     """List open tasks, oldest first."""
-    door.run(_list(door, group, every=every))
+    door.run(_list(door, group, query, every=every))
 
 
-async def _list(door: Door, group: str | None, *, every: bool) -> None:
-    from topstitch.cli.desk import desk, plain
+async def _list(door: Door, group: str | None, query: str, *, every: bool) -> None:
+    from topstitch.cli.desk import desk, matching, plain
     from topstitch.cli.when import ago, until
     from topstitch.store import items
 
     assignee = f"group:{group}" if group and ":" not in group else group
     async with desk(door.settings()) as here:
         rows = await items.list_tasks(here.store, status=None if every else "open", assignee=assignee)
+        rows = await matching(here, query, rows)
         now = here.now()
     door.screen.data({"items": [plain(r) for r in rows]})
     table = [

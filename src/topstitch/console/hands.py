@@ -88,7 +88,7 @@ class Hands:
     settings: Sequence[tuple[str, str, str]] = ()
     """Name, value as text, meaning: what Settings lists; no secret may be among them."""
     zone: str = "UTC"
-    poll_seconds: float = 0.05
+    poll_seconds: float = 0.025
     """How often one watcher of this process looks for new records while somebody looks on."""
     notices: Mapping[str, str] = field(default_factory=dict)
     """What a page's banner says of the server itself, by a short code."""

@@ -8,7 +8,9 @@ is shown that the person may not see. ``Last-Event-ID`` resumes where a stream w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import Final
 
@@ -23,29 +25,60 @@ from topstitch.store import instances
 from topstitch.store.searches import changed_since, head_position
 
 COMMENT_SECONDS: Final = 15.0
+COMMENT: Final = b": still here\n\n"
 RIGHTS_SECONDS: Final = 60.0
 """How long an open stream goes without asking again whether its person may."""
-QUEUE_MAX: Final = 200
+TOLD_MAX: Final = 200
+"""How much a page may not have been sent yet; then the oldest is left out."""
 STREAMS_MAX: Final = 2_000
 TOLD_AT_ONCE: Final = 25
-TURNS_MAX: Final = 10**9
-Change = tuple[int, str]
 Page = Callable[[Request], Awaitable[Response]]
 
 
-class Closed:
-    """What ends a stream."""
+class Onlooker:
+    """One page that looks on, at one instance or at all: what it was told and was not sent yet."""
 
+    __slots__ = ("_bell", "_closed", "_loop", "_told", "instance", "told_at")
 
-CLOSED: Final = Closed()
+    def __init__(self, instance: str | None) -> None:
+        self.instance = instance
+        self._loop = asyncio.get_running_loop()
+        self._told: deque[bytes] = deque(maxlen=TOLD_MAX)
+        self._bell: asyncio.Future[None] | None = None
+        self._closed = False
+        self.told_at = self._loop.time()
+
+    def tell(self, text: bytes) -> None:
+        """Have a text sent."""
+        self._told.append(text)
+        self.told_at = self._loop.time()
+        self._ring()
+
+    def close(self) -> None:
+        """End it."""
+        self._closed = True
+        self._ring()
+
+    async def next(self) -> bytes | None:
+        """Return all that is to be sent, as soon as there is something; nothing at the end."""
+        while not self._told and not self._closed:
+            self._bell = self._loop.create_future()
+            await self._bell
+        text = b"".join(self._told)
+        self._told.clear()
+        return text or None
+
+    def _ring(self) -> None:
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
 
 
 class Watcher:
-    """Looks for new records and tells everybody who listens."""
+    """Looks for new records and tells everybody who looks on; what is said is put into words once for all of them."""
 
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
-        self._listeners: set[asyncio.Queue[Change | Closed]] = set()
+        self._onlookers: dict[Onlooker, None] = {}  # in the order they came
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self.ready = asyncio.Event()
@@ -54,69 +87,75 @@ class Watcher:
     @property
     def listeners(self) -> int:
         """How many pages look on."""
-        return len(self._listeners)
+        return len(self._onlookers)
 
     def close(self) -> None:
         """End every stream, so that a stopping server does not wait for open pages."""
         self._closed = True
-        for queue in self._listeners:
-            _put(queue, CLOSED)
+        for one in self._onlookers:
+            one.close()
         if self._task is not None:
             self._task.cancel()
 
-    async def listen(self, since: int | None) -> AsyncIterator[Change | None]:
-        """Yield changes; nothing now and then, so that a connection is known to live."""
-        queue: asyncio.Queue[Change | Closed] = asyncio.Queue(QUEUE_MAX)
-        self._listeners.add(queue)
-        if self._task is None or self._task.done():
+    @contextmanager
+    def looking(self, instance: str | None = None) -> Iterator[Onlooker]:
+        """Tell somebody of what changes, for the time of the block."""
+        one = Onlooker(instance)
+        self._onlookers[one] = None
+        if self._closed:
+            one.close()
+        elif self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="console-watch")
         try:
-            if since is not None:
-                await self.ready.wait()  # what comes from here on, the watcher tells
-                for change in await changed_since(self._hands.store, since, QUEUE_MAX - 1):
-                    _put(queue, change)
-            while not self._closed:
-                heard = await _next(queue)
-                if isinstance(heard, Closed):
-                    return
-                yield heard
+            yield one
         finally:
-            self._listeners.discard(queue)
+            del self._onlookers[one]
+
+    async def catch_up(self, one: Onlooker, since: int) -> None:
+        """Tell somebody of what was recorded behind a position; what comes from here on, they are told anyway."""
+        await self.ready.wait()
+        texts = in_words(await changed_since(self._hands.store, since))
+        if text := texts.get(one.instance):
+            one.tell(text)
 
     async def _watch(self) -> None:
         position = await head_position(self._hands.store)
         self.ready.set()
-        while self._listeners and not self._closed:
+        while self._onlookers and not self._closed:
             await asyncio.sleep(self._hands.poll_seconds)
+            self._comfort()
             try:
                 changes = await changed_since(self._hands.store, position)
             except TopstitchError:
                 continue
-            if not changes:
-                continue
-            position = changes[-1][0]
-            newest = {instance: at for at, instance in changes}
-            for begin in range(0, len(listeners := list(self._listeners)), TOLD_AT_ONCE):
-                for queue in listeners[begin : begin + TOLD_AT_ONCE]:
-                    for instance, at in newest.items():
-                        _put(queue, (at, instance))
-                await asyncio.sleep(0)  # whoever was told first may fetch its page meanwhile
+            if changes:
+                position = changes[-1][0]
+                await self._tell(in_words(changes))
         self.ready.clear()
 
+    async def _tell(self, texts: Mapping[str | None, bytes]) -> None:
+        for number, one in enumerate(list(self._onlookers), 1):
+            if text := texts.get(one.instance):
+                one.tell(text)
+            if number % TOLD_AT_ONCE == 0:
+                await asyncio.sleep(0)  # whoever was told first may fetch its page meanwhile
 
-async def _next(queue: asyncio.Queue[Change | Closed]) -> Change | Closed | None:
-    """Return what comes next; nothing when it is time to show that the connection lives."""
-    try:
-        async with asyncio.timeout(COMMENT_SECONDS):
-            return await queue.get()
-    except TimeoutError:
-        return None
+    def _comfort(self) -> None:
+        """Show those who were told nothing for a while that their connection lives, a few at a time."""
+        late = asyncio.get_running_loop().time() - COMMENT_SECONDS
+        quiet = [one for one in self._onlookers if one.told_at <= late]
+        for one in quiet[:TOLD_AT_ONCE]:
+            one.tell(COMMENT)
 
 
-def _put(queue: asyncio.Queue[Change | Closed], change: Change | Closed) -> None:
-    if queue.full():
-        queue.get_nowait()
-    queue.put_nowait(change)
+def in_words(changes: Iterable[tuple[int, str]]) -> dict[str | None, bytes]:
+    """Return what is said of changes, by instance; under nothing, of all of them. Of each, the newest counts."""
+    newest = {instance: at for at, instance in changes}
+    said: dict[str | None, bytes] = {
+        instance: f"id: {at}\nevent: changed\ndata: {instance}\n\n".encode()
+        for instance, at in sorted(newest.items(), key=lambda item: item[1])
+    }
+    return {**said, None: b"".join(said.values())}
 
 
 def looked_on(page: Page) -> Page:
@@ -145,15 +184,15 @@ async def stream(request: Request) -> Response:
     async def events() -> AsyncIterator[bytes]:
         yield b": looking on\nretry: 1000\n\n"
         asked_at = hands.clock.now()
-        async for change in watcher.listen(since):
-            if (hands.clock.now() - asked_at).total_seconds() >= RIGHTS_SECONDS:
-                asked_at = hands.clock.now()
-                if not await _may_still(hands, request, wanted):
-                    return
-            if change is None:
-                yield b": still here\n\n"
-            elif wanted is None or change[1] == wanted:
-                yield f"id: {change[0]}\nevent: changed\ndata: {change[1]}\n\n".encode()
+        with watcher.looking(wanted) as one:
+            if since is not None:
+                await watcher.catch_up(one, since)
+            while (text := await one.next()) is not None:
+                if (hands.clock.now() - asked_at).total_seconds() >= RIGHTS_SECONDS:
+                    asked_at = hands.clock.now()
+                    if not await _may_still(hands, request, wanted):
+                        return
+                yield text
 
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)

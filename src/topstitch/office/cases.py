@@ -6,28 +6,38 @@ actor and reason: in the instance's journal, or the installation's. The doors ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from topstitch import lifecycle
-from topstitch.execution.operate import Command
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft
-from topstitch.model.state import InstanceState
 from topstitch.office.desk import Desk
-from topstitch.plan.plan import Plan
-from topstitch.store import items, pauses
+from topstitch.store import items, pauses, searches
 from topstitch.store.pauses import Pause
 
+if TYPE_CHECKING:
+    from datetime import datetime
 
-async def cases_of(here: Desk, *, every: bool = False) -> list[dict[str, Any]]:
-    """Return the cases of instances and of connections, oldest first."""
+    from topstitch.model.query import Query
+    from topstitch.model.state import InstanceState
+    from topstitch.plan.plan import Plan
+
+
+async def cases_of(here: Desk, *, every: bool = False, query: Query | None = None) -> list[dict[str, Any]]:
+    """Return the cases of instances and of connections, oldest first; with a search, of the instances that match."""
     rows = [dict(row) for row in await items.list_cases(here.store, status=None if every else "open", limit=10_000)]
+    if query is not None and query.text:
+        return [dict(row) for row in await of_matching(here, query, rows)]
     held = await (pauses.all_pauses(here.store) if every else pauses.open_pauses(here.store))
     return sorted([*rows, *map(_connection_case, held)], key=lambda row: (row["opened_at"], row["id"]))
+
+
+async def of_matching(here: Desk, query: Query, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows whose instance matches a search, in their order."""
+    kept = await searches.among(here.store, query, here.now(), [str(row["instance"]) for row in rows])
+    return [row for row in rows if row["instance"] in kept]
 
 
 def _connection_case(pause: Pause) -> dict[str, Any]:
@@ -129,6 +139,9 @@ def acted(
             closed = said(Kind.CASE_CLOSED, {"case": case["id"], "how": "retried", "because": reason})
             if case["cause"] == "orphan":
                 return [closed]
+            from topstitch import lifecycle  # noqa: PLC0415 -- listing does without the rules
+            from topstitch.execution.operate import Command  # noqa: PLC0415 -- as above
+
             wish = Command(name="retry", reason=reason, step=case["step"])
             drafts = lifecycle.operate(plan, state, wish, actor, now)
             is_closed = any(d.kind == Kind.CASE_CLOSED and d.body["case"] == case["id"] for d in drafts)

@@ -1,38 +1,39 @@
 """Looks at an instance as it stands, and appends what a person says, judged by the state it is appended to.
 
 Every door makes one ``Desk``. What is said is appended behind the head that was looked at; when
-somebody was quicker, it is looked at again.
+somebody was quicker, it is looked at again. What judges and reads is loaded by whoever judges or reads:
+a command that only lists does without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from topstitch import lifecycle
-from topstitch.execution.operate import Command
-from topstitch.foundation.clock import Clock
+import msgspec
+
 from topstitch.foundation.errors import ConflictError, NotFoundError
-from topstitch.governance import approvals, by_hand
 from topstitch.model.record import Actor, Draft, Record
-from topstitch.model.state import InstanceState
-from topstitch.office.standing import delegations_of
-from topstitch.plan.plan import Plan
-from topstitch.store import HeadIs, Store, instances, items
+from topstitch.store import HeadIs, Store
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from topstitch.execution.operate import Command
+    from topstitch.foundation.clock import Clock
+    from topstitch.model.state import InstanceState
+    from topstitch.plan.plan import Plan
 
 LOOKS_MAX: Final = 20
 """How often somebody may be quicker than one answer."""
-Load = Callable[[str], Awaitable[Plan]]
+Load = Callable[[str], Awaitable["Plan"]]
 """A plan by its definition's digest."""
-Make = Callable[[InstanceState, datetime], Draft | Sequence[Draft]]
+Make = Callable[["InstanceState", "datetime"], Draft | Sequence[Draft]]
 Spoken = str | Mapping[str, Any]
 """Who speaks: an id, or a person with id and address."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """One instance as it stands."""
 
     plan: Plan
@@ -52,6 +53,8 @@ class Desk:
 
     async def named(self, beginning: str) -> str:
         """Return the one instance whose id begins so."""
+        from topstitch.store import instances  # noqa: PLC0415
+
         found = await instances.find(self.store, beginning, limit=2) if beginning else []
         if not found:
             message = f"there is no instance {beginning!r}; topstitch instances lists them"
@@ -63,6 +66,9 @@ class Desk:
 
     async def picture(self, instance: str) -> Picture:
         """Return an instance with its journal folded."""
+        from topstitch import lifecycle  # noqa: PLC0415
+        from topstitch.store import instances  # noqa: PLC0415
+
         records = await instances.records(self.store, instance)
         plan = await self._load((await instances.get(self.store, instance))["digest"])
         state = lifecycle.initial(plan, instance)
@@ -94,6 +100,8 @@ class Desk:
 
     async def operate(self, instance: str, command: Command, actor: Actor) -> Record:
         """Record an operator's command; return its record."""
+        from topstitch import lifecycle  # noqa: PLC0415
+
         plan = (await self.picture(instance)).plan
         records = await self.say(instance, lambda state, now: lifecycle.operate(plan, state, command, actor, now))
         return records[0]
@@ -102,6 +110,10 @@ class Desk:
         self, approval: str, who: Spoken, said: str, *, comment: str | None, digest: str | None, via: str
     ) -> Record:
         """Record a person's answer to an approval."""
+        from topstitch.governance import approvals  # noqa: PLC0415
+        from topstitch.office.standing import delegations_of  # noqa: PLC0415
+        from topstitch.store import items  # noqa: PLC0415
+
         row = await items.get_approval(self.store, approval)
         grants = await delegations_of(self.store)
         records = await self.say(
@@ -114,6 +126,9 @@ class Desk:
 
     async def finish_task(self, task: str, who: Spoken, output: Mapping[str, Any], comment: str | None) -> Record:
         """Record that a task is handed in."""
+        from topstitch.governance import by_hand  # noqa: PLC0415
+        from topstitch.store import items  # noqa: PLC0415
+
         row = await items.get_task(self.store, task)
         form = row["form"] or {}
         records = await self.say(
@@ -123,6 +138,9 @@ class Desk:
 
     async def fail_task(self, task: str, who: Spoken, because: str) -> Record:
         """Record that a task cannot be done."""
+        from topstitch.governance import by_hand  # noqa: PLC0415
+        from topstitch.store import items  # noqa: PLC0415
+
         row = await items.get_task(self.store, task)
         records = await self.say(row["instance"], lambda state, now: by_hand.could_not(state, task, who, because, now))
         return records[-1]

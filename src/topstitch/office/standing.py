@@ -6,14 +6,18 @@ It decides nothing: what a grant or a limit means, ``governance`` says.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from topstitch.foundation.canonical import parse
 from topstitch.governance.agents import Agent
-from topstitch.governance.calendar import ALL_HOURS, Calendar, read_calendar
 from topstitch.governance.duties import Delegation
 from topstitch.store import Store, deciding
 from topstitch.store.deciding import Granted
+
+if TYPE_CHECKING:
+    from topstitch.governance.calendar import Calendar
 
 
 async def delegations_of(store: Store) -> tuple[Delegation, ...]:
@@ -45,5 +49,7 @@ def agent(name: str, document: str) -> Agent:
 
 async def calendar_of(store: Store, environment: str) -> Calendar:
     """Return the calendar of an environment; without one, people are there at all hours."""
+    from topstitch.governance.calendar import ALL_HOURS, read_calendar  # noqa: PLC0415 -- it reads expressions
+
     found = [one for one in await deciding.all_calendars(store) if one.environment == environment]
     return read_calendar(found[0].document, f"the calendar of {environment}") if found else ALL_HOURS

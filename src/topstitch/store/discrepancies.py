@@ -6,10 +6,11 @@ console and the API ask here; acting on one is ``reconciliation.desk``. Reads on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Select, func, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, tuple_
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.store.rows import Shown, all_shown
@@ -36,13 +37,15 @@ async def list_discrepancies(
     limit: int = 50,
     *,
     instance: str | None = None,
+    matching: Sequence[ColumnElement[bool]] = (),
 ) -> list[Shown]:
     """Return discrepancies, oldest first, each with ``workflow``, ``instance_title`` and ``since_at``.
 
     ``state`` is one of its states, or ``open`` for all that need somebody; ``system`` is an
-    alias of the definition; ``after`` is the id of the last row of the page before.
+    alias of the definition; ``after`` is the id of the last row of the page before; ``matching`` are
+    conditions on their instances, as ``searches`` makes them.
     """
-    query = _rows().order_by(_SINCE, discrepancies.c.id).limit(min(limit, LISTING_MAX))
+    query = _rows().where(*matching).order_by(_SINCE, discrepancies.c.id).limit(min(limit, LISTING_MAX))
     if state == "open":
         query = query.where(discrepancies.c.state.in_(OPEN))
     elif state is not None:

@@ -13,9 +13,8 @@ import msgspec
 from sqlalchemy import and_, func, or_, select
 
 from topstitch.model.query import Query
-from topstitch.store.database import is_postgres
 from topstitch.store.rows import Shown, all_shown
-from topstitch.store.searches import conditions, within
+from topstitch.store.searches import matching
 from topstitch.store.tables import approvals, asked_people, instances, tasks
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ async def items(
 ) -> ItemsPage:
     """Return approvals or tasks, oldest first, whose instances match; those asked of one person when named."""
     table, since = _LISTS[list_]
-    wanted: list[Any] = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted: list[Any] = matching(store, query, now, part)
     if status is not None:
         wanted.append(table.c.status == status)
     if person is not None:

@@ -15,6 +15,7 @@ from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
 from topstitch.store.projections import Change, Projection, Touch
 from topstitch.store.sealing import milliseconds
+from topstitch.store.words import words_of
 
 STEPS: Final = Projection(
     "steps",
@@ -75,11 +76,12 @@ CHECKS: Final = Projection(
 )
 NOTICES: Final = Projection("notices", "instance seq#", "step about who people notice ok# at#")
 WAITS: Final = Projection("waits", "instance step", "event since# give_up_at# status", first=("since",))
+WORDS: Final = Projection("instance_words", "instance word", "")
 HEAL_MARK: Final = "heal:"
 """How the names of repairs begin (``plan.heals``)."""
 ALL: Final = (
     STEPS, HANDOFFS, EFFECTS, CONTEXT_READS, APPROVALS, ANSWERS, ASKED_PEOPLE, TASKS, CASES, DISCREPANCIES, CHECKS,
-    NOTICES, WAITS,
+    NOTICES, WAITS, WORDS,
 )  # fmt: skip
 
 
@@ -124,6 +126,11 @@ def _status(status: StepStatus) -> Rule:
         yield _step(r, status)
 
     return rule
+
+
+def _started(r: Record, b: Body) -> Changes:
+    for word in words_of(b.get("title"), b.get("correlation")):
+        yield WORDS, {"instance": r.instance, "word": word}
 
 
 def _context_read(r: Record, b: Body) -> Changes:
@@ -490,6 +497,7 @@ OWN_SYSTEM: Final = "topstitch"
 """The system a wait or a call works on: ourselves."""
 
 _RULES: Final[Mapping[str, Rule]] = {
+    Kind.STARTED: _started,
     Kind.CONTEXT_READ: _context_read,
     Kind.CONTEXT_SKIPPED: _context_skipped,
     Kind.CONTEXT_FAILED: _context_failed,

@@ -46,7 +46,8 @@ class Projection:
             if c not in self.key
         )
         names, key = ", ".join(self.columns), ", ".join(self.key)
-        return f"INSERT INTO {self.name} ({names}) {{rows}} ON CONFLICT ({key}) DO UPDATE SET {sets}"
+        then = f"DO UPDATE SET {sets}" if sets else "DO NOTHING"  # a row that is all key never changes
+        return f"INSERT INTO {self.name} ({names}) {{rows}} ON CONFLICT ({key}) {then}"
 
 
 class Touch:

@@ -7,7 +7,7 @@ what is over them is said on the page, not cut in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,11 +24,13 @@ from topstitch.store.tables import (
     cases,
     discrepancies,
     handoffs,
+    instance_words,
     instances,
     journal,
     steps,
     tasks,
 )
+from topstitch.store.words import is_plain, leading
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 PAGE_ROWS: Final = 50
 STARTED: Final = "started_at"
 HANDOFFS_MAX: Final = 50_000
+NAMES_AT_ONCE: Final = 1_000
 _ITEMS: Final = {"approval": approvals, "task": tasks, "case": cases, "discrepancy": discrepancies}
 _COLUMNS: Final = (
     "id",
@@ -82,9 +85,9 @@ async def search(
     ``by`` is which time the list goes by: ``started_at`` or ``changed_at``. ``part`` names the workflows
     that may be seen, as names and ``prefix*``; nothing: all of them.
     """
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     columns = [instances.c[name] for name in _COLUMNS]
-    # Words are looked for in every row: reading the table once is quicker than following an index to each of them.
+    # Few instances have a word: those are put in order, rather than all of them walked until a page is full.
     order = instances.c[by] + 0 if query.words else instances.c[by]
     page = select(*columns).where(*wanted).order_by(order.desc(), instances.c.id.desc())
     if after:
@@ -94,13 +97,15 @@ async def search(
     worst = select(func.max(handoffs.c.net_ms)).where(handoffs.c.instance == shown.c.id).scalar_subquery()
     rows = select(literal("row").label("what"), *shown.c, *marks, worst.label("worst_ms"))
     empty = [literal(0 if name in _NUMBERS else "") for name in _COLUMNS[1:]]
-    totals = (
-        select(literal("count"), instances.c.status, *empty, *(literal(0) for _ in _ITEMS), func.count())
-        .where(*wanted)
-        # in the order of an index that holds it all
-        .group_by(*((instances.c.version, instances.c.status) if query.values("workflow") else (instances.c.status,)))
-    )
-    statement = union_all(rows, totals) if counted else rows
+    blank = [*empty, *(literal(0) for _ in _ITEMS)]
+    totals = [
+        select(*[literal("count"), status, *blank, func.count()])
+        .select_from(instances)
+        .where(*where)
+        .group_by(*grouped)
+        for status, where, grouped in _totals(query, wanted, part)
+    ]
+    statement = union_all(rows, *totals) if counted else rows
 
     def read(connection: Any) -> tuple[list[Any], dict[str, int]]:
         found: list[Any] = []
@@ -113,6 +118,7 @@ async def search(
         return found, counts
 
     found, counts = await store.read(read)
+    counts = _settled(query, counts)
     found.sort(key=lambda row: (row[by], row["id"]), reverse=True)
     more = len(found) > limit
     found = found[:limit]
@@ -124,7 +130,7 @@ async def names(
     store: Store, query: Query, now: datetime, *, limit: int, part: Sequence[str] | None = None
 ) -> list[str]:
     """Return the ids of instances that match, newest first."""
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     statement = (
         select(instances.c.id)
         .where(*wanted)
@@ -134,6 +140,20 @@ async def names(
     return await store.read(lambda c: [str(name) for (name,) in c.execute(statement)])
 
 
+async def among(store: Store, query: Query, now: datetime, names: Iterable[str]) -> frozenset[str]:
+    """Return which of the instances named match a search."""
+    wanted = matching(store, query, now)
+    asked = sorted(set(names))
+    pieces = [asked[begin : begin + NAMES_AT_ONCE] for begin in range(0, len(asked), NAMES_AT_ONCE)]
+    each = [select(instances.c.id).where(instances.c.id.in_(piece), *wanted) for piece in pieces]
+    return await store.read(lambda c: frozenset(str(name) for one in each for (name,) in c.execute(one)))
+
+
+def matching(store: Store, query: Query, now: datetime, part: Sequence[str] | None = None) -> list[ColumnElement[bool]]:
+    """Return what a search asks of ``instances`` in this store, and of which workflows they may be."""
+    return [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+
+
 def within(part: Sequence[str] | None) -> list[ColumnElement[bool]]:
     """Return the condition that a row of ``instances`` is of one of the workflows named."""
     if part is None:
@@ -141,6 +161,45 @@ def within(part: Sequence[str] | None) -> list[ColumnElement[bool]]:
     exact = [name for name in part if not name.endswith("*")]
     begun = [instances.c.workflow.startswith(name[:-1], autoescape=True) for name in part if name.endswith("*")]
     return [or_(instances.c.workflow.in_(exact), *begun)]
+
+
+MOST: Final = "completed"
+"""How most instances end: how many did is what the others leave of all, and all are counted without reading them."""
+_STATUSES: Final = frozenset(STATES["open"] + STATES["ended"])
+_Total = tuple[Any, Sequence[ColumnElement[bool]], Sequence[Any]]
+
+
+def _by_difference(query: Query, part: Sequence[str] | None) -> bool:
+    return part is None and not query.words and {field for field, _ in query.terms} <= {"state", "workflow"}
+
+
+def _totals(query: Query, wanted: Sequence[ColumnElement[bool]], part: Sequence[str] | None) -> Iterator[_Total]:
+    """Yield what is counted: its status, the conditions, and what it is grouped by; nothing named is all of them."""
+    i = instances.c
+    if not _by_difference(query, part):
+        # in the order of an index that holds it all
+        yield i.status, wanted, ((i.version, i.status) if query.values("workflow") else (i.status,))
+        return
+    of = [i.workflow == name for name in query.values("workflow")]
+    few = [func.coalesce(i.workflow, "") == name for name in query.values("workflow")]  # found by their status
+    asked = _asked(query)
+    yield i.status, [*few, i.status.in_(sorted((_STATUSES if MOST in asked else asked) - {MOST}))], (i.status,)
+    if MOST in asked:
+        yield literal(""), of, ()
+
+
+def _settled(query: Query, counts: dict[str, int]) -> dict[str, int]:
+    """Return the counts by status that a search asks for."""
+    if "" in counts:
+        everything = counts.pop("")
+        counts[MOST] = everything - sum(counts.values())
+        counts = {status: many for status, many in counts.items() if many and status in _asked(query)}
+    return counts
+
+
+def _asked(query: Query) -> frozenset[str]:
+    """Return the statuses that every ``state:`` of a search allows."""
+    return _STATUSES.intersection(*(STATES[value] for value in query.values("state")))
 
 
 _NUMBERS: Final = frozenset({"started_at", "changed_at", "ended_at"})
@@ -180,10 +239,26 @@ def conditions(query: Query, now: datetime, *, folds: bool = True) -> list[Colum
 
 
 def _says(word: str, *, folds: bool) -> ColumnElement[bool]:
+    """Return the condition that an instance is found by a word: by its index, or by what it waits on while it is open.
+
+    What is more than one word is looked for as it stands, among those that have its longest word.
+    """
     pattern = "%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
-    columns = (instances.c.title, instances.c.correlation, instances.c.waiting_on)
-    like = [(c.like if folds else c.ilike)(pattern, escape="\\") for c in columns]
-    return or_(*like, instances.c.id == word)
+    i, known = instances.c, instance_words.c
+
+    def says(column: Any) -> ColumnElement[bool]:
+        like: ColumnElement[bool] = (column.like if folds else column.ilike)(pattern, escape="\\")
+        return like
+
+    as_it_stands = or_(says(i.title), says(i.correlation))
+    span = leading(word)
+    if span is None:
+        return or_(as_it_stands, says(i.waiting_on))
+    named = select(known.instance).where(known.word >= span[0], known.word <= span[1])
+    if not is_plain(word):
+        named = named.where(known.instance.in_(select(i.id).where(as_it_stands, i.id == known.instance)))
+    waits = select(i.id).where(i.status.in_(STATES["open"]), says(i.waiting_on))
+    return or_(i.id.in_(union_all(named, waits)), i.id == word)
 
 
 def _crossed(source: str, target: str) -> ColumnElement[bool]:
@@ -218,7 +293,7 @@ async def spread(
     width = max((end - begin) // slots, 1)
     i = instances.c
     slot = (i.started_at - begin) // width
-    wanted = [*conditions(query, now, folds=not is_postgres(store.url)), *within(part)]
+    wanted = matching(store, query, now, part)
     wanted += [i.started_at >= begin, i.started_at < end]
     counted = select(slot.label("slot"), func.count()).where(*wanted).group_by(slot)
     found = [0] * slots
@@ -234,7 +309,7 @@ async def spread(
 async def neighbours(store: Store, query: Query, now: datetime, instance: str) -> tuple[str | None, str | None]:
     """Return the instances before and after one in the list that a search makes."""
     i = instances.c
-    wanted = conditions(query, now, folds=not is_postgres(store.url))
+    wanted = matching(store, query, now)
     at = select(i.started_at).where(i.id == instance).scalar_subquery()
     newer = select(i.id).where(*wanted, or_(i.started_at > at, and_(i.started_at == at, i.id > instance)))
     older = select(i.id).where(*wanted, or_(i.started_at < at, and_(i.started_at == at, i.id < instance)))

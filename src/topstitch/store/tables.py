@@ -509,9 +509,19 @@ waits = Table(
 )
 Index("ix_waits_open", waits.c.event, postgresql_where=text("status = 'open'"), sqlite_where=text("status = 'open'"))
 
+instance_words = Table(
+    "instance_words",
+    metadata,
+    _must("instance"),
+    Column("word", Text().with_variant(Text(collation="C"), "postgresql"), nullable=False),  # a span of it is read
+    PrimaryKeyConstraint("instance", "word"),
+    **_BY_KEY,
+)
+Index("ix_instance_words_word", instance_words.c.word, instance_words.c.instance)
+
 PROJECTIONS: Final = (
     steps, handoffs, effects, context_reads, approvals, answers, asked_people, tasks, cases, discrepancies, checks,
-    notices, waits,
+    notices, waits, instance_words,
 )  # fmt: skip
 """What ``rebuild`` empties and derives again; the summary of ``instances`` is the other projection."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from integration.api.programs import DANA, Programs
+from integration.store.kit import query
 from support.onboarding import FILE
 from topstitch.governance.access import Identity
 from topstitch.store import definitions
@@ -44,19 +45,56 @@ async def test_a_draft_is_planned_and_published_as_it_was_looked_at(programs: Pr
     assert done.json["changed"] is True
     in_force = await definitions.in_force_of(programs.store, NAME)
     assert in_force is not None
-    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:bob")
+    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:ana")
     versions = (await programs.get(f"{PATH}/versions")).json["items"]
     assert versions[0]["status"] == "in_force"
     assert len([one for one in versions if one["version"] == "9.0.0"]) == 1
 
 
-async def test_who_wrote_a_draft_does_not_publish_it(programs: Programs):
-    programs.caller = signed_in(programs, "ana")
+def of_two(programs: Programs) -> Programs:
+    """The same story where a change of high risk needs two people."""
+    return Programs(programs.store, programs.hires, more={"four_eyes": "high-risk"})
+
+
+async def planned(programs: Programs, name: str = "ana") -> tuple[dict[str, Any], dict[str, str]]:
+    """Hand a draft in as somebody and plan it; return the plan, and what publishing it takes."""
+    programs.caller = signed_in(programs, name)
     await draft(programs)
     plan = (await programs.post(f"{PATH}/plan", {"version": "9.0.0"})).json
-    match = {"if-match": (await programs.get(f"{PATH}/versions/9.0.0")).headers["etag"]}
-    answer = await programs.post(f"{PATH}/versions/9.0.0/publish", {"plan_digest": plan["plan_digest"]}, **match)
+    return plan, {"if-match": (await programs.get(f"{PATH}/versions/9.0.0")).headers["etag"]}
+
+
+async def published(programs: Programs, plan: dict[str, Any], match: dict[str, str]) -> Any:
+    return await programs.post(f"{PATH}/versions/9.0.0/publish", {"plan_digest": plan["plan_digest"]}, **match)
+
+
+async def test_G05_who_wrote_a_change_of_high_risk_does_not_publish_it(programs: Programs):
+    programs = of_two(programs)
+    await query(programs.store, "DELETE FROM channels")  # a first version: every write of it counts
+    plan, match = await planned(programs)
+    assert any("writes with risk 3" in reason for reason in plan["waits"])
+    answer = await published(programs, plan, match)
     assert (answer.status, answer.json["code"]) == (403, "author-publishes")
+    assert "ask another publisher" in answer.json["detail"]
+    assert [one["detail"] for one in answer.json["errors"]] == plan["waits"]
+    programs.caller = signed_in(programs, "bob")
+    answer = await published(programs, plan, match)
+    assert (answer.status, answer.json["waits"]) == (200, [])
+    in_force = await definitions.in_force_of(programs.store, NAME)
+    assert in_force is not None
+    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:ana")
+
+
+async def test_who_wrote_a_change_without_high_risk_publishes_it(programs: Programs):
+    programs = of_two(programs)
+    plan, match = await planned(programs)
+    assert (plan["waits"], (await published(programs, plan, match)).json["changed"]) == ([], True)
+
+
+async def test_one_person_publishes_what_they_wrote_while_there_are_no_users(programs: Programs):
+    await query(programs.store, "DELETE FROM channels")
+    plan, match = await planned(programs)
+    assert (plan["waits"], (await published(programs, plan, match)).json["changed"]) == ([], True)
 
 
 async def test_publishing_needs_a_fresh_sign_in(programs: Programs):

@@ -11,6 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from integration.api.programs import DANA, Programs
+from integration.store.kit import query
 from topstitch.access.guard import rule_of
 from topstitch.api.guard import NEEDED
 from topstitch.governance.access import RULES, Grant, Identity
@@ -371,3 +372,26 @@ async def test_H10_an_instance_is_seen_as_of_any_moment_of_its_history(told: Pro
     assert (first["stage"], first["context"]) == ("context", [])
     problem(await told.get(f"{path}/picture?at=2020-01-01T00:00:00Z"), 404, "not-begun")
     problem(await told.get(f"{path}/picture?at=yesterday"), 422, "request-invalid")
+
+
+async def test_exceptions_and_discrepancies_take_the_search_of_instances(programs: Programs):
+    everything = (await programs.get("/discrepancies?state=all")).json["items"]
+    found = (await programs.get("/discrepancies?state=all&q=priya")).json["items"]
+    assert {row["instance_title"] for row in found} == {"Priya Raman"}
+    assert len(found) < len(everything)
+    assert (await programs.get("/discrepancies?q=state:stopped")).json["items"] == []
+    for number, name in enumerate(("Priya Raman", "Lukas Vogel")):
+        row = (f"cas_{number}", programs.id(name), "step", "entra-id", "no account", "open", 1_780_000_000_000)
+        columns = "id, instance, cause, to_system, summary, status, opened_at"
+        await query(programs.store, f"INSERT INTO cases ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
+    assert len((await programs.get("/exceptions")).json["items"]) == 2
+    found = (await programs.get("/exceptions?q=lukas")).json["items"]
+    assert [row["instance_title"] for row in found] == ["Lukas Vogel"]
+    assert (await programs.get("/exceptions?q=workflow:other&count=exact")).json == {
+        "count": 0,
+        "items": [],
+        "next": None,
+    }
+    for path in ("/exceptions", "/discrepancies"):
+        refused = await programs.get(f"{path}?q=colour:red")
+        assert (refused.status, refused.json["code"]) == (422, "query-field")

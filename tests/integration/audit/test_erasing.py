@@ -106,6 +106,8 @@ async def test_projections_say_that_they_were_erased(trail: Trail) -> None:
     read = lambda sql: trail.store.work(lambda backend: backend.execute(sql))  # noqa: E731 -- said three times below
     assert await read("SELECT title FROM instances WHERE id = 'ins_1'") == [("(erased)",)]
     assert await read("SELECT title, status FROM approvals WHERE instance = 'ins_1'") == [("(erased)", "approved")]
+    assert await read("SELECT word FROM instance_words WHERE instance = 'ins_1'") == []
+    assert await read("SELECT count(*) FROM instance_words WHERE instance = 'ins_2'") != [(0,)], "that is somebody else"
     assert await read("SELECT data, raw, headers FROM events WHERE id = 'evt_ins_1'") == [(None, None, None)]
     assert await read("SELECT wake_at FROM instances WHERE id = 'ins_1'") == [(None,)], "an ended instance is not woken"
 

@@ -47,12 +47,55 @@ def test_it_takes_events_and_ends_cleanly(copied: Path, how: signal.Signals):
     assert (sent.code, sent.json()["duplicate"]) == (0, True)
     with urllib.request.urlopen(f"{address}/healthz", timeout=10) as answer:  # noqa: S310
         assert json.loads(answer.read())["ok"] is True
+    _asked(address, taken["instances"][0], copied)
     process.send_signal(how)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, out + err
     assert "Traceback" not in err
     shown = ran("instance", "show", taken["instances"][0], "--data", str(copied), "--json")
     assert shown.json()["trigger"]["id"] == "e"
+
+
+def _asked(address: str, instance: str, folder: Path) -> None:
+    """Ask the server's API by command: what is there, what is refused, and what a refusal ends with."""
+    got = ran("api", "get", f"/instances/{instance}", "--url", address)
+    assert (got.code, got.json()["id"]) == (0, instance)
+    assert got.err.startswith('ETag: "')
+    found = ran("api", "get", f"/api/v1/instances?q=key:{got.json()['correlation']}&limit=1", "--url", address)
+    assert [row["id"] for row in found.json()["items"]] == [instance]
+    sent = ("api", "post", f"/instances/{instance}/pause", "--url", address, "--key", "once")
+    assert ran(*sent, "--body", '{"reason": "x"').code == 2
+    reason = folder / "reason.json"
+    reason.write_text('{"reason": "wait for Ana"}')
+    once = ran(*sent, "--body", f"@{reason}")
+    assert once.code == 0, once.err
+    assert ran(*sent, "--body", f"@{reason}").json() == once.json()
+    refused = ran("api", "post", f"/instances/{instance}/pause", "--url", address, "--body", f"@{reason}", "--json")
+    problem = json.loads(refused.err)
+    assert (refused.code, problem["status"], problem["code"], refused.out) == (6, 409, "already", "")
+    assert ran("api", "get", "/instances/ins_none", "--url", address).code == 5
+    wrong = ran("api", "get", "/instances?limit=0", "--url", address)
+    assert wrong.code == 2
+    assert "?limit" in wrong.err
+    assert ran("api", "get", "/me", "--url", address, TOPSTITCH_TOKEN="nobody's").code == 4
+    assert ran("api", "get", "/stream", "--url", address).code == 2
+
+
+def test_a_server_that_is_not_there_is_exit_7_with_the_remedy(tmp_path: Path):
+    done = ran("api", "get", "/me", "--url", "http://127.0.0.1:1", "--data", str(tmp_path))
+    assert (done.code, "start topstitch serve there, or correct --url" in done.err) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("http://elsewhere.example/x",), "give the path here, and the server with --url"),
+        (("/me", "--url", "ftp://x"), "names no server"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_wrong_usage(words: tuple[str, ...], said: str):
+    done = ran("api", "get", *words)
+    assert (done.code, said in done.err) == (2, True)
 
 
 def _fields() -> list[str]:

@@ -46,11 +46,20 @@ async def test_every_read_holds_on_both_databases(
             ("has:discrepancy", {"Priya Raman", "Yuki Mori"}),
             ("state:ended", {"Ana Costa"}),
             ("older:10h", {"Ana Costa"}),
+            ("PRI", {"Priya Raman"}),
+            ("'Priya Ram'", {"Priya Raman"}),
+            ("'Raman Priya'", set()),
+            (hires[0].state.id, {hires[0].state.title}),
+            ("state:open workflow:employee-onboarding", {h.state.title for h in hires} - {"Ana Costa"}),
+            ("state:completed workflow:other", set()),
             ("100%_", set()),
+            ("%_", set()),
         ):
             found = await search(store, parse_query(query), NOW)
             assert {row["title"] for row in found.rows} == names, query
             assert found.counts == Counter(row["status"] for row in found.rows)
+        found = await search(store, parse_query(""), NOW, part=["employee-*"])
+        assert found.counts == page.counts, "counted one by one, and by difference"
         counts = await open_counts(store)
         assert counts.approvals == len(await items.list_approvals(store))
         assert (counts.tasks, counts.discrepancies) == (1, 2)

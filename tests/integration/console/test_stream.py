@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 from browser.site import ask
-from topstitch.console.stream import Watcher
+from topstitch.console import stream
+from topstitch.console.stream import TOLD_MAX, Watcher, in_words
 from topstitch.store import items
 from topstitch.store.searches import head_position
 
@@ -92,8 +93,13 @@ async def test_other_instances_are_not_heard_of(house: Any) -> None:
     before = await head_position(house.store)
     await approve(house)
     watcher: Watcher = house.app.state.watcher
-    found = [change async for change in _some(watcher, before, 1)]
-    assert found == [(before + 1, house.id("Priya Raman"))]
+    with watcher.looking(house.id("Priya Raman")) as hers, watcher.looking(house.id("Ana Costa")) as other:
+        await watcher.catch_up(hers, before)
+        await watcher.catch_up(other, before)
+        assert await hers.next() == in_words([(before + 1, hers.instance)])[None]
+        watcher.close()
+        assert await other.next() is None
+    watcher = house.app.state.watcher = Watcher(house.app.state.hands)
     quiet = await house_silent(house, before)
     assert "event: changed" not in quiet
 
@@ -105,12 +111,27 @@ async def house_silent(house: Any, before: int) -> str:
     return await asyncio.wait_for(task, 5)
 
 
-async def _some(watcher: Watcher, since: int, count: int) -> Any:
-    async for change in watcher.listen(since):
-        yield change
-        count -= 1
-        if not count:
-            return
+def test_of_each_instance_the_newest_is_said_in_the_order_of_the_journal() -> None:
+    said = in_words([(1, "a"), (2, "b"), (3, "a")])
+    assert said[None] == said["b"] + said["a"]
+    assert said["a"] == b"id: 3\nevent: changed\ndata: a\n\n"
+    assert in_words([]).get("a") is None
+
+
+async def test_a_page_that_does_not_listen_is_told_the_newest_and_no_more_than_it_may_keep(house: Any) -> None:
+    with Watcher(house.app.state.hands).looking() as one:
+        for number in range(TOLD_MAX + 5):
+            one.tell(f"{number} ".encode())
+        text = await one.next()
+    assert text is not None
+    assert text.split()[0] == b"5"
+    assert len(text.split()) == TOLD_MAX
+
+
+async def test_a_quiet_page_is_shown_that_its_connection_lives(house: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stream, "COMMENT_SECONDS", 0.0)
+    with house.app.state.watcher.looking("ins_none") as one:
+        assert await asyncio.wait_for(one.next(), 5) == stream.COMMENT
 
 
 async def test_the_watcher_rests_when_nobody_looks(house: Any) -> None:

@@ -37,6 +37,20 @@ def test_a_fresh_schema_equals_a_migrated_one(url: str, key_file: Path) -> None:
     assert len(migrated) > 20
 
 
+async def test_an_older_database_is_given_the_words_of_the_instances_it_has(url: str, key_file: Path) -> None:
+    with Store.open(url, key_file=key_file) as store:
+        await start(store, "ins_1")
+        words = await query(store, "SELECT instance, word FROM instance_words ORDER BY word")
+    backend = open_backend(url)
+    backend.execute("DROP TABLE instance_words")
+    backend.execute("UPDATE instances SET correlation = NULL")
+    backend.execute("UPDATE alembic_version SET version_num = '0009'")
+    backend.close()
+    with Store.open(url, key_file=key_file) as store:
+        assert await query(store, "SELECT instance, word FROM instance_words ORDER BY word") == words
+    assert [word for _, word in words] == ["of", "onboarding", "priya", "raman"]
+
+
 def described(backend: Backend) -> dict[str, list[Any]]:
     """Return what the database itself says of its tables."""
     if backend.dialect == "sqlite":

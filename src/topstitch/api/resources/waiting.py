@@ -17,10 +17,10 @@ from topstitch.api.shapes import DecisionGiven, PageOf, Reason, Recorded, TaskDo
 from topstitch.foundation.errors import NotFoundError
 from topstitch.governance.access import Identity, covered, part_of, require
 from topstitch.model.kinds import Kind
-from topstitch.model.query import parse_query
+from topstitch.model.query import Query as Asked, parse_query
 from topstitch.model.record import parse_actor
 from topstitch.office import cases, discrepancies as acting
-from topstitch.store import discrepancies, instances, items, pages
+from topstitch.store import discrepancies, instances, items, pages, searches
 
 api = router("waiting")
 Status = Annotated[str, Query(pattern="^(open|all)$", description="open, or all.")]
@@ -158,14 +158,15 @@ async def _listed(
 @operation(api, "GET", "/exceptions", "exceptions.read", shape=PageOf, command="topstitch exceptions list --each")
 async def list_exceptions(
     request: Request,
+    q: Search = "",
     status: Status = "open",
     group: Annotated[str | None, Query(max_length=300, description="Only cases of this cause.")] = None,
     limit: Limit = PAGE,
     after: After = None,
     count: Count = None,
 ) -> Response:
-    """List exception cases, those of paused connections included, oldest first, each with its cause as group."""
-    found = await _cases(request, every=status == "all")
+    """List exception cases, oldest first, each with its cause as group; without a search, paused connections too."""
+    found = await _cases(request, every=status == "all", query=parse_query(q))
     rows = [row for row in found if group is None or row["group"] == group]
     response = cut(request, rows, after, limit)
     if count is None:
@@ -181,10 +182,10 @@ async def get_exception(request: Request, name: Id) -> Response:
     return single(request, await _case(request, name))
 
 
-async def _cases(request: Request, *, every: bool) -> list[dict[str, Any]]:
+async def _cases(request: Request, *, every: bool, query: Asked | None = None) -> list[dict[str, Any]]:
     hands: ApiHands = request.app.state.hands
     part = part_of(caller_of(request), "exceptions.read")
-    found = await cases.cases_of(hands.desk, every=every)
+    found = await cases.cases_of(hands.desk, every=every, query=query)
     return [
         {**row, "problem": cases.problem_of(row), "group": cases.group_of(row)}
         for row in found
@@ -239,6 +240,7 @@ async def _on_case(request: Request, name: str, reason: str, verb: str) -> Respo
 @operation(api, "GET", "/discrepancies", "discrepancies.read", shape=PageOf, command="topstitch discrepancies list")
 async def list_discrepancies(
     request: Request,
+    q: Search = "",
     state: Annotated[str, Query(pattern="^[a-z_]{1,30}$", description="open, all, or one state.")] = "open",
     system: Annotated[str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$")] = None,
     workflow: Annotated[str | None, Query(max_length=100, pattern="^[A-Za-z0-9_-]+$")] = None,
@@ -251,10 +253,12 @@ async def list_discrepancies(
     wanted = None if state == "all" else state
     if after is not None:
         await discrepancies.discrepancy(hands.store, after)
-    rows = await discrepancies.list_discrepancies(hands.store, wanted, system, workflow, after, limit + 1)
-    shown = rows[:limit]
-    following = str(shown[-1]["id"]) if len(rows) > limit else None
-    return page(request, [row for row in shown if covered(part, row["workflow"])], following)
+    matching = searches.matching(hands.store, parse_query(q), hands.clock.now(), part)
+    rows = await discrepancies.list_discrepancies(
+        hands.store, wanted, system, workflow, after, limit + 1, matching=matching
+    )
+    following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    return page(request, rows[:limit], following)
 
 
 @operation(api, "GET", "/discrepancies/{name}", "discrepancies.read", command="topstitch discrepancies show {name}")

@@ -1,13 +1,14 @@
 """Workflows: their versions, drafts, what publishing would change, and publishing exactly that.
 
-Whoever wrote a draft does not publish it, where people sign in. What was looked at is what is
-published: ``plan`` gives a digest of the change, and ``publish`` takes nothing else.
+Whoever wrote a draft does not publish it when it is of high risk and four eyes are asked for: the same
+judgement as on the command line. What was looked at is what is published: ``plan`` gives a digest of
+the change, and ``publish`` takes nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -23,14 +24,12 @@ from topstitch.language import messages
 from topstitch.language.check import CheckResult, check
 from topstitch.language.load import load
 from topstitch.language.normal import definition_digest
-from topstitch.office.publishing import Publication, publish_into
+from topstitch.office.publishing import Publication, publish_into, wants_four_eyes
 from topstitch.store import definitions, drafts
 from topstitch.store.definitions import Definition
 from topstitch.store.drafts import DefinitionDraft
 
 api = router("workflows")
-ALONE: Final = frozenset({"local", "machine"})
-"""Where nobody signs in, there is one person, who writes and publishes."""
 
 
 @operation(api, "GET", "/workflows", "workflows.read", shape=PageOf)
@@ -105,13 +104,14 @@ async def add_draft(request: Request, name: Id, given: DraftGiven) -> Response:
 
 @operation(api, "POST", "/workflows/{name}/plan", "definitions.try", command="topstitch publish FILE --dry-run")
 async def plan_workflow(request: Request, name: Id, given: PlanGiven) -> Response:
-    """Say what publishing would change, and give the digest that publish takes. Nothing is published."""
+    """Say what publishing would change, why its author may not publish it (waits), and give the digest to publish."""
     hands: ApiHands = request.app.state.hands
-    require(caller_of(request), "definitions.try", name)
+    caller = caller_of(request)
+    require(caller, "definitions.try", name)
     if (given.text is None) is (given.version is None):
         raise RequestError("plan-unclear", "give either the text of a definition or the version of a draft")
     text = given.text or (await drafts.get(hands.store, name, str(given.version))).text
-    done = await _publication(hands, name, text, by="plan", parent=None, dry_run=True)
+    done = await _publication(hands, name, text, by=caller.actor)
     return send({**done.document(), "plan_digest": plan_digest(done)})
 
 
@@ -124,14 +124,15 @@ async def publish_version(request: Request, name: Id, version: Id, given: Publis
     require(caller, "definitions.publish", name)
     draft = await drafts.get(hands.store, name, version)
     require_match(request, {**_draft(draft), "text": draft.text})
-    if draft.made_by == caller.actor and caller.via not in ALONE:
-        message = f"you wrote {name} {version}, so somebody else has to publish it"
-        raise NotAllowedError("author-publishes", message)
-    seen = await _publication(hands, name, draft.text, by=caller.actor, parent=None, dry_run=True)
+    seen = await _publication(hands, name, draft.text, by=caller.actor, author=draft.made_by)
     if plan_digest(seen) != given.plan_digest:
         message = "what publishing would change is not what you looked at; plan it again, then publish that"
         raise ConflictError("stale-plan", message)
-    done = await _publication(hands, name, draft.text, by=caller.actor, parent=seen.parent, dry_run=False)
+    if seen.waits:
+        raise _author_publishes(seen)
+    done = await _publication(
+        hands, name, draft.text, by=caller.actor, author=draft.made_by, parent=seen.parent, dry_run=False
+    )
     await drafts.forget(hands.store, name, version)
     return send(done.document(), headers={"Location": f"/api/v1/workflows/{name}/versions/{version}"})
 
@@ -142,13 +143,34 @@ def plan_digest(publication: Publication) -> str:
 
 
 async def _publication(
-    hands: ApiHands, name: str, text: str, *, by: str, parent: str | None, dry_run: bool
+    hands: ApiHands,
+    name: str,
+    text: str,
+    *,
+    by: str,
+    author: str | None = None,
+    parent: str | None = None,
+    dry_run: bool = True,
 ) -> Publication:
-    checked = _checked(hands, name, text)
-    now = hands.clock.now()
     return await publish_into(
-        hands.store, text, checked, hands.contracts, now=now, by=by, parent=parent, dry_run=dry_run
+        hands.store,
+        text,
+        _checked(hands, name, text),
+        hands.contracts,
+        now=hands.clock.now(),
+        by=by,
+        author=author,
+        four_eyes=await wants_four_eyes(hands.store, hands.four_eyes),
+        parent=parent,
+        dry_run=dry_run,
     )
+
+
+def _author_publishes(seen: Publication) -> NotAllowedError:
+    """Return the refusal for the author of a change of high risk, with what makes it one."""
+    message = f"you wrote {seen.workflow} {seen.version} and it is of high risk; ask another publisher to publish it"
+    errors = [{"pointer": "/plan_digest", "code": "high-risk", "detail": reason} for reason in seen.waits]
+    return NotAllowedError("author-publishes", message, detail={"errors": errors})
 
 
 def _checked(hands: ApiHands, name: str, text: str) -> CheckResult:

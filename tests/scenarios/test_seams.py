@@ -195,7 +195,7 @@ async def test_I13_the_trace_of_the_trigger_goes_on_to_every_system_and_names_th
 async def test_I13_a_workflow_that_another_starts_goes_on_in_its_trace_under_the_step(world: World):
     calls = Calls(world.store, world.registry, world.house.plans, world.clock, "test")
     follow("ins_parent", PARENT, STATE)
-    event = world.registry.normalise_event("workday", "", world.hired())
+    event = world.registry.normalise_event("hris", "", world.hired())
     started = StartCall(
         key="hire/start",
         workflow="employee-onboarding",

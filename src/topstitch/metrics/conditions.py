@@ -111,7 +111,8 @@ def _handoff(
         since_ms=min(one.until_ms - one.age_ms for one in worst),
         title=f"{plan.title}: work lies between {seam.from_system} and {seam.to_system}",
         text=(
-            f"{len(over)} handoffs {seam} took longer than {_s(limit)}, {waits}; the longest {_s(worst[0].age_ms)}. "
+            f"{len(over)} handoff{'' if len(over) == 1 else 's'} {seam} took longer than {_s(limit)}, {waits}; "
+            f"the longest {_s(worst[0].age_ms)}. "
             f"Exceptions at this seam: {exceptions}"
         ),
         diagnosis=diagnose(plan, seam, speeds, failed, limits),

@@ -191,6 +191,8 @@ def _event_body(event: TriggerEvent) -> dict[str, Any]:
         body["time"] = rfc3339(event.time)
     if event.trace is not None:
         body["trace"] = event.trace
+    if event.trace_state is not None:
+        body["trace_state"] = event.trace_state
     return body
 
 

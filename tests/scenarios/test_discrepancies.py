@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scenarios.test_seams import look, watching
 from support.commands import Ran, called
 from support.world import ONBOARDING, World
 from topstitch.bootstrap.populations import Populations, counts_of
@@ -140,7 +141,10 @@ async def test_whole_populations_that_differ_are_an_alert(world: World) -> None:
     await world.run_for(hours=25)
     await whole.look()
     told = await evaluate(Watcher(store=world.store, plans=world.house.plans), world.clock.now())
-    assert [c.cause for c in told.conditions] == ["population|employee-onboarding"]
+    (found,) = told.conditions
+    assert found.cause.startswith("population|employee-onboarding|pop_")
+    assert found.title == "Employee onboarding: Workday lists one for which nothing was started"
+    assert found.text.endswith(found.cause.rpartition("|")[2])
 
 
 async def test_a_suspicion_is_listed_and_gone_when_the_second_read_agrees(world: World) -> None:
@@ -251,6 +255,54 @@ async def test_every_hire_has_an_instance_every_instance_an_account_and_no_accou
     assert _whats(row for row in standing if row["id"] not in old) == [("no_instance", "open")]
 
 
+async def test_R05_each_way_in_which_populations_differ_has_one_ticket_that_is_closed_when_they_agree(
+    world: World,
+) -> None:
+    whole = await _whole(world)
+    plan = await world.house.plans.of("employee-onboarding")
+    await whole.look()
+    for row in await populations.listing(world.store):
+        await office.act(desk(world), str(row["id"]), "accept", IVO, "there before us")
+    users = world.sims["entra-id"].records
+    without_account = await world.hire(jobProfile="SAL-SDR")
+    await world.run_to_end(without_account)
+    account = dict(next(u for u in reversed(users.all("users")) if u.get("onPremisesExtensionAttributes")))
+    users.delete("users", account["id"])
+    users.put("users", "stray", {**account, "id": "stray", "employeeId": "E-STRAY", "userPrincipalName": "s@corp"})
+    lost = world.hired(jobProfile="SAL-SDR")  # its notification does not arrive
+    async with watching(world, "ticket:itsm") as one:
+        await whole.compare(plan)
+        await look(world, one)
+        assert not world.everything("servicenow", "incident")  # suspected: the grace is not over
+        for _ in range(2):
+            await world.run_for(hours=25)
+            await whole.compare(plan)
+            await world.run_for(minutes=20)
+            await look(world, one)
+            tickets = world.everything("servicenow", "incident")
+            assert sorted(_about(ticket) for ticket in tickets) == ["extra", "missing", "no_instance"]
+            assert {ticket["state"] for ticket in tickets} == {"1"}
+        (missing,) = [ticket for ticket in tickets if _about(ticket) == "missing"]
+        assert missing["correlation_id"].startswith(without_account)  # the instance's own, from its journal
+        users.put("users", account["id"], account)
+        users.delete("users", "stray")
+        await world.deliver(lost)
+        await world.run_for(hours=1)
+        await whole.compare(plan)
+        await world.run_for(minutes=20)
+        await look(world, one)
+        assert {ticket["state"] for ticket in world.everything("servicenow", "incident")} == {"7"}
+        assert len(world.everything("servicenow", "incident")) == 3
+    assert not [row for row in await populations.listing(world.store) if row["state"] == "open"]
+
+
+def _about(ticket: Any) -> str:
+    """Tell by its words what a ticket is about."""
+    said = str(ticket["short_description"])
+    words = {"nothing was started": "no_instance", "nothing of ours": "extra", "differs": "missing"}
+    return next((what for word, what in words.items() if word in said), said)
+
+
 async def test_a_difference_is_waived_until_its_end_and_a_side_that_cannot_be_read_says_nothing(world: World) -> None:
     whole = await _whole(world)
     plan = await world.house.plans.of("employee-onboarding")
@@ -262,13 +314,13 @@ async def test_a_difference_is_waived_until_its_end_and_a_side_that_cannot_be_re
     rows = [row for row in await populations.listing(world.store) if row["what"] == "no_instance"]
     found = str(rows[-1]["id"])
     assert rows[-1]["state"] == "open"
-    count, _ = (await populations.open_counts(world.store))["employee-onboarding"]
+    count = (await populations.open_differences(world.store, each=1))["employee-onboarding"].how_many
     with pytest.raises(ConflictError, match="reconcile WORKFLOW --population"):
         await office.act(desk(world), found, "recheck", IVO, "look")
     until = world.clock.now() + timedelta(days=2)
     assert await office.act(desk(world), found, "waive", IVO, "started by hand", until=until) is None
-    left = (await populations.open_counts(world.store)).get("employee-onboarding", (0, None))[0]
-    assert left == count - 1
+    left = (await populations.open_differences(world.store, each=1)).get("employee-onboarding")
+    assert (left.how_many if left else 0) == count - 1
     await world.run_for(days=3)
     await whole.compare(plan)
     again = [row for row in await populations.listing(world.store) if row["id"] == found]
@@ -279,3 +331,12 @@ async def test_a_difference_is_waived_until_its_end_and_a_side_that_cannot_be_re
     state = await populations.state_of(world.store, "employee-onboarding")
     assert state is not None
     assert "problem" in state["outcome"]
+    assert await whole.look() == ["employee-onboarding"]  # due for days, and not to be read either
+    await world.run_for(minutes=29)
+    assert await whole.look() == []
+    world.sims["entra-id"].faults.clear()
+    await world.run_for(minutes=2)
+    assert await whole.look() == ["employee-onboarding"]
+    state = await populations.state_of(world.store, "employee-onboarding")
+    assert state is not None
+    assert "problem" not in state["outcome"]

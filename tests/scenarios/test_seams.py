@@ -9,14 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 from support.world import World
+from topstitch.bootstrap.calls import Calls
 from topstitch.bootstrap.measuring import RealSender, routes_of, watcher_of
-from topstitch.foundation.w3c import parse_traceparent, trace_id_of
+from topstitch.foundation.w3c import follow, parse_traceparent, span_id_of, trace_id_of
 from topstitch.metrics import rounds, watch
 from topstitch.metrics.rounds import Round
 from topstitch.metrics.seams import Band
 from topstitch.metrics.sla import PromiseState
 from topstitch.metrics.spans import spans_of
 from topstitch.model.kinds import Kind
+from topstitch.model.orders import StartCall
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import deciding
 from topstitch.store import alarms, instances, items
@@ -27,6 +29,8 @@ DANA = Actor(ActorKind.HUMAN, "dana@acme.example")
 OWNERS = 3
 """How many people the owning team has."""
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+STATE = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
+MINE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 @asynccontextmanager
@@ -160,7 +164,7 @@ async def test_I06_I09_many_hires_at_once_are_handed_over_within_the_second_and_
 
 async def test_I13_the_trace_of_the_trigger_goes_on_to_every_system_and_names_the_attempt(world: World):
     delivery = world.signed(world.hired())
-    delivery = replace(delivery, headers={**delivery.headers, "traceparent": PARENT})
+    delivery = replace(delivery, headers={**delivery.headers, "traceparent": PARENT, "tracestate": STATE})
     verdict = await accept_hook(world.house.intake, "workday", delivery)
     (name,) = verdict.instances
     plain = await world.hire()
@@ -178,6 +182,32 @@ async def test_I13_the_trace_of_the_trigger_goes_on_to_every_system_and_names_th
     attempts = {span.span_id for span in spans if "topstitch.attempt" in span.attributes}
     mine = {context.span_id for context in sent if context.trace_id == spans[0].trace_id}
     assert len(attempts & mine) >= 3  # every write over HTTP: account, request, invitation
+    beside = {
+        call["state"]
+        for s in ("entra-id", "slack")
+        for call in world.calls(s)[seen[s] :]
+        if MINE in (call["trace"] or "")
+    }
+    assert beside == {STATE}
+    assert {span.trace_state for span in spans} == {STATE}
+
+
+async def test_I13_a_workflow_that_another_starts_goes_on_in_its_trace_under_the_step(world: World):
+    calls = Calls(world.store, world.registry, world.house.plans, world.clock, "test")
+    follow("ins_parent", PARENT, STATE)
+    event = world.registry.normalise_event("hris", "", world.hired())
+    started = StartCall(
+        key="hire/start",
+        workflow="employee-onboarding",
+        data=event.data,
+        parent="ins_parent",
+        parent_step="hire",
+        idempotency_key="ins_parent:hire",
+    )
+    outcome = await calls.perform(await world.house.plans.of("employee-onboarding"), "ins_parent", started)
+    first = (await instances.records(world.store, outcome.value["instance"]))[0]
+    assert first.body["event"]["trace"] == f"00-{MINE}-{span_id_of('ins_parent', 'step', 'hire', '')}-01"
+    assert first.body["event"]["trace_state"] == STATE
 
 
 async def test_H01_what_differs_is_found_at_the_next_check_with_one_ticket_that_closes_when_it_agrees(world: World):

@@ -22,6 +22,7 @@ from topstitch.connectors.registry import Registry
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import ConflictError, ConnectorError, NotAllowedError, NotFoundError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.foundation.w3c import Followed, followed, handed_down
 from topstitch.governance.policy import NO_LAW
 from topstitch.model.event import TriggerEvent
 from topstitch.model.kinds import Kind
@@ -168,7 +169,8 @@ class Calls:
         """Start another workflow; the same key, called again, gives the same instance."""
         plan = await self._plans.of(call.workflow)
         law = await self._laws.refresh() if self._laws is not None else NO_LAW
-        now = self._clock.now()
+        now, about = self._clock.now(), followed()
+        carried = about if about is not None and about.instance == call.parent else Followed(call.parent)
         event = TriggerEvent(
             id=call.idempotency_key,
             source=OURSELVES,
@@ -177,6 +179,8 @@ class Calls:
             time=now,
             received_at=now,
             signature=OURSELVES,
+            trace=handed_down(call.parent, call.parent_step, carried.incoming).header(),
+            trace_state=carried.state,
         )
         identity = instance_id(event, plan.workflow)
         first = lifecycle.begin(

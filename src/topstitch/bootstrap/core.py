@@ -49,7 +49,7 @@ class Core:
 
     def decide(self, plan: Plan, state: InstanceState, now: datetime) -> Orders:
         """Return what is to be recorded and called now. The calls carry on the trace that the trigger began."""
-        follow(state.id, state.event.get("trace"))
+        follow(state.id, state.event.get("trace"), state.event.get("trace_state"))
         return lifecycle.decide(plan, state, now, self._law())
 
     def settle(self, plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: datetime) -> Sequence[Draft]:

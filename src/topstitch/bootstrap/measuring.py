@@ -79,12 +79,12 @@ async def measuring(
     """
     settings, store = house.settings, house.ports.store
     sender = RealSender(house.ports.connectors, house.clock)
-    sink = sink_of(settings)
+    posts = telling.Posts(house.ports.connectors, house.clock, setting="otlp_endpoint", title="the collector")
     one = Round(
         watcher=watcher_of(settings, store, house.plans),
         on_trouble=Troubles(),
         sender=sender,
-        sink=sink,
+        sink=sink_of(settings, posts),
         owner=new_id("rnd", SystemClock().now()),
     )
     seconds = every_seconds or settings.watch_seconds
@@ -96,8 +96,7 @@ async def measuring(
         with contextlib.suppress(asyncio.CancelledError):
             await going
         await sender.close()
-        if sink is not None:
-            await asyncio.to_thread(sink.close)
+        await posts.close()
 
 
 # --- Where alerts are told ------------------------------------------------------------------------
@@ -163,7 +162,7 @@ class RealSender:
 
     def __init__(self, connectors: Registry, clock: Clock) -> None:
         self._connectors = connectors
-        self._posts = telling.Posts(connectors, clock)
+        self._posts = telling.Posts(connectors, clock, setting="alert_routes", title="the receiver of alerts")
 
     async def send(self, payload: Payload) -> None:
         """Send one message; what does not go out is a ``TopstitchError``, and heard of in the log."""
@@ -223,12 +222,12 @@ def _chat(body: Mapping[str, Any]) -> str:
 # --- Where traces go ------------------------------------------------------------------------------
 
 
-def sink_of(settings: Settings) -> Otlp | None:
+def sink_of(settings: Settings, posts: telling.Posts) -> Otlp | None:
     """Return the collector that the settings name, if they name one."""
     if not settings.otlp_endpoint:
         return None
     headers = {name: read_reference(value, settings.data) for name, value in settings.otlp_headers.items()}
-    return Otlp(settings.otlp_endpoint, headers=headers)
+    return Otlp(settings.otlp_endpoint, posts.post, headers=headers)
 
 
 # --- What is logged, and what is scraped ----------------------------------------------------------

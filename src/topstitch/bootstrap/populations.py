@@ -31,6 +31,7 @@ from topstitch.reconciliation.conclude import discrepancy_id
 from topstitch.reconciliation.population import Compared, Known, What
 from topstitch.store import populations
 from topstitch.store.rows import Shown
+from topstitch.store.sealing import milliseconds
 
 LOG: Final = logging.getLogger("topstitch.populations")
 LOOK_SECONDS: Final = 60
@@ -85,7 +86,10 @@ class Populations:
         standing = await populations.keep(
             store, plan.workflow, found, counts_of(compared), now, wanted.grace_seconds * 1000
         )
-        await self._have_read_again(plan, wanted, standing, now)
+        opened = [row for row in standing if row["state"] == "open" and row["opened_at"] == _ms(now)]
+        gone = await populations.resolved_at(store, plan.workflow, milliseconds(now))
+        await self._have_read_again(plan, wanted, opened, "missing from the population")
+        await self._have_read_again(plan, wanted, gone, "in the population again")
         return compared, standing
 
     async def _rows(self, plan: Plan, side: SidePlan, now: datetime) -> list[Mapping[str, Any]]:
@@ -130,15 +134,12 @@ class Populations:
             for row in rows
         ]
 
-    async def _have_read_again(
-        self, plan: Plan, wanted: PopulationPlan, standing: Sequence[Shown], now: datetime
-    ) -> None:
+    async def _have_read_again(self, plan: Plan, wanted: PopulationPlan, rows: Sequence[Shown], because: str) -> None:
         """Have the instances behind missing records compare them: a discrepancy of theirs has a ticket."""
         record = next((r for r in plan.reconcile.records if r.system == wanted.right.system), None)
         desk = Desk(self._house.ports.store, self._house.plans.load, self._house.clock)
-        for row in standing:
-            opened_now = row["state"] == "open" and row["opened_at"] is not None and row["opened_at"] >= _ms(now)
-            if record is None or row["what"] != What.MISSING or not opened_now or row["instance"] is None:
+        for row in rows:
+            if record is None or row["what"] != What.MISSING or row["instance"] is None:
                 continue
             name = str(row["instance"])
             own = (await desk.picture(name)).plan
@@ -151,7 +152,7 @@ class Populations:
                         discrepancy_id(state, record.name),
                         "recheck",
                         ENGINE,
-                        "missing from the population",
+                        because,
                         at,
                     ),
                 )

@@ -48,7 +48,7 @@ async def _list(door: Door, workflow: str | None, *, also_over: bool) -> None:
     rows = [
         (row[0], door.screen.mark(LEVELS[row[1]], row[1]), *row[2:]) for row in render.alert_rows(found, muted, now_ms)
     ]
-    door.screen.table(render.ALERT_COLUMNS, rows, "Nothing is alarming.")
+    door.screen.table(render.ALERT_COLUMNS, rows, "Nothing is alarming.", spare=("workflow",), wrap=True)
 
 
 @command_of(alerts, "show")

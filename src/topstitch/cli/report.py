@@ -84,8 +84,8 @@ async def _report(door: Door, workflow: str, days: int, manual: ManualBaseline |
     door.screen.data(
         {"workflow": workflow, "days": days, "items": render.report_data(lines), "before": render.manual_data(recorded)}
     )
-    door.screen.table(render.REPORT_COLUMNS, render.report_rows(lines), "There is nothing to report yet.")
+    door.screen.table(render.REPORT_COLUMNS, render.report_rows(lines), "There is nothing to report yet.", wrap=True)
     if recorded is None:
         door.screen.note("Record how it was with --before 5-9 --handoffs 4 --source '...'.")
     else:
-        door.screen.print(f"Before: {recorded.source}")
+        door.screen.print(f"Before: {recorded.source}. {render.COMPARED}")

@@ -37,6 +37,8 @@ MARK_OF: Final[Mapping[str, str]] = {
     "cancelled": "idle",
 }
 GAP: Final = "  "
+LEAST: Final = 12
+"""Narrower than this no column gets."""
 
 
 class Screen:
@@ -77,15 +79,29 @@ class Screen:
             return
         self.note(f"{self.style('error', fg='red', bold=True, err=True)}[{error.code}]: {error.message}")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-        """Print rows under their columns; without any, say what would be here."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        empty: str,
+        *,
+        spare: Sequence[str] = (),
+        wrap: bool = False,
+    ) -> None:
+        """Print rows under their columns; without any, say what would be here.
+
+        On a narrow terminal the columns named ``spare`` are left out, the first of them first; what is still too
+        wide is cut, or goes on in the next line with ``wrap``.
+        """
         kept = [[str(cell) for cell in row] for row in rows]
         if self.as_json:
             return
         if not kept:
             self.note(empty)
             return
-        for line in aligned([[c.upper() for c in columns], *kept], width=self.width):
+        spared = [columns.index(name) for name in spare]
+        whole = without([[c.upper() for c in columns], *kept], spared, self.width)
+        for line in aligned(whole, width=self.width, wrap=wrap):
             click.echo(line, file=self._out, color=self.is_terminal)
 
     def mark(self, kind: str, text: str = "") -> str:
@@ -127,16 +143,59 @@ def plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def aligned(rows: Sequence[Sequence[str]], *, width: int = 0) -> list[str]:
-    """Return rows as lines with aligned columns; the widest column gives way when there is a width."""
+def aligned(rows: Sequence[Sequence[str]], *, width: int = 0, wrap: bool = False) -> list[str]:
+    """Return rows as lines with aligned columns; the widest column gives way when there is a width.
+
+    With ``wrap`` all wide columns do, and what does not fit goes on in the next line.
+    """
     count = max(len(row) for row in rows)
     padded = [[*row, *[""] * (count - len(row))] for row in rows]
-    widths = [max(len(click.unstyle(row[i])) for row in padded) for i in range(count)]
-    over = sum(widths) + len(GAP) * (count - 1) - width
-    if width and over > 0:
+    widths = _widths(padded)
+    over = _total(widths) - width if width else 0
+    if over > 0 and not wrap:
         widest = widths.index(max(widths))
-        widths[widest] = max(12, widths[widest] - over)
-    return [GAP.join(_fitted(cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in padded]
+        widths[widest] = max(LEAST, widths[widest] - over)
+    while wrap and over > 0 and max(widths) > LEAST:
+        widths[widths.index(max(widths))] -= 1
+        over -= 1
+    if not wrap:
+        return [GAP.join(_fitted(cell, widths[i]) for i, cell in enumerate(row)).rstrip() for row in padded]
+    return [line for row in padded for line in _wrapped(row, widths)]
+
+
+def without(rows: Sequence[Sequence[str]], spare: Sequence[int], width: int) -> list[list[str]]:
+    """Return rows without as many of the spare columns as it takes to fit the width, the first named first."""
+    widths, gone = _widths(rows), set[int]()
+    for column in spare:
+        kept = [size for i, size in enumerate(widths) if i not in gone]
+        if not width or _total(kept) <= width:
+            break
+        gone.add(column)
+    return [[cell for i, cell in enumerate(row) if i not in gone] for row in rows]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(click.unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _wrapped(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    """Return one row as lines; a cell that fits stays as it is, styled or not."""
+    import textwrap
+
+    cells = [
+        [cell] if len(click.unstyle(cell)) <= width else textwrap.wrap(click.unstyle(cell), width)
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    lines = max(len(cell) for cell in cells)
+    filled = [[*cell, *[""] * (lines - len(cell))] for cell in cells]
+    return [
+        GAP.join(_fitted(part, width) for part, width in zip(parts, widths, strict=True)).rstrip()
+        for parts in zip(*filled, strict=True)
+    ]
 
 
 def _fitted(cell: str, width: int) -> str:

@@ -47,6 +47,8 @@ async def _seams(door: Door, workflow: str | None, hours: int) -> None:
         render.seam_columns(_many(figures)),
         rows,
         "There are no seams: no definition is published yet; topstitch publish.",
+        spare=("trend", "limit", "count", "step"),
+        wrap=True,
     )
     if figures:
         door.screen.print(render.seam_finding(figures))

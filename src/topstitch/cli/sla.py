@@ -34,7 +34,10 @@ async def _sla(door: Door, workflow: str | None, days: int) -> None:
         found = [one for name in plans for one in await watch.promises(watcher, here.now(), workflow=name, days=days)]
     door.screen.data({"days": days, "promises": render.promise_data(found, plans), "items": render.sla_data(found)})
     rows = [(*row[:-1], door.screen.mark(STATES[row[-1]], row[-1])) for row in render.sla_rows(found, plans)]
-    door.screen.table(render.SLA_COLUMNS, rows, f"No instance began in the last {days} days, so no promise was tried.")
+    empty = f"No instance began in the last {days} days, so no promise was tried."
+    door.screen.table(render.SLA_COLUMNS, rows, empty, spare=("workflow",) if len(plans) == 1 else ())
+    for line in render.owner_lines(plans[name] for name in {row[0]: None for row in rows}):
+        door.screen.print(line)
     late = [one for one in found if one.state in (PromiseState.AT_RISK, PromiseState.BREACHED) and one.open]
     for one in sorted(late, key=lambda one: one.left_ms)[:LATE_MAX]:
         door.screen.print(f"{one.instance}  {one.promise}: {one.state.replace('_', ' ')}, {one.text}; {one.holds_up}")

@@ -99,6 +99,12 @@ class CallContext:
         incoming = about.incoming if about is not None and about.instance == self.instance else None
         return outgoing(self.instance, self.key, self.attempt, incoming).header()
 
+    @property
+    def tracestate(self) -> str | None:
+        """What the trigger's sender put beside its trace header, for every system that gets ours."""
+        about = followed()
+        return about.state if about is not None and about.instance == self.instance and not self.trace else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:

@@ -160,6 +160,9 @@ class HttpClient:
         trace = call.traceparent
         if trace is not None:
             sent_headers["traceparent"] = trace
+            state = call.tracestate
+            if state is not None:
+                sent_headers["tracestate"] = state
         call.sent = Sent(method, url, sent_headers, data)
         answer = await self._send_authorised(method, url, sent_headers, data, call.timeout_seconds, writes=writes)
         error = self._classify(answer, writes)

@@ -91,8 +91,8 @@ async def owners(registry: Registry, owner: Mapping[str, str]) -> list[str]:
 class Posts:
     """What posts to addresses outside of any connection."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
-        self._registry, self._clock = registry, clock
+    def __init__(self, registry: Registry, clock: Clock, *, setting: str, title: str) -> None:
+        self._registry, self._clock, self._setting, self._title = registry, clock, setting, title
         self._clients: dict[str, HttpClient] = {}
 
     async def post(self, url: str, headers: Mapping[str, str], raw: bytes) -> None:
@@ -100,8 +100,8 @@ class Posts:
         client = self._clients.get(url) or self._open(url)
         answer = await client.raw("POST", url, headers=headers, data=raw)
         if answer.status >= FIRST_REFUSAL:
-            message = f"the receiver of alerts answered {answer.status}; see that it is up and takes our signature"
-            raise TransientError("alert-refused", message, status=answer.status, body=answer.text())
+            message = f"{self._title} answered {answer.status}; see that it is up and takes what {self._setting} says"
+            raise TransientError("post-refused", message, status=answer.status, body=answer.text())
 
     async def close(self) -> None:
         """Close the sessions."""
@@ -111,17 +111,17 @@ class Posts:
     def _open(self, url: str) -> HttpClient:
         redactor, folder = self._registry.redactor, self._registry.connections.folder
         given = Given(
-            alias="alert_routes",
+            alias=self._setting,
             base_url=url,
             options={},
-            credentials=Credentials("alert_routes", {}, redactor, folder),
+            credentials=Credentials(self._setting, {}, redactor, folder),
             limits=Limits(self._clock, rate=None, concurrency=POSTS_MAX),
             clock=self._clock,
             redactor=redactor,
             timeout_seconds=TIMEOUT_SECONDS,
             folder=folder,
         )
-        client = self._clients[url] = HttpClient(given, title="the receiver of alerts")
+        client = self._clients[url] = HttpClient(given, title=self._title)
         return client
 
 

@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+STATE_LENGTH_MAX: Final = 512
+STATE_MEMBERS_MAX: Final = 32
 _SHAPE: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_CHARACTER: Final = r"[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
+_MEMBER: Final = re.compile(rf"[a-z0-9][a-z0-9_\-*/@]{{0,255}}=(?:{_CHARACTER}| ){{0,255}}{_CHARACTER}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +37,22 @@ class TraceContext:
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """The instance that the present task works on, and the ``traceparent`` that its trigger carried."""
+    """The instance that the present task works on, and the trace context that its trigger carried."""
 
     instance: str
     incoming: str | None = None
+    state: str | None = None
 
 
 _FOLLOWED: ContextVar[Followed | None] = ContextVar("topstitch_followed", default=None)
 
 
-def follow(instance: str, incoming: object = None) -> None:
+def follow(instance: str, incoming: object = None, state: object = None) -> None:
     """Say whom this task, and the tasks it starts from now on, work on."""
     current = _FOLLOWED.get()
     if current is None or current.instance != instance:
-        _FOLLOWED.set(Followed(instance, incoming if isinstance(incoming, str) else None))
+        trace = incoming if isinstance(incoming, str) else None
+        _FOLLOWED.set(Followed(instance, trace, parse_tracestate(state if isinstance(state, str) else None, trace)))
 
 
 def followed() -> Followed | None:
@@ -66,6 +72,17 @@ def parse_traceparent(text: str | None) -> TraceContext | None:
     return TraceContext(trace_id=match[2], span_id=match[3], sampled=bool(int(match[4], 16) & 1))
 
 
+def parse_tracestate(text: str | None, traceparent: str | None) -> str | None:
+    """Read the ``tracestate`` beside a ``traceparent``; nothing when either is none, as the recommendation asks."""
+    if not text or len(text) > STATE_LENGTH_MAX or parse_traceparent(traceparent) is None:
+        return None
+    members = [member for part in text.split(",") if (member := part.strip(" \t"))]
+    names = {member.partition("=")[0] for member in members}
+    if not members or len(members) > STATE_MEMBERS_MAX or len(names) < len(members):
+        return None
+    return ",".join(members) if all(_MEMBER.fullmatch(member) for member in members) else None
+
+
 @lru_cache(maxsize=4096)
 def trace_id_of(instance: str, incoming: str | None = None) -> str:
     """Return the trace of an instance: its trigger's, or the one that follows from its name."""
@@ -76,6 +93,16 @@ def trace_id_of(instance: str, incoming: str | None = None) -> str:
 def span_id_of(instance: str, *names: str) -> str:
     """Return the id of one span of an instance."""
     return _digest("span", instance, *names)[:16]
+
+
+def handed_down(instance: str, step: str, incoming: str | None = None) -> TraceContext:
+    """Return what an instance that a step starts carries on: the step's span in the instance's trace."""
+    context = parse_traceparent(incoming)
+    return TraceContext(
+        trace_id=trace_id_of(instance, incoming),
+        span_id=span_id_of(instance, "step", step, ""),
+        sampled=context.sampled if context else True,
+    )
 
 
 def outgoing(instance: str, key: str, attempt: int, incoming: str | None = None) -> TraceContext:

@@ -7,6 +7,7 @@ read, and expect a value that it can have. Called by ``check`` once.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from topstitch.foundation.money import parse_money
@@ -92,9 +93,9 @@ class Reconciled:
                 f"there is no system '{rule.authority}'",
                 nearest(rule.authority, workflow.systems),
             )
-        if rule.within is not None:
-            self._tolerance((*path, "within"), rule)
         schema = self._field_schema(path, rule, read)
+        if rule.within is not None:
+            self._tolerance((*path, "within"), rule, schema or {})
         if schema is None:
             return
         self._expected((*path, given[0]), given[0], rule, schema, site)
@@ -150,23 +151,18 @@ class Reconciled:
         typed_list = isinstance(value, list) or (isinstance(value, str) and value.startswith("= "))
         self.values.value(path, value, schema if typed_list else schema.get("items", {}), site)
 
-    def _tolerance(self, path: Path, rule: FieldRule) -> None:
+    def _tolerance(self, path: Path, rule: FieldRule, schema: JsonSchema) -> None:
         if rule.equals is None:
             self.report.add("shape", path, "'within' is a tolerance of 'equals'", "remove it, or use equals", key=True)
             return
-        text = str(rule.within)
-        for reads in (parse_money, parse_duration):
-            try:
-                reads(text)
-            except ValueError:
-                continue
-            return
-        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        wanted = _tolerances(schema)
+        if not wanted:
+            message = f"nothing is nearly equal to {words_of(schema)}; 'within' is for money, numbers, dates and times"
+            self.report.add("shape", path, message, "remove it", key=True)
+        elif not any(_TOLERANCES[kind][0](str(rule.within)) for kind in wanted):
+            names, examples = " or ".join(wanted), " or ".join(_TOLERANCES[kind][1] for kind in wanted)
             self.report.add(
-                "shape",
-                path,
-                f"'within' wants money, a number or a duration; this is '{text}'",
-                'such as "5.00 USD", "0.5" or 2d',
+                "shape", path, f"'within' wants {names} here; this is '{rule.within}'", f"such as {examples}"
             )
 
     def _heal(self, path: Path, rule: FieldRule, read: ActionContract, site: Site, schema: JsonSchema) -> None:
@@ -271,3 +267,33 @@ def _regular(path: Path, pattern: str, report: Report) -> None:
         re.compile(pattern)
     except re.error:
         report.add("shape", path, "'matches' wants a regular expression", "correct the pattern")
+
+
+def _reads(text: str, read: Callable[[str], object]) -> bool:
+    try:
+        read(text)
+    except ValueError:
+        return False
+    return True
+
+
+_TOLERANCES: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "money": (lambda text: _reads(text, parse_money), '"5.00 USD"'),
+    "whole days": (lambda text: _reads(text, parse_duration) and text.endswith("d"), "2d"),
+    "a duration": (lambda text: _reads(text, parse_duration), "5m"),
+    "a number": (lambda text: re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is not None, '"0.5"'),
+}
+"""What a tolerance may be, how it is told, and an example."""
+_FORMATS: Final = {"money": "money", "date": "whole days", "date-time": "a duration"}
+
+
+def _tolerances(schema: JsonSchema) -> tuple[str, ...]:
+    """Return what the tolerance of a field may be: nothing for what is either equal or not."""
+    branches = (schema, *schema.get("anyOf", ()), *schema.get("oneOf", ()))
+    found = next((_FORMATS[each["format"]] for each in branches if each.get("format") in _FORMATS), None)
+    if found is not None:
+        return (found,)
+    kinds = {kind_of(each) for each in branches}
+    if kinds & {"number", "integer"}:
+        return ("a number",)
+    return tuple(_TOLERANCES) if kinds == {"any"} else ()

@@ -9,8 +9,7 @@ otherwise the system is named. Pure; ``watch`` gathers, ``alerts`` opens and cle
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from topstitch.foundation.timetext import duration_text
 from topstitch.metrics.alerts import Condition, Kind, Level
@@ -22,6 +21,7 @@ from topstitch.metrics.seams import Seam, counts, seam_of
 from topstitch.metrics.sla import PromiseState, Standing
 from topstitch.plan.plan import Plan
 from topstitch.store.measures import LongCrossing, Overdue
+from topstitch.store.populations import Standing as DifferingPopulations
 from topstitch.store.sealing import milliseconds
 
 SpeedKey = tuple[str, str]
@@ -30,6 +30,15 @@ SeamKey = tuple[str, Seam]
 """Workflow and seam: an alert is about both, whatever the version."""
 HOLD_SHARE = 0.1
 """A promise stays at risk until it is expected this share of its time before its end."""
+
+BULK: Final = 20
+"""So many open differences between the populations of one workflow have one alert, fewer an alert each."""
+DIFFERENCES: Final[Mapping[str, str]] = {
+    "no_instance": "{system} lists one for which nothing was started",
+    "missing": "one that succeeded is missing in {system}",
+    "extra": "{system} lists one that nothing of ours stands behind",
+    "duplicate": "{system} lists one more than once",
+}
 
 
 def handoff_conditions(
@@ -102,7 +111,8 @@ def _handoff(
         since_ms=min(one.until_ms - one.age_ms for one in worst),
         title=f"{plan.title}: work lies between {seam.from_system} and {seam.to_system}",
         text=(
-            f"{len(over)} handoffs {seam} took longer than {_s(limit)}, {waits}; the longest {_s(worst[0].age_ms)}. "
+            f"{len(over)} handoff{'' if len(over) == 1 else 's'} {seam} took longer than {_s(limit)}, {waits}; "
+            f"the longest {_s(worst[0].age_ms)}. "
             f"Exceptions at this seam: {exceptions}"
         ),
         diagnosis=diagnose(plan, seam, speeds, failed, limits),
@@ -341,25 +351,48 @@ def overdue_conditions(
     ]
 
 
-def population_conditions(plans: Iterable[Plan], differing: Mapping[str, tuple[int, datetime]]) -> list[Condition]:
-    """Return the workflows whose whole populations differ: somebody has no instance, or stands without one."""
-    return [
-        Condition(
-            cause=f"population|{plan.workflow}",
-            kind=Kind.CHECK,
-            level=Level.RED,
-            workflow=plan.workflow,
-            version=plan.version,
-            since_ms=milliseconds(since),
-            title=f"{plan.title}: the systems do not list the same",
-            text=f"{count} differences are open; see topstitch discrepancies list --workflow {plan.workflow}",
-            diagnosis="the systems: each names what is missing, extra or there twice",
-            owner=plan.owner,
-        )
-        for plan in plans
-        if plan.workflow in differing
-        for count, since in (differing[plan.workflow],)
-    ]
+def population_conditions(plans: Iterable[Plan], differing: Mapping[str, DifferingPopulations]) -> list[Condition]:
+    """Return what whole populations differ in: an alert for each, as long as they are few.
+
+    Many are an incident or a wrong mapping, and one alert.
+    """
+    found = []
+    for plan in plans:
+        standing = differing.get(plan.workflow)
+        if standing is None:
+            continue
+        if standing.how_many >= BULK:
+            text = (
+                f"{standing.how_many} differences are open; see topstitch discrepancies list --workflow {plan.workflow}"
+            )
+            found.append(_differing(plan, "", milliseconds(standing.since), "the systems do not list the same", text))
+            continue
+        for row in standing.oldest:
+            system = plan.systems[row["system"]].title if row["system"] in plan.systems else str(row["system"])
+            title = DIFFERENCES[row["what"]].format(system=system)
+            text = f"Compare and settle it with topstitch discrepancies show {row['id']}"
+            worst = [{"instance": row["instance"], "text": "stands behind it"}] if row["instance"] else []
+            found.append(_differing(plan, str(row["id"]), milliseconds(row["opened_at"]), title, text, worst))
+    return found
+
+
+def _differing(
+    plan: Plan, name: str, since_ms: int, title: str, text: str, worst: Sequence[Mapping[str, Any]] = ()
+) -> Condition:
+    many = not name
+    return Condition(
+        cause=f"population|{plan.workflow}" + (f"|{name}" if name else ""),
+        kind=Kind.CHECK,
+        level=Level.RED,
+        workflow=plan.workflow,
+        version=plan.version,
+        since_ms=since_ms,
+        title=f"{plan.title}: {title}",
+        text=text,
+        diagnosis="so many at once are an incident or a wrong mapping, no drift" if many else "the system it names",
+        owner=plan.owner,
+        worst=worst,
+    )
 
 
 def _nearly(one: Standing) -> bool:

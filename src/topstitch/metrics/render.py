@@ -30,6 +30,7 @@ ALERT_COLUMNS: Final = ("id", "level", "since", "workflow", "seam", "what", "loo
 SLA_COLUMNS: Final = ("workflow", "promise", "within", "met", "on track", "at risk", "broken", "excused", "state")
 REPORT_COLUMNS: Final = ("what", "before", "now", "change")
 NOTHING_YET: Final = "-"
+COMPARED: Final = "The change is from the quickest by hand, in days of 8 hours, to the slowest in twenty now."
 
 
 WHOSE: Final = 2
@@ -86,8 +87,8 @@ def seam_page(plan: Plan, figures: Sequence[SeamFigures], speeds: Mapping[tuple[
     target, alert = plan.monitor.exception_target, plan.monitor.exception_alert
     for one in figures:
         said += [
-            f"{one.workflow} {one.version}: {one.edge.seam}, {one.edge}",
-            f"  automated handoff  p50 {_s(one.p50_ms)}  p95 {_s(one.p95_ms)}  of {one.count}  {one.spark}",
+            f"{one.workflow} {one.version}: {one.edge.seam}, {one.edge.from_step} > {one.edge.to_step}",
+            f"  automated handoff  p50 {_s(one.p50_ms)}  p95 {_s(one.p95_ms)}  of {one.count}  {one.spark}".rstrip(),
             f"  gross              p50 {_s(one.gross_p50_ms)}  p95 {_s(one.gross_p95_ms)}",
             f"  within target      {_percent(one.within_target)}  {_limits(_s(one.target_ms), _s(one.limit_ms))}",
             f"  state              {seam_state(one) or one.band.value}",
@@ -139,7 +140,7 @@ def alert_rows(rows: Iterable[AlertRow], mutes: Iterable[Mute], now_ms: int) -> 
         (
             row.id,
             row.level,
-            rfc3339(moment(row.since_ms)),
+            _s(max(now_ms - row.since_ms, 0)),
             row.workflow,
             f"{row.from_system} > {row.to_system}" if row.from_system else NOTHING_YET,
             str(row.body.get("title", "")),
@@ -207,6 +208,15 @@ def sla_rows(found: Iterable[Standing], plans: Mapping[str, Plan]) -> list[tuple
         counted = [str(states[s]) for s in _SLA_ORDER]
         rows.append((_SLA_RANK[worst], (workflow, promise, duration_text(within), *counted, _SLA_WORDS[worst])))
     return [row for _, row in sorted(rows)]
+
+
+def owner_lines(plans: Iterable[Plan]) -> list[str]:
+    """Return who owns the promises, a line for each workflow."""
+    return [
+        f"{plan.workflow} is promised by {plan.owner.get('team', 'nobody')}"
+        + (f"; paged is {plan.owner['page']}" if plan.owner.get("page") else "")
+        for plan in plans
+    ]
 
 
 def sla_data(found: Iterable[Standing]) -> list[dict[str, Any]]:
@@ -306,7 +316,9 @@ def _goal(speed: Speed, limits: Limits = DEFAULT) -> str:
 
 
 def _s(ms: float | None) -> str:
-    return NOTHING_YET if ms is None else duration_text(ms / 1000)
+    if ms is None:
+        return NOTHING_YET
+    return "< 1 ms" if ms < 1 else duration_text(ms / 1000)
 
 
 def _limits(target: str, alert: str) -> str:

@@ -186,7 +186,7 @@ def _lead(measured: Measured, manual: ManualBaseline | None) -> Line:
     if measured.lead_p95_ms is None:
         return Line(what="total time", before=before, now=now, change="")
     best = manual.days_low * WORKING_HOURS * HOUR_MS
-    return Line(what="total time", before=before, now=now, change=_change(best, measured.lead_p95_ms))
+    return Line(what="total time", before=before, now=now, change=_at_worst(best, measured.lead_p95_ms))
 
 
 def _handoffs(measured: Measured, manual: ManualBaseline | None) -> Line:
@@ -213,6 +213,11 @@ def _step(title: str, name: str, speed: Speed, manual: ManualBaseline | None, li
     progress = speed.progress(limits)
     change = "" if progress is None else f"{progress * 100:.0f} % of the way to -{limits.goal * 100:.0f} %"
     return Line(what=title, before=before, now=speed.text, change=change)
+
+
+def _at_worst(before: float, now: float) -> str:
+    """Word the change from the best before to nearly the worst now: it is at least as good for all others."""
+    return f"{'at least' if now <= before else 'at most'} {_change(before, now)}"
 
 
 def _change(before: float, now: float) -> str:

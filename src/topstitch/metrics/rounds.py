@@ -92,7 +92,7 @@ async def _export(one: Round, sink: SpanSink, now: datetime) -> None:
     if not await turns.take(store, TURN, one.owner, milliseconds(now), milliseconds(until)):
         return
     for _ in range(EXPORTS_MAX):
-        if await export_new(store, sink, now) == 0:
+        if await export_new(store, sink, now) is None:
             return
 
 

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from topstitch.foundation.timetext import parse_time
-from topstitch.foundation.w3c import parse_traceparent, span_id_of, trace_id_of
+from topstitch.foundation.w3c import parse_traceparent, parse_tracestate, span_id_of, trace_id_of
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record, Stage
 
@@ -41,6 +41,8 @@ class Span:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     links: tuple[str, ...] = ()
     """Spans of the same trace that it follows from."""
+    trace_state: str = ""
+    """What other systems have put into the trace's ``tracestate``."""
 
 
 def spans_of(records: Sequence[Record]) -> list[Span]:
@@ -74,6 +76,8 @@ class _Trace:
         given = event.get("trace") if isinstance(event, Mapping) else None
         incoming = given if isinstance(given, str) else None
         self.context = parse_traceparent(incoming)
+        beside = event.get("trace_state") if isinstance(event, Mapping) else None
+        self.trace_state = parse_tracestate(beside if isinstance(beside, str) else None, incoming) or ""
         self.trace_id = trace_id_of(self.name, incoming)
         self.root_id = span_id_of(self.name, "instance")
         self.common: dict[str, Attribute] = {
@@ -99,6 +103,7 @@ class _Trace:
             closed_by=ended.seq,
             failed="" if end.startswith("completed") else end,
             attributes={**self.common, "topstitch.end": end},
+            trace_state=self.trace_state,
         )
 
     def reads(self) -> Iterator[Span]:
@@ -248,6 +253,7 @@ class _Trace:
             failed=failed,
             attributes={**self.common, **(attributes or {})},
             links=links,
+            trace_state=self.trace_state,
         )
 
     def _of(self, *kinds: str) -> Iterable[Record]:

@@ -149,7 +149,8 @@ async def _conditions(
     found += conditions.sla_conditions(plans, standings, limits)
     overdue = await measures.overdue(store, now_ms - limits.overdue_ms, now_ms)
     found += conditions.overdue_conditions(plans, overdue, now_ms, limits)
-    found += conditions.population_conditions(known.in_force, await populations.open_counts(store))
+    differing = await populations.open_differences(store, each=conditions.BULK)
+    found += conditions.population_conditions(known.in_force, differing)
     return found, pinned
 
 

@@ -26,3 +26,5 @@ class TriggerEvent(msgspec.Struct, frozen=True, kw_only=True):
     """How it was verified: ``standard-webhooks``, ``basic``, ``token`` or ``none``."""
     trace: str | None = None
     """The sender's W3C traceparent, when it sent one."""
+    trace_state: str | None = None
+    """What it sent beside that as tracestate; it goes on to every system unchanged."""

@@ -21,8 +21,8 @@ from topstitch.plan import plan as p
 from topstitch.plan.personal import patterns
 from topstitch.plan.rollback_order import transitive_needs, undo_order
 
-HEAL_RETRY = p.RetryPlan(attempts=3)
-"""How often the one repair of a difference is tried, with one key."""
+HEAL_RETRY = p.RetryPlan(attempts=1)
+"""One attempt for each difference (``language.md`` 5.3); another one is a person's to ask for."""
 SELF = "topstitch"
 """The system a wait or a call works on: ourselves."""
 

@@ -7,7 +7,7 @@ is observed now. The pair that differs names the cause (``language.md`` 5.1).
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -55,11 +55,13 @@ def same(expected: Any, observed: Any, rule: FieldPlan) -> bool:
     if rule.format in ("date", "date-time"):
         return _same_time(str(expected), str(observed), rule)
     if isinstance(expected, list) and isinstance(observed, list):
-        return len(expected) == len(observed) and all(any(same(e, o, rule) for o in observed) for e in expected)
+        return _same_list(expected, observed, rule)
     if isinstance(expected, str) and isinstance(observed, str):
         one, other = expected.strip(), observed.strip()
         return one.casefold() == other.casefold() if rule.ignore_case else one == other
-    if rule.tolerance is not None and not isinstance(expected, bool):
+    if isinstance(expected, bool) or isinstance(observed, bool):
+        return expected is observed
+    if rule.tolerance is not None:
         return _near(expected, observed, rule.tolerance)
     return bool(expected == observed)
 
@@ -77,6 +79,17 @@ def cause(rule: FieldPlan, intended: Any, committed: Any, observed: Any) -> str:
     return "superseded" if kept else "both"
 
 
+def _same_list(expected: list[Any], observed: list[Any], rule: FieldPlan) -> bool:
+    """Whether two lists hold the same, each as often, in whatever order."""
+    left = list(observed)
+    for one in expected:
+        at = next((index for index, other in enumerate(left) if same(one, other, rule)), None)
+        if at is None:
+            return False
+        del left[at]
+    return not left
+
+
 def _same_money(expected: str, observed: str, tolerance: str | None) -> bool:
     try:
         one, other = parse_money(expected), parse_money(observed)
@@ -84,23 +97,33 @@ def _same_money(expected: str, observed: str, tolerance: str | None) -> bool:
         return expected == observed
     if one.currency != other.currency:
         return False
-    allowed = parse_money(tolerance).amount if tolerance else Decimal(0)
-    return abs(one.amount - other.amount) <= allowed
+    return abs(one.amount - other.amount) <= _allowed(tolerance, one.currency)
+
+
+def _allowed(tolerance: str | None, currency: str) -> Decimal:
+    """Return by how much amounts of a currency may differ: a tolerance in another one allows nothing."""
+    try:
+        allowed = parse_money(tolerance or "")
+    except ValueError:
+        return Decimal(0)
+    return allowed.amount if allowed.currency == currency else Decimal(0)
 
 
 def _same_time(expected: str, observed: str, rule: FieldPlan) -> bool:
+    allowed = timedelta(seconds=_seconds(rule.tolerance))
     try:
         if rule.format == "date":
-            return date.fromisoformat(expected[:10]) == date.fromisoformat(observed[:10])
-        one, other = _moment(expected), _moment(observed)
+            return abs(date.fromisoformat(expected[:10]) - date.fromisoformat(observed[:10])) <= allowed
+        return abs(parse_time(expected) - parse_time(observed)) <= allowed
     except ValueError:
         return expected == observed
-    allowed = parse_duration(rule.tolerance) if rule.tolerance else 0
-    return abs((one - other).total_seconds()) <= allowed
 
 
-def _moment(text: str) -> datetime:
-    return parse_time(text)
+def _seconds(tolerance: str | None) -> int:
+    try:
+        return parse_duration(tolerance or "")
+    except ValueError:
+        return 0
 
 
 def _near(expected: Any, observed: Any, tolerance: str) -> bool:

@@ -273,6 +273,7 @@ class Simulator:
                 "status": status,
                 "key": self.key_of(call),
                 "trace": call.headers.get("traceparent"),
+                "state": call.headers.get("tracestate"),
                 "write": self.is_write(call),
                 "committed": committed,
                 "fault": fault.kind.value if fault else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import exists, func, select
@@ -24,13 +24,15 @@ from topstitch.store.ledger import note_down_with
 from topstitch.store.reconciliation_tables import differences, populations
 from topstitch.store.rows import Shown, all_shown
 from topstitch.store.sealing import milliseconds
-from topstitch.store.tables import effects, instances
+from topstitch.store.tables import discrepancies, effects, instances
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
 
 KEYS_AT_ONCE: Final = 500
 LISTING_MAX: Final = 1000
+UNREADABLE_AGAIN_MS: Final = 1_800_000
+"""When a side that could not be read is asked again."""
 RESOLVED_KEPT_MS: Final = 400 * 86_400_000
 
 
@@ -111,6 +113,14 @@ async def instances_for(store: Store, workflow: str, system: str, keys: Iterable
     return sorted(found.values(), key=lambda row: (row["started_at"], row["id"]))
 
 
+class Standing(NamedTuple):
+    """What is open between the populations of one workflow."""
+
+    how_many: int
+    since: datetime
+    oldest: list[Shown]
+
+
 async def keep(
     store: Store,
     workflow: str,
@@ -169,12 +179,14 @@ def _after(state: str, first: int, until: Any, now_ms: int, grace_ms: int) -> tu
 
 
 async def could_not(store: Store, workflow: str, because: str, now: datetime) -> None:
-    """Note that a comparison came to nothing: a side that cannot be read is no difference."""
-    text = orjson.dumps({"problem": because}).decode()
+    """Note that a comparison came to nothing: a side that cannot be read is no difference, and is asked again soon."""
+    text, now_ms = orjson.dumps({"problem": because}).decode(), milliseconds(now)
 
     def do(backend: Backend) -> None:
         backend.execute(
-            "UPDATE populations SET ran_at = ?, outcome = ? WHERE workflow = ?", (milliseconds(now), text, workflow)
+            "UPDATE populations SET ran_at = ?, outcome = ?, due_at = CASE WHEN due_at > ? THEN ? ELSE due_at END"
+            " WHERE workflow = ?",
+            (now_ms, text, now_ms + UNREADABLE_AGAIN_MS, now_ms + UNREADABLE_AGAIN_MS, workflow),
         )
 
     await store.work(do)
@@ -192,17 +204,37 @@ async def listing(
     return await store.read(lambda c: all_shown(c.execute(query).mappings()))
 
 
-async def open_counts(store: Store) -> Mapping[str, tuple[int, datetime]]:
-    """Return how many differences of each workflow are open, and since when the oldest is."""
-    query = (
-        select(
-            differences.c.workflow, func.count().label("count"), func.min(differences.c.opened_at).label("opened_at")
-        )
-        .where(differences.c.state == "open")
-        .group_by(differences.c.workflow)
+async def resolved_at(store: Store, workflow: str, moment_ms: int) -> list[Shown]:
+    """Return the differences of a workflow that a comparison at this moment did not find any more."""
+    query = select(differences).where(
+        differences.c.workflow == workflow, differences.c.state == "resolved", differences.c.changed_at == moment_ms
     )
+    return await store.read(lambda c: all_shown(c.execute(query).mappings()))
+
+
+async def open_differences(store: Store, *, each: int) -> Mapping[str, Standing]:
+    """Return of each workflow how many differences are open, since when, and which are the oldest."""
+    workflow, opened_at = differences.c.workflow, differences.c.opened_at
+    count = func.count().over(partition_by=workflow)
+    first = func.min(opened_at).over(partition_by=workflow)
+    own = exists().where(
+        discrepancies.c.instance == differences.c.instance,
+        discrepancies.c.system == differences.c.system,
+        discrepancies.c.status == "open",
+    )
+    number = func.row_number().over(partition_by=workflow, order_by=(opened_at, differences.c.id))
+    numbered = (
+        select(differences, count.label("count"), first.label("since"), number.label("number"))
+        .where(differences.c.state == "open", ~own)
+        .subquery()
+    )
+    query = select(numbered).where(numbered.c.number <= each).order_by(numbered.c.workflow, numbered.c.number)
     rows = await store.read(lambda c: all_shown(c.execute(query).mappings()))
-    return {str(row["workflow"]): (int(row["count"]), row["opened_at"]) for row in rows}
+    found: dict[str, Standing] = {}
+    for row in rows:
+        mine = found.setdefault(str(row["workflow"]), Standing(int(row["count"]), row["opened_at"], []))
+        mine.oldest.append(row)
+    return found
 
 
 async def settle(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -20,6 +20,26 @@ from topstitch.store.tables import blobs, checks, context_reads, effects, handof
 if TYPE_CHECKING:
     from topstitch.model.record import Record
     from topstitch.store.store import Store
+
+
+class Written(NamedTuple):
+    """Where a record stands, and when it was written; not what it says."""
+
+    position: int
+    instance: str
+    seq: int
+    at_ms: int
+
+
+async def list_written(store: Store, after_position: int, *, limit: int) -> list[Written]:
+    """Return which records were written after a position, in order, for whoever follows the journals."""
+    query = (
+        select(journal.c.position, journal.c.instance, journal.c.seq, journal.c.at)
+        .where(journal.c.position > after_position)
+        .order_by(journal.c.position)
+        .limit(limit)
+    )
+    return await store.read(lambda c: [Written(*row) for row in c.execute(query)])
 
 
 async def list_journals(store: Store, instances: Sequence[str]) -> dict[str, list[Record]]:

@@ -33,7 +33,7 @@ EVENTS_HOOK: Final = "events"
 """A hook of this name says how senders of CloudEvents prove who they are; without one anybody who reaches us may."""
 KEPT_HEADERS: Final = frozenset(
     {
-        "content-type", "user-agent", "date", "traceparent", "x-request-id", "x-forwarded-for",
+        "content-type", "user-agent", "date", "traceparent", "tracestate", "x-request-id", "x-forwarded-for",
         "webhook-id", "webhook-timestamp", "webhook-signature", "x-signature",
     }
 )  # fmt: skip
@@ -194,6 +194,7 @@ def _normalised(intake: Intake, hook: HookSettings, delivery: Delivery, signatur
         received_at=intake.clock.now(),
         signature=signature,
         trace=delivery.headers.get("traceparent"),
+        trace_state=delivery.headers.get("tracestate"),
     )
 
 
@@ -216,6 +217,7 @@ def _checked(intake: Intake, event: CloudEvent, signature: str) -> TriggerEvent:
         received_at=intake.clock.now(),
         signature=signature,
         trace=event.trace,
+        trace_state=event.trace_state,
     )
 
 

@@ -36,6 +36,7 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
     data: Mapping[str, Any]
     time: datetime | None = None
     trace: str | None = None
+    trace_state: str | None = None
 
 
 def is_batch(headers: Mapping[str, str]) -> bool:
@@ -73,7 +74,7 @@ def event_of(document: Any) -> CloudEvent:
         wrong.append(Misfit("/specversion", "const", "must be 1.0"))
     if not isinstance(document.get("data"), Mapping):
         wrong.append(Misfit("/data", "type", "must be an object" if "data" in document else "is missing"))
-    time, trace = document.get("time"), document.get("traceparent")
+    time, trace, trace_state = document.get("time"), document.get("traceparent"), document.get("tracestate")
     moment = _time(time, wrong)
     if wrong:
         raise invalid("event-invalid", wrong)
@@ -84,6 +85,7 @@ def event_of(document: Any) -> CloudEvent:
         data=document["data"],
         time=moment,
         trace=trace if isinstance(trace, str) else None,
+        trace_state=trace_state if isinstance(trace_state, str) else None,
     )
 
 

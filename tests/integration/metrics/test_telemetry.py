@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -18,6 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from integration.metrics.kit import Case, after, finished, keep
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine
+from topstitch.connectors import telling
+from topstitch.connectors.connections import Connections
+from topstitch.connectors.registry import Registry
+from topstitch.foundation.clock import SimulatedClock
 from topstitch.foundation.errors import OperatorError
 from topstitch.metrics import export, watch
 from topstitch.metrics.otlp import Otlp, export_new
@@ -76,18 +81,26 @@ def collector() -> Iterator[Collector]:
     server.server_close()
 
 
+@pytest_asyncio.fixture
+async def sink(collector: Collector) -> AsyncIterator[Otlp]:
+    clock = SimulatedClock()
+    posts = telling.Posts(Registry(Connections(), clock), clock, setting="otlp_endpoint", title="the collector")
+    yield Otlp(collector.endpoint, posts.post)
+    await posts.close()
+
+
 def onboarded() -> PaperEngine:
     return PaperEngine(PLAN, Company().world(), after(0)).begin(HIRE).run()
 
 
-async def test_I13_one_trace_for_an_instance_arrives_at_a_collector(store: Store, collector: Collector) -> None:
+async def test_I13_one_trace_for_an_instance_arrives_at_a_collector(
+    store: Store, collector: Collector, sink: Otlp
+) -> None:
     engine = onboarded()
     await keep(store, "ins_1", engine)
-    sink = Otlp(collector.endpoint)
     sent = 0
-    while count := await export_new(store, sink, after(3 * 86_400)):
+    while (count := await export_new(store, sink, after(3 * 86_400))) is not None:
         sent += count
-    sink.close()
     expected = spans_of(await instances.records(store, "ins_1"))
     assert sent == len(expected) == len(collector.spans)
     assert {span.trace_id.hex() for span in collector.spans} == {expected[0].trace_id}
@@ -106,33 +119,35 @@ async def test_I13_one_trace_for_an_instance_arrives_at_a_collector(store: Store
     assert not any(b"Priya" in span.SerializeToString() for span in collector.spans)
 
 
-async def test_I13_spans_are_sent_as_they_are_completed_and_each_once(store: Store, collector: Collector) -> None:
+async def test_I13_spans_are_sent_as_they_are_completed_and_each_once(
+    store: Store, collector: Collector, sink: Otlp
+) -> None:
     engine = onboarded()
     await keep(store, "ins_1", engine)
     await keep(store, "ins_2", engine)
-    sink = Otlp(collector.endpoint)
     before_the_checks = after(3600)
-    assert await export_new(store, sink, before_the_checks) > 0
+    assert await export_new(store, sink, before_the_checks)
     assert "employee-onboarding" not in {span.name for span in collector.spans}
-    while await export_new(store, sink, after(3 * 86_400)):
+    while await export_new(store, sink, after(3 * 86_400)) is not None:
         pass
-    sink.close()
     ids = [span.span_id for span in collector.spans]
     assert len(ids) == len(set(ids)) == 2 * len(spans_of(await instances.records(store, "ins_1")))
 
 
-async def test_a_collector_that_is_away_holds_spans_up_and_loses_none(store: Store, collector: Collector) -> None:
+async def test_a_collector_that_is_away_holds_spans_up_and_loses_none(
+    store: Store, collector: Collector, sink: Otlp
+) -> None:
     await keep(store, "ins_1", onboarded())
-    sink = Otlp(collector.endpoint)
     collector.refusing = True
     with pytest.raises(OperatorError, match="nothing is lost"):
         await export_new(store, sink, after(3 * 86_400))
     collector.refusing = False
     assert await export_new(store, sink, after(3 * 86_400)) == len(collector.spans) > 15
-    sink.close()
 
 
-async def test_a_journal_that_does_not_verify_does_not_hold_the_others_up(store: Store, collector: Collector) -> None:
+async def test_a_journal_that_does_not_verify_does_not_hold_the_others_up(
+    store: Store, collector: Collector, sink: Otlp
+) -> None:
     await keep(store, "ins_1", onboarded())
     await keep(store, "ins_2", onboarded())
 
@@ -140,9 +155,7 @@ async def test_a_journal_that_does_not_verify_does_not_hold_the_others_up(store:
         backend.execute("UPDATE journal SET body = replace(body, 'identity', 'identitY') WHERE instance = 'ins_1'")
 
     await store.work(tamper)
-    sink = Otlp(collector.endpoint)
-    assert await export_new(store, sink, after(3 * 86_400)) > 15
-    sink.close()
+    assert (await export_new(store, sink, after(3 * 86_400)) or 0) > 15
     instances_seen = {
         a.value.string_value for s in collector.spans for a in s.attributes if a.key == "topstitch.instance"
     }

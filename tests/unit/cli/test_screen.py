@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from topstitch.cli.command import Door, command
 from topstitch.cli.lazy import LazyGroup
 from topstitch.cli.root import COMMANDS
-from topstitch.cli.screen import Screen, aligned
+from topstitch.cli.screen import Screen, aligned, without
 from topstitch.foundation.errors import (
     AuthorError,
     ConflictError,
@@ -29,6 +29,11 @@ from topstitch.foundation.errors import (
 def test_rows_are_aligned_and_the_widest_column_gives_way():
     assert aligned([["A", "B"], ["long", "x"]]) == ["A     B", "long  x"]
     assert aligned([["a", "b" * 60]], width=30) == ["a  " + "b" * 26 + "…"]
+    assert aligned([["a", "one two " * 4]], width=20, wrap=True) == ["a  one two one two", "   one two one two"]
+    assert aligned([["x" * 30, "y" * 20]], width=40, wrap=True) == [
+        "x" * 19 + "  " + "y" * 19,
+        "x" * 11 + " " * 10 + "y",
+    ]
     assert aligned([["only"], ["two", "columns"]]) == ["only", "two   columns"]
 
 
@@ -113,3 +118,11 @@ def test_every_command_is_there_says_what_it_does_and_takes_json(name: str):
     for leaf in _leaves(found):
         assert (leaf.help or "").strip()
         assert "--json" in {opt for p in leaf.params for opt in p.opts}
+
+
+def test_on_a_narrow_terminal_spare_columns_go_first_and_only_as_many_as_it_takes() -> None:
+    rows = [["A", "B", "C"], ["a" * 10, "b" * 10, "c" * 10]]
+    assert without(rows, [1, 2], 0) == rows
+    assert without(rows, [1, 2], 34) == rows
+    assert without(rows, [1, 2], 33) == [["A", "C"], ["a" * 10, "c" * 10]]
+    assert without(rows, [1, 2], 5) == [["A"], ["a" * 10]]

@@ -12,6 +12,7 @@ from topstitch.metrics.conditions import (
     exception_conditions,
     failures,
     handoff_conditions,
+    population_conditions,
     running_conditions,
     seam_counts,
 )
@@ -19,7 +20,9 @@ from topstitch.metrics.exceptions import Count, Share
 from topstitch.metrics.pending import Pending, Running
 from topstitch.metrics.seams import Band, Seam, Window, band_of, between, board, edges_of, seam_of_step, spark_line
 from topstitch.store.measures import Crossings, Exceptional, LongCrossing, Tried
+from topstitch.store.populations import Standing
 from topstitch.store.rollups import Baseline
+from topstitch.store.sealing import moment
 
 PLAN = onboarding_plan()
 KEY = (PLAN.workflow, PLAN.version)
@@ -225,3 +228,15 @@ def test_a_spark_line_has_a_block_for_each_value() -> None:
     assert spark_line([None, 1, 4, 8]) == " ▂▅█"
     assert spark_line([None, None]) == "  "
     assert spark_line([0, 0]) == "▁▁"
+
+
+@pytest.mark.parametrize(("count", "alerts"), [(1, 1), (19, 19), (20, 1), (5000, 1)])
+def test_few_differences_of_populations_have_an_alert_each_and_many_one(count: int, alerts: int) -> None:
+    rows = [
+        {"id": f"pop_{n}", "what": "extra", "system": "directory", "instance": None, "opened_at": moment(NOW)}
+        for n in range(min(count, 20))
+    ]
+    found = population_conditions([PLAN], {PLAN.workflow: Standing(count, moment(NOW), rows)})
+    assert len({one.cause for one in found}) == len(found) == alerts
+    said = f"{PLAN.systems['directory'].title} lists one" if alerts == count else "the systems do not list the same"
+    assert all(said in one.title and one.since_ms == NOW for one in found)

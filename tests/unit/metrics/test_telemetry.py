@@ -14,7 +14,15 @@ import pytest
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
 from topstitch.cli.logs import formatter
-from topstitch.foundation.w3c import follow, outgoing, parse_traceparent, span_id_of, trace_id_of
+from topstitch.connectors.contract import CallContext
+from topstitch.foundation.w3c import (
+    follow,
+    outgoing,
+    parse_traceparent,
+    parse_tracestate,
+    span_id_of,
+    trace_id_of,
+)
 from topstitch.metrics import logs
 from topstitch.metrics.export import NAMES
 from topstitch.metrics.spans import Span, spans_of
@@ -51,6 +59,31 @@ def test_a_later_version_of_the_header_may_say_more() -> None:
 
 def test_an_unsampled_trigger_stays_unsampled() -> None:
     assert outgoing("ins_1", "identity", 1, PARENT[:-1] + "0").header().endswith("-00")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+        (" rojo=1 ,, fw529a3039@dt=FfF w ,", "rojo=1,fw529a3039@dt=FfF w"),
+        (None, None), ("", None), ("rojo", None), ("Rojo=1", None), ("rojo=1,rojo=2", None), ("rojo=a=b", None),
+        (",".join(f"v{n}=1" for n in range(33)), None), ("v=" + "x" * 511, None),
+    ],
+)  # fmt: skip
+def test_I13_a_tracestate_is_kept_as_it_came_or_not_at_all(text: str | None, kept: str | None) -> None:
+    assert parse_tracestate(text, PARENT) == kept
+    assert parse_tracestate(text, "nonsense") is None
+
+
+def test_I13_a_tracestate_goes_out_with_the_traceparent_and_only_for_its_instance() -> None:
+    def sent(instance: str) -> tuple[str | None, str | None]:
+        follow("ins_1", PARENT, "rojo=1")
+        call = CallContext(key="identity", instance=instance)
+        return call.traceparent, call.tracestate
+
+    mine, state = contextvars.copy_context().run(sent, "ins_1")
+    assert (state, mine and mine.split("-")[1]) == ("rojo=1", "4bf92f3577b34da6a3ce929d0e0e4736")
+    assert contextvars.copy_context().run(sent, "ins_2")[1] is None
 
 
 def onboarding(**world: Any) -> list[Span]:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from support.onboarding import HIRE, Company, onboarding_plan
-from support.paper import PaperEngine, ok, refused, transient
+from support.paper import PaperEngine, ok, refused, transient, unknown
 from support.small import small_plan
 from topstitch import lifecycle
 from topstitch.foundation.errors import ConflictError, NotAllowedError, RequestError
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import ReadCall
+from topstitch.model.orders import Outcome, ReadCall
 from topstitch.model.record import Actor, ActorKind
 from topstitch.plan.plan import Plan
 from topstitch.reconciliation import desk
@@ -113,6 +113,18 @@ def test_a_repair_is_tried_once_by_us_and_again_only_when_a_person_asks() -> Non
         act(paper, "repair")
     paper.decide(HEAL + "~2", "approve", "owner").run_for(hours=1)
     assert status(paper) == ["resolved"]
+
+
+@pytest.mark.parametrize("answer", [transient(), unknown()], ids=["busy", "unknown"])
+def test_a_repair_that_the_system_does_not_take_at_once_is_not_sent_again_and_a_read_says_what_became_of_it(
+    answer: Outcome,
+) -> None:
+    company, paper = drifted(directory__add_groups=answer)
+    paper.decide(HEAL, "approve", "owner").run_for(hours=6)
+    assert paper.writes().count("directory.add_groups") == 1
+    assert status(paper) == ["ticketed"]
+    assert [ticket["open"] for ticket in tickets(company)] == [True]
+    assert kinds(paper, Kind.HEAL_REFUSED)[-1].body["because"]
 
 
 def test_a_repair_that_an_engine_did_not_survive_is_found_out_and_judged_by_a_read() -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from support.world import World
 from topstitch.foundation.errors import ConflictError, NotAllowedError
+from topstitch.governance.access import ROLES, Identity
 from topstitch.governance.agents import Agent
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
@@ -74,12 +75,12 @@ async def test_H14_an_agent_proposes_a_person_releases_and_the_records_name_both
     assert made.body["decided_by"]["reason"] == REPAIR.reason
     asked = (await items.list_approvals(world.store, instance=name))[0]
     assert "sara.lindqvist@corp.example" not in [p["id"] for p in asked["people"]]
+    owner = Identity(id="sara.lindqvist@corp.example", roles=ROLES)
     with pytest.raises(NotAllowedError):
-        await desk(world).answer(
-            asked["id"], "sara.lindqvist@corp.example", "approve", comment=None, digest=None, via="t"
-        )
-    with pytest.raises(NotAllowedError):
-        await desk(world).answer(asked["id"], "agent:fixer", "approve", comment=None, digest=None, via="t")
+        await desk(world).answer(asked["id"], owner, "approve", comment=None, digest=None, via="t")
+    for itself in (Identity(id="agent:fixer", roles=ROLES), Identity(id="fixer", kind="agent", roles=ROLES)):
+        with pytest.raises(NotAllowedError):
+            await desk(world).answer(asked["id"], itself, "approve", comment=None, digest=None, via="t")
     await world.answer(name, asked["people"][0]["id"])
     (command,) = await world.records(name, Kind.OPERATOR_COMMANDED)
     closed = (await world.records(name, Kind.APPROVAL_CLOSED))[-1]

@@ -14,12 +14,14 @@ from topstitch.access.oidc import Oidc
 from topstitch.access.origins import is_loopback_name
 from topstitch.access.providers import read_providers
 from topstitch.access.service import Access, Limits
+from topstitch.office.speakers import Speakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.requests import HTTPConnection
 
+    from topstitch.bootstrap.installation import Installation
     from topstitch.foundation.clock import Clock
     from topstitch.governance.access import Identity
     from topstitch.settings import Settings
@@ -36,6 +38,12 @@ def entrance(
     return Access(
         store=store, clock=clock, providers=providers, limits=limits, origin=public_origin(settings), local=local
     )
+
+
+def speakers_of(house: Installation) -> Speakers:
+    """Return who finds the people behind mailboxes and chat accounts."""
+    access = entrance(house.settings, house.ports.store, house.clock)
+    return Speakers(access, house.settings.code_tier_max)
 
 
 def public_origin(settings: Settings) -> str | None:

@@ -127,12 +127,14 @@ async def _answer(
     door: Door, name: str, person: str | None, said: str, comment: str | None, digest: str | None
 ) -> None:
     from topstitch.cli.desk import desk
+    from topstitch.cli.rights import speaking
     from topstitch.store import items
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
         row = await items.get_approval(here.store, name)
-        record = await here.answer(name, settings.person, said, comment=comment, digest=digest, via="cli")
+        me = await speaking(settings, here.store)
+        record = await here.answer(name, me, said, comment=comment, digest=digest, via="cli")
     word = "Approved" if said == "approve" else "Refused"
     actor = record.actor
     door.screen.data(

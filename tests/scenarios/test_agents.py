@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from topstitch.governance.agents import Agent
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
 from topstitch.model.record import parse_actor
-from topstitch.office import deciding
+from topstitch.office import deciding, proposing
 from topstitch.office.desk import Desk
 from topstitch.office.proposing import Repair, amount_of, propose, spent
 from topstitch.store import items
@@ -153,6 +154,16 @@ async def test_an_agent_that_is_unknown_off_or_beyond_its_list_proposes_nothing(
     with pytest.raises(ConflictError):
         await propose(desk(world), name, replace(REPAIR, step="welcome_email"))
     assert await world.records(name, Kind.OPERATOR_COMMANDED) == []
+
+
+async def test_proposals_of_one_moment_do_not_share_what_is_left_of_the_money(world: World, monkeypatch: Any):
+    monkeypatch.setattr(proposing, "amount_of", lambda _payload, _schema: "600 USD")
+    await deciding.set_agent(world.store, replace(FIXER, money_per_day="1000 USD"), ADMIN, world.clock.now())
+    names = [await refused(world) for _ in range(3)]
+    made = await asyncio.gather(*(propose(desk(world), name, REPAIR) for name in names))
+    assert sorted(one.body["proposal"]["within_limits"] for one in made) == [False, False, True]
+    await world.run_for(minutes=1)
+    assert (await spent(world.store, "fixer", world.clock.now())).money == ("600 USD",)
 
 
 def test_how_much_money_a_payload_moves_is_told_by_the_schema_and_not_by_the_agent() -> None:

@@ -28,6 +28,7 @@ from topstitch.api.rest import BASE
 from topstitch.bootstrap.chatting import Chatting, chat_of, chat_routes, chatting
 from topstitch.bootstrap.codes import codes_of
 from topstitch.bootstrap.entrance import entrance
+from topstitch.bootstrap.measuring import watcher_of
 from topstitch.cli.clocks import note_time
 from topstitch.cli.hosting import serving, take_port
 from topstitch.cli.instance_view import view
@@ -37,10 +38,12 @@ from topstitch.console import Hands, Person, console_app
 from topstitch.console.commands import StoreCommands
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.governance.access import Identity
+from topstitch.metrics.watch import keep
 from topstitch.model.kinds import Kind
 from topstitch.model.record import parse_actor
 from topstitch.simulators.host import Simulators
 from topstitch.store import items, people
+from topstitch.store.deciding import forget_decided
 
 JONAS, SARA = "jonas.weber@corp.example", "sara.lindqvist@corp.example"
 PAGE = re.compile(r"http://console\.test(/decide/\S+)")
@@ -245,6 +248,22 @@ async def test_a_code_from_a_second_mail_decides_once_and_guessing_ends(asking: 
     assert [(str(r.actor), r.body["via"]) for r in answered] == [(f"human:{JONAS}", "mail and code")]
 
 
+async def test_a_code_is_forgotten_once_its_time_is_over_and_its_question_is_decided(asking: World):
+    name, _ = await asked(asking)
+
+    async def kept() -> int:
+        return len(await asking.store.work(lambda b: b.execute("SELECT approval FROM decision_codes")))
+
+    async with pages(asking) as nobody:
+        await nobody(f"{link(asking)}/code", send="1")
+    asking.clock.advance(3600)
+    assert (await forget_decided(asking.store, asking.clock.now()), await kept()) == (0, 1)  # it counts what was sent
+    await asking.answer(name, JONAS)
+    watcher = watcher_of(asking.settings, asking.store, asking.house.plans)
+    await keep(watcher, asking.clock.now())
+    assert await kept() == 0
+
+
 async def test_no_code_is_taken_above_the_tier_of_the_settings(asking: World):
     asking.house = replace(asking.house, settings=replace(asking.house.settings, code_tier_max=1))
     await asked(asking)
@@ -442,8 +461,8 @@ async def test_a_manager_who_is_away_is_passed_over_unless_somebody_stands_in(as
 
 
 async def test_a_change_freeze_of_the_calendar_bites_at_the_next_decision(asking: World):
-    from topstitch.bootstrap.law import check_bundle, publish
     from topstitch.office import deciding
+    from topstitch.office.lawmaking import check_bundle, publish
 
     now, admin = asking.clock.now(), parse_actor("admin@corp.example")
     bundle = (

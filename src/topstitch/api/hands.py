@@ -63,6 +63,8 @@ class ApiHands:
     environment: str
     connections: Connections
     health: Callable[[str], Awaitable[Outcome]]
+    four_eyes: str = "auto"
+    """Whether a policy that loosens needs a second person, as the setting has it."""
     origin: str | None = None
     """The configured public origin; without it the request's own host counts."""
     networks: Sequence[Network] = ()

@@ -52,6 +52,7 @@ def rest(house: Installation, settings: Settings, identify: Identify, *, origin:
             environment=settings.environment,
             connections=house.ports.connectors.connections,
             health=house.ports.connectors.health,
+            four_eyes=settings.four_eyes,
             origin=origin,
             networks=read_networks(settings.webhook_networks),
             requests_per_minute=settings.requests_per_minute,

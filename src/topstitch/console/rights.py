@@ -97,6 +97,8 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/policies.csv"): "policies.read",
     ("GET", "/policies/{name}"): "policies.read",
     ("POST", "/policies/try"): "policies.try",
+    ("POST", "/policies/proposals/{name}/agree"): "policies.publish",
+    ("POST", "/policies/proposals/{name}/withdraw"): "policies.publish",
     ("GET", "/audit"): "audit.read",
     ("GET", "/audit.json"): "audit.read",
     ("GET", "/audit.csv"): "audit.read",

@@ -131,7 +131,10 @@ async def publish_version(request: Request, name: Id, version: Id, given: Publis
     if plan_digest(seen) != given.plan_digest:
         message = "what publishing would change is not what you looked at; plan it again, then publish that"
         raise ConflictError("stale-plan", message)
-    done = await _publication(hands, name, draft.text, by=caller.actor, parent=seen.parent, dry_run=False)
+    two = None if caller.via in ALONE else True
+    done = await _publication(
+        hands, name, draft.text, by=caller.actor, author=draft.made_by, two=two, parent=seen.parent, dry_run=False
+    )
     await drafts.forget(hands.store, name, version)
     return send(done.document(), headers={"Location": f"/api/v1/workflows/{name}/versions/{version}"})
 
@@ -142,12 +145,29 @@ def plan_digest(publication: Publication) -> str:
 
 
 async def _publication(
-    hands: ApiHands, name: str, text: str, *, by: str, parent: str | None, dry_run: bool
+    hands: ApiHands,
+    name: str,
+    text: str,
+    *,
+    by: str,
+    parent: str | None,
+    dry_run: bool,
+    author: str | None = None,
+    two: bool | None = None,
 ) -> Publication:
     checked = _checked(hands, name, text)
     now = hands.clock.now()
     return await publish_into(
-        hands.store, text, checked, hands.contracts, now=now, by=by, parent=parent, dry_run=dry_run
+        hands.store,
+        text,
+        checked,
+        hands.contracts,
+        now=now,
+        by=by,
+        author=author,
+        four_eyes=two,
+        parent=parent,
+        dry_run=dry_run,
     )
 
 

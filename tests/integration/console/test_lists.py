@@ -19,7 +19,7 @@ from topstitch.console.histogram import histogram_svg
 from topstitch.console.pages.discrepancies import compared
 from topstitch.console.site import sheet
 from topstitch.foundation.canonical import canonical_bytes
-from topstitch.governance.access import Identity
+from topstitch.governance.access import ROLES, Grant, Identity
 from topstitch.governance.bundle_files import read_bundle
 from topstitch.model.query import parse_query
 from topstitch.model.record import Actor, ActorKind
@@ -301,3 +301,32 @@ async def test_G05_a_policy_that_waits_is_agreed_to_by_another_publisher_only(ho
     moves = await policies.history(house.store, where)
     assert (moves[0].digest, moves[0].moved_by) == (checked.bundle.digest, "human:bob")
     assert "Waits for a second person" not in said((await house.get("/policies")).text)
+
+
+EVERY_ROLE_ELSEWHERE = tuple(Grant(role, "other-*") for role in ROLES)
+
+
+@pytest.mark.parametrize("path", ["/approvals", "/exceptions", "/discrepancies", "/workflows", "/instances"])
+async def test_G05_lists_show_whose_role_is_for_a_part_what_is_theirs(house: Any, path: str) -> None:
+    async def rows(*grants: Grant) -> Any:
+        one = house.again(identify=lambda _: Identity(id="eve", grants=grants, via="session", signed_in_at=NOW))
+        answers = [await one.get(f"{path}{twin}") for twin in ("", ".json", ".csv")]
+        assert [answer.status for answer in answers] == [200, 200, 200], path
+        return answers
+
+    shows = "?show=all" if path != "/instances" else ""
+    whole = house.again(identify=lambda _: Identity(id="eve", roles=("viewer",), via="session", signed_in_at=NOW))
+    everything = (await whole.get(f"{path}.json{shows}")).text
+    one = house.again(identify=lambda _: Identity(id="eve", grants=(Grant("viewer", "employee-*"),), via="session"))
+    assert (await one.get(f"{path}.json{shows}")).text == everything
+    for answer in await rows(*EVERY_ROLE_ELSEWHERE):
+        assert not [name for name in (*house.hires, "/workflows/employee", "people-operations") if name in answer.text]
+
+
+async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole(house: Any) -> None:
+    eve = house.again(
+        identify=lambda _: Identity(id="eve", grants=EVERY_ROLE_ELSEWHERE, via="session", signed_in_at=NOW)
+    )
+    for path in ("/audit", "/connectors", "/policies", "/"):
+        assert (await eve.get(path)).status == 403, path
+    assert (await eve.post("/connectors/itsm/pause", reason="because")).status == 403

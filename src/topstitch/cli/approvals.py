@@ -87,7 +87,8 @@ def _page(row: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[str]:
     yield f"asked of {people} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
     for rule in decision.get("because", []):
         read = ", ".join(f"{k} = {plain(v)}" for k, v in rule.get("read", {}).items())
-        why = f"this is false: {rule['condition']}" if "condition" in rule else f"of the rule {rule['rule']}"
+        alone = f"it goes ahead alone only when {rule.get('condition')}"
+        why = alone if "condition" in rule else f"of the rule {rule['rule']}"
         yield f"asked because {why}" + (f"   ({read})" if read else "")
     yield f"instance {row['instance']}, risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
     yield from (f"    {field}: {plain(value)}" for field, value in _fields(decision.get("payload")))

@@ -424,8 +424,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         name="code_tier_max",
         kind="number",
         default="0",
-        doc="Up to which risk tier somebody who is not signed in decides behind the link of a letter, with a code "
-        "from a second mail; 0 for none.",
+        doc="Up to which risk tier somebody without an account decides: behind the link of a letter, with a code "
+        "from a second mail, or in chat; 0 for none, as soon as there are users.",
         read=_whole(0, 4),
     ),
     Setting(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from msgspec.structs import replace
 
 from support.world import World
 from topstitch.foundation.errors import ConflictError, NotAllowedError
+from topstitch.governance.access import ROLES, Identity
 from topstitch.governance.agents import Agent
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
 from topstitch.model.record import parse_actor
-from topstitch.office import deciding
+from topstitch.office import deciding, proposing
 from topstitch.office.desk import Desk
 from topstitch.office.proposing import Repair, amount_of, propose, spent
 from topstitch.store import items
@@ -74,12 +76,12 @@ async def test_H14_an_agent_proposes_a_person_releases_and_the_records_name_both
     assert made.body["decided_by"]["reason"] == REPAIR.reason
     asked = (await items.list_approvals(world.store, instance=name))[0]
     assert "sara.lindqvist@corp.example" not in [p["id"] for p in asked["people"]]
+    owner = Identity(id="sara.lindqvist@corp.example", roles=ROLES)
     with pytest.raises(NotAllowedError):
-        await desk(world).answer(
-            asked["id"], "sara.lindqvist@corp.example", "approve", comment=None, digest=None, via="t"
-        )
-    with pytest.raises(NotAllowedError):
-        await desk(world).answer(asked["id"], "agent:fixer", "approve", comment=None, digest=None, via="t")
+        await desk(world).answer(asked["id"], owner, "approve", comment=None, digest=None, via="t")
+    for itself in (Identity(id="agent:fixer", roles=ROLES), Identity(id="fixer", kind="agent", roles=ROLES)):
+        with pytest.raises(NotAllowedError):
+            await desk(world).answer(asked["id"], itself, "approve", comment=None, digest=None, via="t")
     await world.answer(name, asked["people"][0]["id"])
     (command,) = await world.records(name, Kind.OPERATOR_COMMANDED)
     closed = (await world.records(name, Kind.APPROVAL_CLOSED))[-1]
@@ -152,6 +154,16 @@ async def test_an_agent_that_is_unknown_off_or_beyond_its_list_proposes_nothing(
     with pytest.raises(ConflictError):
         await propose(desk(world), name, replace(REPAIR, step="welcome_email"))
     assert await world.records(name, Kind.OPERATOR_COMMANDED) == []
+
+
+async def test_proposals_of_one_moment_do_not_share_what_is_left_of_the_money(world: World, monkeypatch: Any):
+    monkeypatch.setattr(proposing, "amount_of", lambda _payload, _schema: "600 USD")
+    await deciding.set_agent(world.store, replace(FIXER, money_per_day="1000 USD"), ADMIN, world.clock.now())
+    names = [await refused(world) for _ in range(3)]
+    made = await asyncio.gather(*(propose(desk(world), name, REPAIR) for name in names))
+    assert sorted(one.body["proposal"]["within_limits"] for one in made) == [False, False, True]
+    await world.run_for(minutes=1)
+    assert (await spent(world.store, "fixer", world.clock.now())).money == ("600 USD",)
 
 
 def test_how_much_money_a_payload_moves_is_told_by_the_schema_and_not_by_the_agent() -> None:

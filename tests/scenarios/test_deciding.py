@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import email
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from email import policy
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,32 @@ import aiohttp
 import orjson
 import pytest
 import pytest_asyncio
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
+from support.commands import called
 from support.world import World
 from topstitch.api.app import make_app
+from topstitch.api.rest import BASE
 from topstitch.bootstrap.chatting import Chatting, chat_of, chat_routes, chatting
 from topstitch.bootstrap.codes import codes_of
+from topstitch.bootstrap.entrance import entrance
+from topstitch.bootstrap.measuring import watcher_of
+from topstitch.cli.clocks import note_time
 from topstitch.cli.hosting import serving, take_port
 from topstitch.cli.instance_view import view
+from topstitch.cli.programs import rest
 from topstitch.cli.tale import Teller
 from topstitch.console import Hands, Person, console_app
 from topstitch.console.commands import StoreCommands
 from topstitch.foundation.clock import SimulatedClock
+from topstitch.governance.access import Identity
+from topstitch.metrics.watch import keep
 from topstitch.model.kinds import Kind
+from topstitch.model.record import parse_actor
 from topstitch.simulators.host import Simulators
-from topstitch.store import items
+from topstitch.store import items, people
+from topstitch.store.deciding import forget_decided
 
 JONAS, SARA = "jonas.weber@corp.example", "sara.lindqvist@corp.example"
 PAGE = re.compile(r"http://console\.test(/decide/\S+)")
@@ -55,8 +68,10 @@ async def asking(sims: Simulators, clock: SimulatedClock, tmp_path: Path) -> Asy
 
 
 @asynccontextmanager
-async def pages(world: World, person: str | None = None) -> AsyncIterator[Callable[..., Any]]:
+async def pages(world: World, person: str | Person | None = None) -> AsyncIterator[Callable[..., Any]]:
     """Serve the console on a real port; everybody who comes is ``person``, or nobody."""
+    if isinstance(person, str):
+        person = Person(id=person, email=person, roles=("approver",))
     house = world.house
     hands = Hands(
         store=world.store,
@@ -66,7 +81,7 @@ async def pages(world: World, person: str | None = None) -> AsyncIterator[Callab
         view=view,
         teller=lambda plan: Teller(plan).sentence,
         commands=StoreCommands(world.store, house.plans.load, world.clock),
-        identify=lambda _: Person(id=person, email=person, roles=("approver",)) if person else None,
+        identify=lambda _: person,
         sign_in="/sign-in",
         codes=codes_of(house),
     )
@@ -233,6 +248,22 @@ async def test_a_code_from_a_second_mail_decides_once_and_guessing_ends(asking: 
     assert [(str(r.actor), r.body["via"]) for r in answered] == [(f"human:{JONAS}", "mail and code")]
 
 
+async def test_a_code_is_forgotten_once_its_time_is_over_and_its_question_is_decided(asking: World):
+    name, _ = await asked(asking)
+
+    async def kept() -> int:
+        return len(await asking.store.work(lambda b: b.execute("SELECT approval FROM decision_codes")))
+
+    async with pages(asking) as nobody:
+        await nobody(f"{link(asking)}/code", send="1")
+    asking.clock.advance(3600)
+    assert (await forget_decided(asking.store, asking.clock.now()), await kept()) == (0, 1)  # it counts what was sent
+    await asking.answer(name, JONAS)
+    watcher = watcher_of(asking.settings, asking.store, asking.house.plans)
+    await keep(watcher, asking.clock.now())
+    assert await kept() == 0
+
+
 async def test_no_code_is_taken_above_the_tier_of_the_settings(asking: World):
     asking.house = replace(asking.house, settings=replace(asking.house.settings, code_tier_max=1))
     await asked(asking)
@@ -286,8 +317,6 @@ async def test_a_press_of_somebody_who_was_not_asked_changes_nothing_and_says_so
 
 
 async def test_an_account_that_is_switched_off_decides_nothing_from_slack_either(asking: World):
-    from topstitch.model.record import parse_actor
-    from topstitch.store import people
 
     name, _ = await asked(asking)
     admin, now = parse_actor("admin"), asking.clock.now()
@@ -384,7 +413,6 @@ async def _until(look: Callable[[], Any]) -> None:
 
 async def test_A09_a_stand_in_answers_at_every_door_and_is_recorded_as_for(asking: World):
     from topstitch.governance.duties import Delegation
-    from topstitch.model.record import parse_actor
     from topstitch.office import deciding
 
     now = asking.clock.now()
@@ -417,7 +445,6 @@ async def test_A08_a_manager_who_may_not_decide_is_passed_over_for_the_one_above
 
 async def test_a_manager_who_is_away_is_passed_over_unless_somebody_stands_in(asking: World):
     from topstitch.governance.duties import Delegation
-    from topstitch.model.record import parse_actor
     from topstitch.office import deciding
 
     now, admin = asking.clock.now(), parse_actor("admin@corp.example")
@@ -434,9 +461,8 @@ async def test_a_manager_who_is_away_is_passed_over_unless_somebody_stands_in(as
 
 
 async def test_a_change_freeze_of_the_calendar_bites_at_the_next_decision(asking: World):
-    from topstitch.bootstrap.law import check_bundle, publish
-    from topstitch.model.record import parse_actor
     from topstitch.office import deciding
+    from topstitch.office.lawmaking import check_bundle, publish
 
     now, admin = asking.clock.now(), parse_actor("admin@corp.example")
     bundle = (
@@ -457,3 +483,111 @@ async def test_a_change_freeze_of_the_calendar_bites_at_the_next_decision(asking
     assert denied
     assert denied[0].body["denied"][0]["rule"].endswith("change-freeze")
     assert (await items.list_approvals(asking.store, instance=name)) == []
+
+
+# --- Whose right it is -----------------------------------------------------------------------------
+
+
+class Doors:
+    """The ways in which Jonas, who has an account, says yes to one question; each returns what he is told."""
+
+    def __init__(self, world: World, approval: Mapping[str, Any]) -> None:
+        self.world, self.approval = world, approval
+        self.access = entrance(world.house.settings, world.store, world.clock)
+
+    async def come(self, door: str) -> str:
+        said: str = await getattr(self, door)()
+        await self.world.rest()
+        return said
+
+    async def command(self) -> str:
+        note_time(self.world.folder, self.world.clock.now())
+        words = ("approvals", "approve", self.approval["id"], "--as", "jonas", "--data", str(self.world.folder))
+        ran = await asyncio.to_thread(called, *words)
+        return ran.out + ran.err
+
+    async def api(self) -> str:
+        async def jonas(_connection: Any) -> Identity | None:
+            return await self.access.find("jonas")
+
+        app = Starlette(routes=[Mount(BASE, rest(self.world.house, self.world.settings, jonas))])
+        async with serving(app, take_port("127.0.0.1", 0)) as port, aiohttp.ClientSession() as session:
+            address = f"http://127.0.0.1:{port}{BASE}/approvals/{self.approval['id']}/decision"
+            body = {"decision": "approve", "payload_digest": self.approval["payload_digest"]}
+            async with session.post(address, json=body, headers={"If-Match": "*"}) as answer:
+                return await answer.text()
+
+    async def console(self) -> str:
+        return await self._page(f"/approvals/{self.approval['id']}/decision")
+
+    async def letter(self) -> str:
+        return await self._page(link(self.world))
+
+    async def code(self) -> str:
+        path = link(self.world)
+        async with pages(self.world) as nobody:
+            await nobody(f"{path}/code", send="1")
+            sent = re.search(r"code is (\d{4} \d{4})", letters(self.world, JONAS)[-1])
+            assert sent is not None
+            return (await nobody(path, said="approve", code=sent[1], digest=self.approval["payload_digest"]))[1]
+
+    async def slack(self) -> str:
+        message, slack = posted(self.world), self.world.sims["slack"]
+        told = len(slack.records.all("ephemeral"))
+        made = chat_of(self.world.house)
+        assert made is not None
+        slack.configure({"interactivity_url": ""})
+        made.clicks.take(
+            slack.people.press(channel=message["channel"], ts=message["ts"], action_id="approve", user=JONAS)
+        )
+        await made.clicks.rest()
+        return "".join(one["text"] for one in slack.records.all("ephemeral")[told:])
+
+    async def _page(self, path: str) -> str:
+        jonas = await self.access.find("jonas")
+        assert jonas is not None
+        async with pages(self.world, Person.of(jonas)) as page:
+            return str((await page(path, said="approve", digest=self.approval["payload_digest"]))[1])
+
+
+@pytest.mark.parametrize("door", ["command", "api", "console", "letter", "code", "slack"])
+async def test_the_right_to_approve_is_asked_at_the_answer_at_every_door_alike(asking: World, door: str):
+    name, approval = await asked(asking)
+    admin, now = parse_actor("human:admin"), asking.clock.now()
+    await people.add(asking.store, people.PersonRow(id="jonas", email=JONAS, made_at=now, made_by="admin"), admin)
+    doors = Doors(asking, approval)
+    for role, place in (("admin", ""), ("approver", "offboarding-*")):
+        await people.grant(asking.store, "jonas", role, place, admin, now)
+        assert "needs the role approver" in unescape(await doors.come(door)).lower()
+        assert await asking.records(name, Kind.APPROVAL_ANSWERED) == []
+    await people.grant(asking.store, "jonas", "approver", "employee-*", admin, now)
+    await doors.come(door)
+    (answered,) = await asking.records(name, Kind.APPROVAL_ANSWERED)
+    assert str(answered.actor) == f"human:{JONAS}"
+
+
+@pytest.mark.parametrize("door", ["code", "slack"])
+async def test_once_there_are_users_who_has_no_account_decides_up_to_the_tier_of_the_settings(asking: World, door: str):
+    name, approval = await asked(asking)
+    admin, now = parse_actor("human:admin"), asking.clock.now()
+    await people.add(asking.store, people.PersonRow(id="sara", email=SARA, made_at=now, made_by="admin"), admin)
+    doors, settings = Doors(asking, approval), asking.house.settings
+    if door == "slack":  # no code is even sent above the tier, as another test shows
+        asking.house = replace(asking.house, settings=replace(settings, code_tier_max=1))
+        assert "has no account here" in await doors.come(door)
+        assert await asking.records(name, Kind.APPROVAL_ANSWERED) == []
+    asking.house = replace(asking.house, settings=settings)
+    await doors.come(door)
+    (answered,) = await asking.records(name, Kind.APPROVAL_ANSWERED)
+    assert str(answered.actor) == f"human:{JONAS}"
+
+
+async def test_an_address_that_stands_for_two_accounts_decides_nothing(asking: World):
+    name, approval = await asked(asking)
+    admin, now = parse_actor("human:admin"), asking.clock.now()
+    for account in ("jonas", "jonas-2"):
+        row = people.PersonRow(id=account, email=JONAS, made_at=now, made_by="admin")
+        await people.add(asking.store, row, admin, [("approver", "")])
+    said = await Doors(asking, approval).come("slack")
+    assert "several accounts here (jonas and jonas-2)" in said
+    assert await asking.records(name, Kind.APPROVAL_ANSWERED) == []

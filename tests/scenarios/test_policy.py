@@ -12,11 +12,11 @@ import pytest
 
 from support.commands import Ran, called
 from support.world import ONBOARDING, World
-from topstitch.bootstrap.law import check_bundle, opened, publish
 from topstitch.foundation.errors import TamperError
 from topstitch.governance.policy import explain
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind
+from topstitch.office.lawmaking import check_bundle, opened, publish
 from topstitch.store import Store, deciding, items, policies
 
 STANDARD = Path(__file__).parents[2] / "src/topstitch/examples/policies/standard"

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from topstitch import lifecycle
+from topstitch.bootstrap.database import open_store
 from topstitch.bootstrap.installation import Installation, wire
 from topstitch.cli.publishing import publish_into
 from topstitch.cli.simulated import write_connections
@@ -54,7 +55,7 @@ class World:
 
     async def open(self) -> World:
         """Open the store and start the engine."""
-        self.store = Store.open(self.settings.database)
+        self.store = open_store(self.settings)
         self.registry = Registry(load_connections(self.settings.connections), self.clock)
         self.troubles: list[tuple[str, BaseException]] = []
         self.house = wire(

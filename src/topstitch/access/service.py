@@ -290,7 +290,7 @@ class Access:
             raise _refused(f"{name} is not known here; ask an admin to add you")
         row = PersonRow(
             id=name,
-            email=str(claims.get("email") or "")[:200] or None,
+            email=_address_of(provider, claims),
             provider=provider.name,
             provider_subject=subject,
             made_at=now,
@@ -310,6 +310,13 @@ def _name_of(provider: Oidc, claims: Mapping[str, Any]) -> str:
         return check_name(name)
     except RequestError:
         raise _refused(f"the provider sent no usable {wanted}; ask an admin") from None
+
+
+def _address_of(provider: Oidc, claims: Mapping[str, Any]) -> str | None:
+    """Return the address of a new person, by which they are found when they are asked; nothing unless it is theirs."""
+    if claims.get("email_verified") is not True and not provider.provider.trust_email:
+        return None
+    return str(claims.get("email") or "")[:200] or None
 
 
 def check_name(name: str) -> str:

@@ -64,7 +64,7 @@ class ApiHands:
     connections: Connections
     health: Callable[[str], Awaitable[Outcome]]
     four_eyes: str = "auto"
-    """Whether a change of high risk needs a second person to publish it, as the setting says."""
+    """Whether what is of high risk, or a policy that loosens, needs a second person to publish it: the setting."""
     origin: str | None = None
     """The configured public origin; without it the request's own host counts."""
     networks: Sequence[Network] = ()

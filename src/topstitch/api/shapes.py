@@ -148,6 +148,16 @@ class PolicyCase(Given):
     )
 
 
+class PolicyGiven(Given):
+    """Publish a policy bundle."""
+
+    files: dict[Name, str] = Field(
+        min_length=1, max_length=100, description="The bundle's files: name to text, as in its folder."
+    )
+    parent: Name | None = Field(None, description="Refuse unless this bundle is in force; without it, the one now.")
+    dry_run: bool = Field(default=False, description="Check, test and compare, and publish nothing.")
+
+
 class BatchPreview(Given):
     """Choose instances and see what would become of each."""
 

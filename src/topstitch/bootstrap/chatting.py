@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.routing import Route
 
 from topstitch.api.slack import routes as slack_routes
+from topstitch.bootstrap.entrance import speakers_of
 from topstitch.connectors.registry import Registry
 from topstitch.connectors.slack.connector import Slack
 from topstitch.connectors.slack.interactive import Interactive
@@ -62,7 +63,7 @@ def chat_of(house: Installation) -> Chatting | None:
     async def settle(message: Message, title: str, said: str) -> None:
         await _settle(registry, message, title, said)
 
-    return Chatting(clicks=Clicks(desk, slack, settle, alias), slack=slack)
+    return Chatting(clicks=Clicks(desk, speakers_of(house), slack, settle, alias), slack=slack)
 
 
 def chat_routes(chat: Chatting | None, clock: Clock) -> list[Route]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from topstitch.bootstrap.entrance import speakers_of
 from topstitch.connectors.notices import send_plain
 from topstitch.foundation.errors import OperatorError
 from topstitch.model.orders import Result
@@ -27,4 +28,5 @@ def codes_of(house: Installation) -> Codes | None:
                 "code-unsent", "the mail with the code could not be sent; try again in a moment, or sign in"
             )
 
-    return Codes(Desk(house.ports.store, house.plans.load, house.clock), send, house.settings.code_tier_max)
+    desk = Desk(house.ports.store, house.plans.load, house.clock)
+    return Codes(desk, send, speakers_of(house), house.settings.code_tier_max)

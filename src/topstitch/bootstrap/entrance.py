@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from topstitch.access.origins import is_loopback_name
 from topstitch.access.providers import read_providers
 from topstitch.access.service import Access, Limits
+from topstitch.office.speakers import Speakers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from topstitch.access.oidc import Oidc
+    from topstitch.bootstrap.installation import Installation
     from topstitch.foundation.clock import Clock
     from topstitch.governance.access import Identity
     from topstitch.settings import Settings
@@ -45,6 +47,12 @@ def _providers(settings: Settings, clock: Clock) -> dict[str, Oidc]:
     from topstitch.access.oidc import Oidc  # noqa: PLC0415 -- an HTTP client and three libraries
 
     return {name: Oidc(name, one, clock, settings.sign_in.parent) for name, one in found.items()}
+
+
+def speakers_of(house: Installation) -> Speakers:
+    """Return who finds the people behind mailboxes and chat accounts."""
+    access = entrance(house.settings, house.ports.store, house.clock)
+    return Speakers(access, house.settings.code_tier_max)
 
 
 def public_origin(settings: Settings) -> str | None:

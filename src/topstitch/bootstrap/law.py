@@ -2,32 +2,24 @@
 
 ``wire`` makes one ``Laws``; the engine asks it at every activation and the intake at every event, because
 another process may have published, or granted a delegation. A bundle never changes under its digest, so it
-is read once; what is asked each time is two numbers. ``publish`` is the door to the store: nothing goes
-through it that has a finding or a failing test. Where no bundle was ever published the
-definitions alone decide.
+is read once; what is asked each time is two numbers. Where no bundle was ever published the
+definitions alone decide. Publishing is the office's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from topstitch.foundation.canonical import canonical_bytes, digest_bytes, parse
-from topstitch.foundation.errors import AuthorError, RequestError, TamperError
-from topstitch.governance.agents import Act, require_agent_may
-from topstitch.governance.bundle import Bundle, bundle_from_normal
-from topstitch.governance.bundle_files import FILES_MAX, Findings, read_bundle
+from topstitch.foundation.errors import TamperError
+from topstitch.governance.bundle import Bundle
 from topstitch.governance.duties import Delegation
-from topstitch.governance.policy import NO_LAW, Law, Tested, run_tests
-from topstitch.model.record import Actor, ActorKind
+from topstitch.governance.policy import NO_LAW, Law
+from topstitch.office.lawmaking import opened
 from topstitch.office.standing import agents_of, calendar_of, delegations_of
 from topstitch.store import Store, deciding, policies
-from topstitch.store.policies import StoredBundle
 
 
 class Laws:
@@ -101,84 +93,3 @@ class Laws:
         if move.revision > self._revision:  # a look that began later may have been quicker
             self._law = replace(self._law, in_force=self._bundles[move.digest], bundles=dict(self._bundles))
             self._revision = move.revision
-
-
-def opened(stored: StoredBundle) -> Bundle:
-    """Return a stored bundle, ready to decide; raise ``TamperError`` when its text is not what was published."""
-    if digest_bytes(stored.normal.encode()) != stored.digest:
-        raise TamperError(
-            "bundle-changed",
-            f"the policy bundle {stored.ref} in the database is not the text that was published under "
-            f"{stored.digest[:19]}; compare the database with a backup",
-            detail={"digest": stored.digest},
-        )
-    return bundle_from_normal(parse(stored.normal))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """The files of a folder, read as a bundle, and what is to be said of them."""
-
-    bundle: Bundle | None
-    findings: Findings
-
-    @cached_property
-    def tests(self) -> tuple[Tested, ...]:
-        """What came of each of the bundle's own tests."""
-        return tuple(run_tests(self.bundle)) if self.bundle else ()
-
-    @property
-    def found(self) -> int:
-        """How many findings there are."""
-        return sum(len(found) for _, found in self.findings)
-
-    @property
-    def failed(self) -> tuple[Tested, ...]:
-        """The tests that did not come out as written."""
-        return tuple(test for test in self.tests if not test.passed)
-
-    @property
-    def clean(self) -> bool:
-        """Whether it may be published."""
-        return self.bundle is not None and not self.found and not self.failed
-
-
-def check_bundle(files: Mapping[str, str]) -> Checked:
-    """Read the files of a folder as a bundle and run its tests. ``files`` maps name to text."""
-    if len(files) > FILES_MAX:
-        raise RequestError(
-            "too-many-files", f"a policy bundle has at most {FILES_MAX} files, and here are {len(files)}; join some"
-        )
-    bundle, findings = read_bundle(files)
-    return Checked(bundle=bundle, findings=findings)
-
-
-async def publish(
-    store: Store, checked: Checked, *, environment: str, by: Actor, at: datetime, parent: str | None
-) -> bool:
-    """Publish a bundle and put it in force in ``environment``; return whether anything changed.
-
-    ``parent`` is the digest that the publisher saw in force. Refuses a bundle with a finding or a
-    failing test, and an agent as its publisher, whatever token it holds.
-    """
-    if by.kind is ActorKind.AGENT:
-        require_agent_may(str(by), Act.CHANGE_POLICY)
-    bundle = checked.bundle
-    if bundle is None or not checked.clean:
-        raise AuthorError("policy-not-clean", f"{_trouble(checked)}; correct what topstitch policy test names")
-    new = StoredBundle(
-        digest=bundle.digest,
-        name=bundle.name,
-        version=bundle.version,
-        normal=canonical_bytes(bundle.normal()).decode(),
-        published_at=at,
-        published_by=str(by),
-    )
-    return await policies.publish(store, new, environment=environment, parent=parent)
-
-
-def _trouble(checked: Checked) -> str:
-    if checked.found or checked.bundle is None:
-        return f"the policy was not published: it has findings ({checked.found})"
-    failed = ", ".join(str(test.index + 1) for test in checked.failed)
-    return f"the policy was not published: of its tests these fail: {failed}"

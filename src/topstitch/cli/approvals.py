@@ -91,7 +91,8 @@ def _page(row: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator[str]:
     yield f"asked of {people} at {at(row['asked_at'])}; ends {at(row['give_up_at'])}"
     for rule in decision.get("because", []):
         read = ", ".join(f"{k} = {plain(v)}" for k, v in rule.get("read", {}).items())
-        why = f"this is false: {rule['condition']}" if "condition" in rule else f"of the rule {rule['rule']}"
+        alone = f"it goes ahead alone only when {rule.get('condition')}"
+        why = alone if "condition" in rule else f"of the rule {rule['rule']}"
         yield f"asked because {why}" + (f"   ({read})" if read else "")
     yield f"instance {row['instance']}, risk {decision.get('risk')}, payload {str(row['payload_digest'])[:19]}"
     yield from (f"    {field}: {plain(value)}" for field, value in _fields(decision.get("payload")))
@@ -131,12 +132,14 @@ async def _answer(
     door: Door, name: str, person: str | None, said: str, comment: str | None, digest: str | None
 ) -> None:
     from topstitch.cli.desk import desk
+    from topstitch.cli.rights import speaking
     from topstitch.store import items
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
         row = await items.get_approval(here.store, name)
-        record = await here.answer(name, settings.person, said, comment=comment, digest=digest, via="cli")
+        me = await speaking(settings, here.store)
+        record = await here.answer(name, me, said, comment=comment, digest=digest, via="cli")
     word = "Approved" if said == "approve" else "Refused"
     actor = record.actor
     door.screen.data(

@@ -192,10 +192,12 @@ def _intact(found: Verdict, settings: Settings) -> list[tuple[str, str]]:
             lines.append(("ok", f"Anchored: a checkpoint outside agrees up to leaf {found.anchored_size}; {by}."))
         case Trust.SELF_ATTESTED:
             remedy = "" if settings.anchors else "; name one in the settings: anchors"
-            lines.append(("warn", f"Self-attested: no checkpoint outside yet{remedy}; {by}."))
+            lines.append(
+                ("warn", f"Self-attested: no checkpoint outside yet{remedy}; until then it vouches for itself; {by}.")
+            )
         case Trust.UNSIGNED:
             how = "topstitch serve does it, and topstitch audit checkpoint"
             lines.append(("warn", f"Self-attested: nothing has been signed yet, only the chains speak; {how}."))
     if found.unsigned and found.trust is not Trust.UNSIGNED:
-        lines.append(("idle", f"{found.unsigned} newest records are in no checkpoint yet."))
+        lines.append(("idle", f"In no checkpoint yet: the newest {found.unsigned}. The next checkpoint covers them."))
     return lines

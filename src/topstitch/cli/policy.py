@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from topstitch.cli.command import BROKEN_CHAIN, FINDINGS, Door, command_of, fail
+from topstitch.cli.command import BROKEN_CHAIN, FINDINGS, WAITING, Door, command_of, fail
 from topstitch.cli.groups import Group
-from topstitch.foundation.errors import NotFoundError, OperatorError
+from topstitch.foundation.errors import NotFoundError, OperatorError, RequestError
 
 if TYPE_CHECKING:
-    from topstitch.bootstrap.law import Checked
     from topstitch.cli.desk import Desk
     from topstitch.cli.screen import Screen
-    from topstitch.governance.bundle import Bundle, Rule
+    from topstitch.governance.bundle import Bundle
     from topstitch.governance.policy import Change, Decided, Explanation, Tested
     from topstitch.model.record import Record
     from topstitch.model.state import InstanceState
+    from topstitch.office.lawmaking import Checked, Enactment
     from topstitch.plan.plan import Plan
     from topstitch.settings import Settings
-    from topstitch.store.policies import Move, StoredBundle
+    from topstitch.store.policies import Move, Proposal, StoredBundle
 
 ENVIRONMENT = click.option("--environment", metavar="NAME", help="Where it is in force. [the environment setting]")
 LAST: Final = 500
@@ -56,103 +56,102 @@ def test(door: Door, folder: str) -> None:
 
 
 @command_of(policy, "publish")
-@click.argument("folder", metavar="FOLDER")
+@click.argument("folder", metavar="FOLDER", required=False)
 @click.option("--as", "person", metavar="PERSON", help="Who publishes. [the person setting, or your user name]")
 @click.option("--parent", metavar="DIGEST", help="Refuse unless this bundle is in force. [the one in force now]")
 @click.option("--dry-run", is_flag=True, help="Check, test and compare, and publish nothing.")
+@click.option("--pending", is_flag=True, help="List what waits for a second person.")
+@click.option("--agree", metavar="DIGEST", help="Put in force what somebody else proposed.")
+@click.option("--withdraw", metavar="DIGEST", help="Take back what was proposed.")
 @ENVIRONMENT
 def publish(
-    door: Door, folder: str, person: str | None, parent: str | None, environment: str | None, *, dry_run: bool
+    door: Door, folder: str | None, person: str | None, parent: str | None, environment: str | None, **wanted: Any
 ) -> None:
-    """Publish a bundle: from now on it is in force in this environment, for what is under way too."""
+    """Publish a bundle: from now on it is in force in this environment, for what is under way too.
+
+    A bundle that may demand less than the one in force waits until another publisher agrees.
+    """
+    settings = door.settings(person=person, environment=environment)
+    if wanted["pending"] or wanted["agree"] or wanted["withdraw"]:
+        door.run(_second_person(door, settings, agree=wanted["agree"], withdraw=wanted["withdraw"]))
+        return
+    if folder is None:
+        raise RequestError("no-folder", "name the FOLDER to publish, or use --pending, --agree or --withdraw")
     checked = _checked(folder)
     if not checked.clean:
         door.screen.data(_tested(checked))
         _print_checked(door.screen, checked)
         door.screen.note("Nothing was published.")
         fail(FINDINGS)
-    settings = door.settings(person=person, environment=environment)
-    door.run(_publish(door, settings, checked, parent, dry_run=dry_run))
+    done = door.run(_publish(settings, checked, parent, dry_run=wanted["dry_run"]))
+    door.screen.data(done.document())
+    for line in done.lines():
+        door.screen.print(line)
+    if done.waits and not done.dry_run:
+        fail(WAITING)
 
 
-async def _publish(door: Door, settings: Settings, checked: Checked, parent: str | None, *, dry_run: bool) -> None:
-    from topstitch.bootstrap import law
+async def _publish(settings: Settings, checked: Checked, parent: str | None, *, dry_run: bool) -> Enactment:
     from topstitch.cli.desk import desk
+    from topstitch.cli.rights import speaking
     from topstitch.model.record import parse_actor
+    from topstitch.office import lawmaking
+    from topstitch.office.publishing import wants_four_eyes
+
+    async with desk(settings) as here:
+        me = await speaking(settings, here.store)
+        return await lawmaking.publish(
+            here.store,
+            checked,
+            environment=settings.environment,
+            by=parse_actor(me.actor),
+            at=here.now(),
+            parent=parent,
+            four_eyes=await wants_four_eyes(here.store, settings.four_eyes),
+            dry_run=dry_run,
+        )
+
+
+async def _second_person(door: Door, settings: Settings, *, agree: str | None, withdraw: str | None) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.cli.rights import speaking
+    from topstitch.office import lawmaking
     from topstitch.store import policies
 
-    bundle = checked.bundle
-    assert bundle is not None
-    actor = parse_actor(settings.person)
+    where = settings.environment
     async with desk(settings) as here:
-        before = await policies.in_force(here.store, settings.environment)
-        old = await policies.get(here.store, before.digest) if before else None
-        changed = False
-        if not dry_run:
-            seen = parent if parent is not None else before.digest if before else None
-            changed = await law.publish(
-                here.store, checked, environment=settings.environment, by=actor, at=here.now(), parent=seen
-            )
-    changes = _differences(law.opened(old), bundle) if old else []
-    door.screen.data(
-        {
-            "bundle": bundle.ref,
-            "digest": bundle.digest,
-            "environment": settings.environment,
-            "parent": old.digest if old else None,
-            "changed": changed,
-            "dry_run": dry_run,
-            "tests": len(checked.tests),
-            "changes": changes,
-        }
-    )
-    for line in _published(bundle, old, settings.environment, changes, changed=changed, dry_run=dry_run):
-        door.screen.print(line)
-
-
-def _published(
-    bundle: Bundle, old: StoredBundle | None, where: str, changes: Sequence[str], *, changed: bool, dry_run: bool
-) -> list[str]:
-    """Return what publishing came to, as a person reads it."""
-    if not changed and not dry_run:
-        return [f"{bundle.ref} is in force in {where} already ({bundle.digest[:19]})."]
-    what = f"{old.ref} → {bundle.ref}" if old else bundle.ref
-    lines = [f"{what}  {bundle.digest[:19]}  in {where}", *(f"  {change}" for change in changes)]
-    if dry_run:
-        return [*lines, "Nothing was published (--dry-run)."]
-    return [
-        *lines,
-        "Published. Hard rules hold at once for what is under way too; its soft rules stay those it began under.",
+        if agree is not None:
+            done = await lawmaking.agree(here.store, agree, where, await speaking(settings, here.store), here.now())
+            door.screen.print(f"{done.ref} is in force in {where}; {done.proposed_by} wrote it, and you agreed.")
+            return
+        if withdraw is not None:
+            me = await speaking(settings, here.store)
+            done = await lawmaking.withdraw(here.store, withdraw, where, me, here.now())
+            door.screen.print(f"{done.ref} no longer waits.")
+            return
+        found = await policies.waiting(here.store)
+    door.screen.data({"items": [_waits(one) for one in found]})
+    rows = [
+        (p.digest.removeprefix("sha256:")[:12], p.ref, p.environment, p.proposed_by, "; ".join(p.because))
+        for p in found
     ]
+    columns = ("proposal", "bundle", "environment", "by", "because")
+    door.screen.table(columns, rows, "Nothing waits for a second person.")
 
 
-def _differences(old: Bundle, new: Bundle) -> list[str]:
-    """Say which rules and defaults another bundle has."""
-    before, after = _parts(old), _parts(new)
-    lines = [f"+ {name}: {after[name]}" for name in sorted(after.keys() - before.keys())]
-    lines += [f"- {name}: {before[name]}" for name in sorted(before.keys() - after.keys())]
-    both = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
-    return lines + [f"~ {name}: {before[name]} → {after[name]}" for name in both]
-
-
-def _parts(bundle: Bundle) -> dict[str, str]:
-    rules = {f"{_sort(rule)} rule {rule.id}": f"{_demand(rule)} when {rule.when}" for rule in bundle.rules}
-    defaults = {f"tier {tier}": text for tier, text in bundle.defaults.items()}
-    return {**rules, **defaults, "asking": str(bundle.asking)}
-
-
-def _sort(rule: Rule) -> str:
-    return "hard" if rule.hard else "soft"
-
-
-def _demand(rule: Rule) -> str:
-    from topstitch.governance.bundle import demanded
-
-    return f"deny ({rule.demand['deny']})" if rule.hard else str(demanded(rule.demand))
+def _waits(one: Proposal) -> dict[str, Any]:
+    return {
+        "digest": one.digest,
+        "bundle": one.ref,
+        "environment": one.environment,
+        "parent": one.parent,
+        "proposed_by": one.proposed_by,
+        "because": list(one.because),
+    }
 
 
 def _checked(folder: str) -> Checked:
-    from topstitch.bootstrap.law import check_bundle
+    from topstitch.office.lawmaking import check_bundle
 
     return check_bundle(_files(Path(folder)))
 
@@ -236,9 +235,9 @@ def show(door: Door, bundle: str | None, environment: str | None) -> None:
 
 
 async def _show(door: Door, settings: Settings, name: str | None) -> None:
-    from topstitch.bootstrap.law import opened
     from topstitch.cli.desk import desk
     from topstitch.foundation.timetext import rfc3339
+    from topstitch.office.lawmaking import opened
     from topstitch.store import policies
 
     async with desk(settings) as here:
@@ -280,13 +279,13 @@ async def _named(here: Desk, name: str) -> StoredBundle:
 def _print_bundle(
     screen: Screen, stored: StoredBundle, moves: Sequence[Move], refs: Mapping[str, str], where: str
 ) -> None:
-    from topstitch.bootstrap.law import opened
     from topstitch.cli.when import at
+    from topstitch.office.lawmaking import demand_of, opened, sort_of
 
     bundle = opened(stored)
     screen.print(screen.style(f"{bundle.ref}  {bundle.digest}", bold=True))
     screen.print(f"owner {bundle.owner}; published {at(stored.published_at)} by {stored.published_by}")
-    rows = [(rule.id, _sort(rule), _demand(rule), " ".join(rule.when.split())) for rule in bundle.rules]
+    rows = [(rule.id, sort_of(rule), demand_of(rule), " ".join(rule.when.split())) for rule in bundle.rules]
     rows += [(f"tier-{tier}", "default", text, f"step.risk == {tier}") for tier, text in bundle.defaults.items()]
     screen.table(("rule", "kind", "demands", "when"), rows, "The bundle has no rules.")
     for move in moves:
@@ -332,7 +331,7 @@ async def _explain(door: Door, instance: str, step: str) -> bool:
 
 async def _bundles(here: Desk, made: Iterable[Record]) -> Mapping[str, Bundle]:
     """Return the bundles that decisions name, those that are here."""
-    from topstitch.bootstrap.law import opened
+    from topstitch.office.lawmaking import opened
     from topstitch.store import policies
 
     digests = {one["digest"] for record in made for one in record.body.get("policy", {}).values()}

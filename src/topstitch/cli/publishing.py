@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from topstitch.bootstrap.database import open_store
 from topstitch.cli.clocks import clock_of
+from topstitch.cli.rights import speaking
 from topstitch.language.check import CheckResult
 from topstitch.office import publishing
 from topstitch.office.publishing import Publication
 from topstitch.settings import Settings
 from topstitch.store import Store, proposals
 from topstitch.store.proposals import Proposal
-
-if TYPE_CHECKING:
-    from topstitch.governance.access import Identity
 
 
 async def publish_definition(
@@ -43,27 +39,19 @@ async def publish_definition(
 async def agree(settings: Settings, beginning: str) -> Proposal:
     """Put in force what somebody else proposed."""
     with open_store(settings, threads=False) as store:
-        return await publishing.agree(store, beginning, await _me(settings, store), clock_of(settings).now())
+        return await publishing.agree(store, beginning, await speaking(settings, store), clock_of(settings).now())
 
 
 async def withdraw(settings: Settings, beginning: str) -> Proposal:
     """Take back what was proposed."""
     with open_store(settings, threads=False) as store:
-        return await publishing.withdraw(store, beginning, await _me(settings, store), clock_of(settings).now())
+        return await publishing.withdraw(store, beginning, await speaking(settings, store), clock_of(settings).now())
 
 
 async def waiting(settings: Settings) -> list[Proposal]:
     """Return what waits for a second person."""
     with open_store(settings, threads=False) as store:
         return await proposals.waiting(store)
-
-
-async def _me(settings: Settings, store: Store) -> Identity:
-    """Return who acts; while there are no users, whoever is at this machine."""
-    from topstitch.cli.rights import acting
-    from topstitch.governance.access import ROLES, Identity
-
-    return await acting(settings, store) or Identity(id=settings.person, roles=ROLES, via="machine")
 
 
 async def publish_into(

@@ -176,6 +176,13 @@ async def acting(settings: Settings, store: Store) -> Identity | None:
     return found
 
 
+async def speaking(settings: Settings, store: Store) -> Identity:
+    """Return who acts on this machine; while there are no users, the person of the settings, who may do anything."""
+    from topstitch.governance.access import ROLES, Identity
+
+    return await acting(settings, store) or Identity(id=settings.person, roles=ROLES, via="machine")
+
+
 def _path(context: click.Context) -> str | None:
     """Return what was called, without the root; nothing when this is not our command line (a test of one group)."""
     parts = []

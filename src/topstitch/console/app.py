@@ -170,6 +170,8 @@ POST: Final[tuple[tuple[str, Page], ...]] = (
     ("/alerts/{name}/acknowledge", alerts.acknowledge),
     ("/alerts/{name}/mute", alerts.mute),
     ("/policies/try", policies.try_it),
+    ("/policies/proposals/{name}/agree", policies.agree),
+    ("/policies/proposals/{name}/withdraw", policies.withdraw),
     ("/audit/verify", audit.verify_now),
     ("/settings/delegations", settings.delegate),
     ("/settings/delegations/{name}/end", settings.end_delegation),

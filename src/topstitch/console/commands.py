@@ -30,8 +30,7 @@ class StoreCommands:
         self, approval: str, person: Person, said: str, *, comment: str | None, digest: str | None, via: str
     ) -> None:
         """Answer an approval."""
-        _require(person, "approve")
-        await self._desk.answer(approval, _spoken(person), said, comment=comment, digest=digest, via=via)
+        await self._desk.answer(approval, person.identity, said, comment=comment, digest=digest, via=via)
 
     async def finish_task(self, task: str, person: Person, output: Mapping[str, Any], comment: str | None) -> None:
         """Hand a task in."""

@@ -7,17 +7,18 @@ one of them, and the lists in ``FILTERED``, which leave the rest out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
 
 from topstitch.access.guard import RULE, SOMEWHERE, Somewhere
 from topstitch.foundation.errors import NotFoundError
-from topstitch.governance.access import PUBLIC, SIGNED_IN
+from topstitch.governance.access import PUBLIC, SIGNED_IN, covered, part_of
 from topstitch.store import Store, instances, items
 
+Row = TypeVar("Row", bound=Mapping[str, Any])
 RULES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/static"): PUBLIC,
     ("GET", "/sign-in"): PUBLIC,
@@ -97,6 +98,8 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/policies.csv"): "policies.read",
     ("GET", "/policies/{name}"): "policies.read",
     ("POST", "/policies/try"): "policies.try",
+    ("POST", "/policies/proposals/{name}/agree"): "policies.publish",
+    ("POST", "/policies/proposals/{name}/withdraw"): "policies.publish",
     ("GET", "/audit"): "audit.read",
     ("GET", "/audit.json"): "audit.read",
     ("GET", "/audit.csv"): "audit.read",
@@ -110,8 +113,18 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
 }
 """Method and path to the right that it needs."""
 
-FILTERED: Final = frozenset({"/instances", "/instances.json", "/instances.csv"})
+FILTERED: Final = frozenset(
+    f"/{name}{twin}"
+    for name in ("instances", "approvals", "exceptions", "discrepancies", "workflows")
+    for twin in ("", ".json", ".csv")
+)
 """Lists that show somebody with a right for a part of the workflows what is theirs."""
+
+
+def theirs(request: Request, right: str, rows: Iterable[Row]) -> list[Row]:
+    """Return the rows whose workflow the person of a request may see; what is about none is for who sees all."""
+    part = part_of(request.state.person.identity, right)
+    return [row for row in rows if part is None or (row.get("workflow") and covered(part, str(row["workflow"])))]
 
 
 def declare(routes: Sequence[BaseRoute]) -> None:

@@ -16,6 +16,7 @@ from topstitch.execution.desk import seam_of, step_facts
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import AuthorError
 from topstitch.foundation.timetext import rfc3339
+from topstitch.governance.agents import as_proposed
 from topstitch.governance.facts import DEFINITION_DECIDED, ENGINE_ACTS, recorded, split
 from topstitch.governance.notify import personal_in, tell
 from topstitch.governance.obligations import AUTO, Ruling, declared_gate, gates_body, gates_from
@@ -171,7 +172,7 @@ def _judged(
         payload,
         calendar=desk.law.calendar.facts(desk.now),
         actor={"kind": "agent", "id": asker.id} if asker.kind is ActorKind.AGENT else ENGINE_ACTS,
-        decided=state.steps[step_plan.id].proposal or DEFINITION_DECIDED,
+        decided=as_proposed(state.steps[step_plan.id].proposal or DEFINITION_DECIDED, digest(payload)),
     )
     made = judge(desk.law, declared, because, scope, rates=state.rates, digest=state.policy)
     return made.ruling, dict(made.body)

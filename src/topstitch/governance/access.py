@@ -136,6 +136,16 @@ CHANGES_NOTHING: Final = frozenset(
 """What leaves the installation as it was; an auditor holds nothing else."""
 
 
+WHOLE: Final = frozenset(
+    {
+        "settings.read", "people.read", "webhooks.read", "agents.read", "connectors.test", "connectors.pause",
+        "connectors.manage", "webhooks.manage", "policies.publish", "audit.verify", "audit.seal", "audit.erase",
+        "audit.hold", "people.manage", "tokens.manage", "agents.manage", "delegations.manage", "settings.manage",
+    }
+)  # fmt: skip
+"""What is about the whole installation: a role for a part of the workflows never gives it."""
+
+
 class Kind(StrEnum):
     """What sort of actor an identity is."""
 
@@ -330,6 +340,7 @@ def _kind_forbids(identity: Identity, right: str) -> str | None:
 
 def _roles_lack(identity: Identity, right: str, workflow: str | None) -> str | None:
     own = right.endswith(".own")  # about themselves, and no workflow
+    workflow = None if right in WHOLE else workflow
     if any(grant.role in RIGHTS[right] and (own or grant.covers(workflow)) for grant in identity.every_grant):
         return None
     needed = " or ".join(role for role in ROLES if role in RIGHTS[right])

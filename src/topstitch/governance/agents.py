@@ -36,7 +36,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     actions: tuple[str, ...] = ()
     """What it may propose: ``servicenow.create_catalog_request``, ``slack.*``."""
     money_per_day: str = "0 USD"
-    """How much of its proposals may go ahead in a day without a person."""
+    """How much of its proposals may go ahead in a day without a person; what is still open counts."""
     asks_per_day: int = 20
     """How many approvals its proposals may ask for in a day."""
     off: bool = False
@@ -72,10 +72,12 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent has used up today, counted from the journal."""
 
     money: tuple[str, ...] = ()
-    """The amounts of what went ahead without a person."""
+    """The amounts of what went ahead without a person, and of what may still."""
     asks: int = 0
     refused: frozenset[tuple[str, str]] = frozenset()
     """``(action, payload digest)`` of what people have refused: it is not asked again."""
+    whole: bool = True
+    """Whether everything was looked at; where it was not, no money is covered."""
 
 
 class Act(StrEnum):
@@ -139,6 +141,13 @@ def decided_by(agent: Agent, proposal: Proposal, spent: Spent, rates: Mapping[st
     }
 
 
+def as_proposed(decided: Mapping[str, Any], payload_digest: str) -> Mapping[str, Any]:
+    """Return what is read of a proposal when this payload is decided on: limits were judged for one payload only."""
+    if decided.get("kind") != "agent" or decided.get("payload_digest") == payload_digest:
+        return decided
+    return {**decided, "within_limits": False}
+
+
 def limits(decided: Mapping[str, Any]) -> Ruling:
     """Return what an agent's limits demand, whatever the policy says: past them, the owner of the process is asked."""
     if decided.get("kind") != "agent" or decided.get("within_limits") is True:
@@ -158,6 +167,8 @@ def _affordable(agent: Agent, proposal: Proposal, spent: Spent, rates: Mapping[s
     """Whether today's money still covers it; an amount that cannot be converted is not covered."""
     if proposal.amount is None:
         return True
+    if not spent.whole:
+        return False
     try:
         limit = parse_money(agent.money_per_day)
         total = sum((_in(limit.currency, amount, rates) for amount in (*spent.money, proposal.amount)), Decimal(0))

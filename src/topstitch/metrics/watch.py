@@ -27,7 +27,7 @@ from topstitch.metrics.seams import Seam, SeamFigures, Window
 from topstitch.metrics.sla import Progress, Standing
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.plan.plan import Plan
-from topstitch.store import Store, alarms, measures, populations, rollups as kept
+from topstitch.store import Store, alarms, deciding, measures, populations, rollups as kept
 from topstitch.store.alarms import AlertRow, Mute, Verdict
 from topstitch.store.measures import Duration, Wanted
 from topstitch.store.rollups import Baseline
@@ -463,6 +463,7 @@ async def pin_anew(watcher: Watcher, workflow: str, step: str, actor: Actor, now
 
 async def keep(watcher: Watcher, now: datetime) -> tuple[int, int]:
     """Roll up the hours that are over and let old rows go; return how many hours, and of how many instances."""
+    await deciding.forget_decided(watcher.store, now)
     known = await _with_versions(watcher, await _known(watcher, ()))
     hours = await rollups.roll_up(watcher.store, known.by_version, milliseconds(now), watcher.limits)
     return hours, await rollups.age_out(watcher.store, milliseconds(now), watcher.limits)

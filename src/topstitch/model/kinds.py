@@ -209,10 +209,10 @@ class Kind(StrEnum):
     """{command: add | disable | enable | password | grant | revoke | token | token_revoke | link, about, role?, where?,
     scopes?, ends_at?}, in the installation's own journal: who may do what was changed."""
     PUBLISH_PROPOSED = "publish.proposed"
-    """{workflow, version, digest, parent?, because: [...]}, in the installation's own journal: a change of high risk
-    waits for a second person."""
+    """{workflow | policy, version, digest, environment?, parent?, because: [...]}, in the installation's own journal: a
+    change of high risk waits for a second person. A policy bundle has its environment."""
     PUBLISH_SETTLED = "publish.settled"
-    """{workflow, version, digest, ending: published | withdrawn, proposed_by, four_eyes}, in the installation's own
-    journal."""
+    """{workflow | policy, version, digest, environment?, ending: published | withdrawn, proposed_by, four_eyes}, in the
+    installation's own journal."""
     PLAN_MOVED = "plan.moved"
     """{from, to, plan_digest}"""

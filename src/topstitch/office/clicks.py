@@ -21,7 +21,7 @@ from topstitch.foundation.errors import ConflictError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
 from topstitch.office.asked import Asked, asked_of
 from topstitch.office.desk import Desk
-from topstitch.office.speakers import speaker
+from topstitch.office.speakers import Speakers
 from topstitch.store import deciding
 from topstitch.store.deciding import Message
 
@@ -66,8 +66,9 @@ class Settle(Protocol):
 class Clicks:
     """The clicks of one workspace."""
 
-    def __init__(self, desk: Desk, chat: Chat, settle: Settle, connection: str) -> None:
-        self._desk, self._chat, self._settle, self._connection = desk, chat, settle, connection
+    def __init__(self, desk: Desk, speakers: Speakers, chat: Chat, settle: Settle, connection: str) -> None:
+        self._desk, self._speakers = desk, speakers
+        self._chat, self._settle, self._connection = chat, settle, connection
         self._at_work: set[asyncio.Task[None]] = set()
         self._seen: dict[str, None] = {}
 
@@ -121,7 +122,7 @@ class Clicks:
             needed = click.said == blocks.REFUSE or bool(asked.evidence)
             await self._chat.open(click.trigger, blocks.form(click.said, click.keep(), needed=needed))
             return
-        person = await speaker(self._desk.store, await self._chat.person(click.user))
+        person = await self._speakers.speaker(await self._chat.person(click.user), asked.risk)
         await self._desk.answer(
             click.approval, person, click.said, comment=click.comment or None, digest=click.digest, via=VIA
         )

@@ -13,8 +13,10 @@ from typing import Final
 
 from topstitch.foundation.errors import ConflictError, NotAllowedError
 from topstitch.foundation.ids import random_bytes
+from topstitch.governance.access import Identity
 from topstitch.office.asked import Asked
 from topstitch.office.desk import Desk
+from topstitch.office.speakers import Speakers
 from topstitch.store import deciding
 
 MINUTES: Final = 10
@@ -30,8 +32,8 @@ Send = Callable[[str, str, str, str], Awaitable[None]]
 class Codes:
     """The one-time codes of one installation."""
 
-    def __init__(self, desk: Desk, send: Send, tier_max: int) -> None:
-        self._desk, self._send, self._tier_max = desk, send, tier_max
+    def __init__(self, desk: Desk, send: Send, speakers: Speakers, tier_max: int) -> None:
+        self._desk, self._send, self._speakers, self._tier_max = desk, send, speakers, tier_max
 
     def why_not(self, asked: Asked, person: Mapping[str, str]) -> str | None:
         """Say why no code is taken for a decision, or nothing when one is."""
@@ -67,8 +69,8 @@ class Codes:
         )
         await self._send(person["email"], "Your code for a decision", words, f"code:{digest}")
 
-    async def require(self, asked: Asked, person: Mapping[str, str], mark: str, code: str) -> None:
-        """Raise unless a code is the one that was sent; a good one is used up."""
+    async def speaker(self, asked: Asked, person: Mapping[str, str], mark: str, code: str) -> Identity:
+        """Return who speaks with a code, and use it up; raise unless it is the one that was sent."""
         self._require(asked, person)
         digits = "".join(c for c in code if c.isdigit())
         digest = deciding.code_mark(self._desk.store, asked.id, mark, digits)
@@ -79,6 +81,7 @@ class Codes:
             raise NotAllowedError(
                 "code-wrong", "this is not the code of the last mail, or its time is over; have another one sent"
             )
+        return await self._speakers.speaker(person, asked.risk)
 
     def _require(self, asked: Asked, person: Mapping[str, str]) -> None:
         why = self.why_not(asked, person)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.governance.access import Identity, require
 from topstitch.model.record import Actor, Draft, Record
 from topstitch.store import HeadIs, Store
 
@@ -107,19 +108,25 @@ class Desk:
         return records[0]
 
     async def answer(
-        self, approval: str, who: Spoken, said: str, *, comment: str | None, digest: str | None, via: str
+        self, approval: str, who: Identity, said: str, *, comment: str | None, digest: str | None, via: str
     ) -> Record:
-        """Record a person's answer to an approval."""
+        """Record a person's answer to an approval.
+
+        Every door comes here, and here it is judged, at the moment of the answer: whether they may decide for
+        this workflow at all, and (``approvals``) whether this decision is theirs.
+        """
         from topstitch.governance import approvals  # noqa: PLC0415
         from topstitch.office.standing import delegations_of  # noqa: PLC0415
-        from topstitch.store import items  # noqa: PLC0415
+        from topstitch.store import instances, items  # noqa: PLC0415
 
         row = await items.get_approval(self.store, approval)
+        require(who, "approvals.decide", (await instances.get(self.store, row["instance"]))["workflow"])
+        speaker = {"id": who.id, **({"email": who.email} if who.email else {})}
         grants = await delegations_of(self.store)
         records = await self.say(
             row["instance"],
             lambda state, now: approvals.answer(
-                state, approval, who, said, now, comment=comment, payload_digest=digest, via=via, delegations=grants
+                state, approval, speaker, said, now, comment=comment, payload_digest=digest, via=via, delegations=grants
             ),
         )
         return records[-1]

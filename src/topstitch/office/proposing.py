@@ -1,13 +1,15 @@
 """Records what an agent proposes, once its limits of the day allow it: the door for agents, whoever calls.
 
 Command line, API and tools for models call ``propose``. What an agent has used up is counted from the
-journal, so that no counter can be forgotten or set back. Policy decides what becomes of a proposal,
-and nothing here or there reads what a model or a payload says as an instruction.
+journal, so that no counter can be forgotten or set back, and by one proposal at a time. Policy decides what
+becomes of a proposal, and nothing here or there reads what a model or a payload says as an instruction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -16,21 +18,26 @@ import msgspec
 from topstitch.execution.begin import rendered
 from topstitch.execution.operate import Command
 from topstitch.foundation.canonical import digest
-from topstitch.foundation.errors import NotFoundError
+from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.foundation.ids import random_bytes
 from topstitch.foundation.money import add_money
 from topstitch.governance.agents import Proposal, Spent, decided_by, require_proposal
 from topstitch.governance.duties import presentable
-from topstitch.model.kinds import Kind
+from topstitch.governance.spending import Proposed, proposals_in, spent_by
 from topstitch.model.record import Actor, ActorKind, Record
 from topstitch.office.desk import Desk, Picture
 from topstitch.office.standing import agents_of
 from topstitch.plan.plan import StepPlan
-from topstitch.store import Store, deciding, instances
+from topstitch.store import Store, deciding, instances, turns
+from topstitch.store.sealing import milliseconds
 
 REMEMBERED_DAYS: Final = 30
 """How long what people refused is not asked again."""
-LOOKED_AT_MAX: Final = 500
-"""How many proposals are looked back on."""
+LOOKED_AT_MAX: Final = 2_000
+"""How many proposals are looked back on; where there are more, money needs a person."""
+TURN_SECONDS: Final = 30
+TURN_WAIT_SECONDS: Final = 0.02
+TURN_TRIES_MAX: Final = 250
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,40 +59,49 @@ async def propose(desk: Desk, instance: str, repair: Repair) -> Record:
     step_plan = _step(seen, repair.step)
     agent = (await agents_of(desk.store)).get(repair.agent)
     proposal = _proposal(seen, step_plan, repair)
-    used = await spent(desk.store, repair.agent, desk.now())
-    require_proposal(agent, proposal, used)
-    assert agent is not None  # or else it was refused
-    said = {**proposal.body(), **decided_by(agent, proposal, used, seen.state.rates)}
-    command = Command(
-        name="retry",
-        step=repair.step,
-        input=repair.input,
-        reason=presentable(repair.reason) or "proposed",
-        proposal=said,
-    )
-    return await desk.operate(instance, command, Actor(ActorKind.AGENT, repair.agent))
+    async with _alone(desk, repair.agent):
+        used = await spent(desk.store, repair.agent, desk.now())
+        require_proposal(agent, proposal, used)
+        assert agent is not None  # or else it was refused
+        command = Command(
+            name="retry",
+            step=repair.step,
+            input=repair.input,
+            reason=presentable(repair.reason) or "proposed",
+            proposal={**proposal.body(), **decided_by(agent, proposal, used, seen.state.rates)},
+        )
+        return await desk.operate(instance, command, Actor(ActorKind.AGENT, repair.agent))
 
 
 async def spent(store: Store, agent: str, now: datetime) -> Spent:
     """Count from the journal what an agent has used up today, and what of it people have refused lately."""
     places = await deciding.proposed_since(store, agent, now - timedelta(days=REMEMBERED_DAYS), LOOKED_AT_MAX)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    money: list[str] = []
-    asks, refused = 0, set()
+    made: list[Proposed] = []
     for name in dict.fromkeys(name for name, _ in places):
-        records = await instances.records(store, name)
-        for at, made in enumerate(records):
-            if made.kind != Kind.OPERATOR_COMMANDED or made.actor != Actor(ActorKind.AGENT, agent):
-                continue
-            followed = _followed(records[at + 1 :], made.step)
-            today = made.at >= midnight
-            proposal = made.body.get("proposal", {})
-            if today and "auto" in followed and proposal.get("amount"):
-                money.append(str(proposal["amount"]))
-            asks += today and "asked" in followed
-            if "refused" in followed:
-                refused.add((str(proposal.get("action")), str(proposal.get("payload_digest"))))
-    return Spent(money=tuple(money), asks=asks, refused=frozenset(refused))
+        made += proposals_in(await instances.records(store, name), agent)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return spent_by(made, midnight, whole=len(places) < LOOKED_AT_MAX)
+
+
+@asynccontextmanager
+async def _alone(desk: Desk, agent: str) -> AsyncIterator[None]:
+    """Keep an agent's other proposals away: what is left of its limits is counted and used by one at a time.
+
+    A process that dies here keeps them away no longer than its turn lasts.
+    """
+    owner, name = random_bytes(16).hex(), f"agent {agent}"
+    for _ in range(TURN_TRIES_MAX):
+        now = desk.now()
+        until = milliseconds(now + timedelta(seconds=TURN_SECONDS))
+        if await turns.take(desk.store, name, owner, milliseconds(now), until):
+            break
+        await asyncio.sleep(TURN_WAIT_SECONDS)
+    else:
+        raise ConflictError("agent-busy", f"{agent} is proposing something else at this moment; try again in a moment")
+    try:
+        yield
+    finally:
+        await turns.take(desk.store, name, owner, 0, 0)
 
 
 def amount_of(payload: Any, schema: Mapping[str, Any]) -> str | None:
@@ -139,23 +155,3 @@ def _proposal(seen: Picture, step_plan: StepPlan, repair: Repair) -> Proposal:
         confidence_percent=repair.confidence_percent,
         amount=amount_of(payload, schema),
     )
-
-
-def _followed(after: Sequence[Record], step: str | None) -> set[str]:
-    """Return what became of a proposal: ``auto``, ``asked``, ``refused``; up to the next command on its step."""
-    found = set()
-    for record in after:
-        if record.step != step:
-            continue
-        match record.kind:
-            case Kind.OPERATOR_COMMANDED:
-                break
-            case Kind.DECISION if record.body.get("outcome") == "auto":
-                found.add("auto")
-            case Kind.APPROVAL_ASKED:
-                found.add("asked")
-            case Kind.APPROVAL_CLOSED if record.body.get("ending") == "refused":
-                found.add("refused")
-            case _:
-                pass
-    return found

@@ -8,7 +8,7 @@ is ended and never removed, so that who stood in for whom stays known.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -51,6 +51,14 @@ _CODE: Final = (
 _MESSAGE: Final = (
     "INSERT INTO decision_messages (approval, connection, channel, ts, posted_at) VALUES (?, ?, ?, ?, ?)"
     " ON CONFLICT DO NOTHING"
+)
+
+
+MESSAGES_KEPT: Final = timedelta(days=30)
+"""How long it is remembered where a question stood whose buttons are gone."""
+_FORGET_CODES: Final = (
+    "DELETE FROM decision_codes WHERE ends_at <= ? AND NOT EXISTS"
+    " (SELECT 1 FROM approvals a WHERE a.id = decision_codes.approval AND a.status = 'open') RETURNING approval"
 )
 
 
@@ -309,6 +317,20 @@ async def message_settled(store: Store, message: Message, now: datetime) -> None
     key = (milliseconds(now), message.approval, message.connection, message.channel, message.ts)
     sql = "UPDATE decision_messages SET settled_at = ? WHERE approval = ? AND connection = ? AND channel = ? AND ts = ?"
     await store.work(lambda backend: backend.execute(sql, key))
+
+
+async def forget_decided(store: Store, now: datetime) -> int:
+    """Delete codes that ended and whose question is decided, and messages long settled; return how many codes went.
+
+    While a question is open its row stays, however old: it counts how many codes were sent and how often one was tried.
+    """
+
+    def work(backend: Backend) -> int:
+        gone = backend.execute(_FORGET_CODES, (milliseconds(now),))
+        backend.execute("DELETE FROM decision_messages WHERE settled_at < ?", (milliseconds(now - MESSAGES_KEPT),))
+        return len(gone)
+
+    return await store.work(work)
 
 
 def _note(backend: Backend, kind: Kind, body: dict[str, Any], actor: Actor, at: datetime) -> None:

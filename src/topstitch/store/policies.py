@@ -1,6 +1,6 @@
 """Published policy bundles: immutable texts under their digests, and which one is in force in each environment.
 
-``publish`` is the only way in; ``bootstrap.law`` calls it once a bundle has been read and its
+``publish`` and ``agree`` are the only ways in; ``office.lawmaking`` calls them once a bundle has been read and its
 tests have passed, and reads back what the engine, ``explain`` and ``replay`` need. A bundle is
 written once; putting one in force is a row of its own, so that who did it and when stays known.
 Nothing is ever changed or removed: decisions are explained by these texts years later.
@@ -13,12 +13,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import orjson
 from sqlalchemy import Connection, Select, func, select
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.model.kinds import Kind
+from topstitch.model.record import Actor, Draft, Stage
 from topstitch.store.database import Backend
-from topstitch.store.policy_tables import bundles, moves
+from topstitch.store.ledger import note_down_with
+from topstitch.store.policy_tables import bundles, moves, proposals
 from topstitch.store.sealing import milliseconds, moment
 from topstitch.store.tables import journal
 
@@ -54,17 +57,175 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     moved_by: str
 
 
-async def publish(store: Store, new: StoredBundle, *, environment: str, parent: str | None) -> bool:
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that its author may not put in force alone."""
+
+    environment: str
+    digest: str
+    name: str
+    version: str
+    normal: str
+    parent: str | None
+    because: tuple[str, ...]
+    proposed_at: datetime
+    proposed_by: str
+    settled_at: datetime | None = None
+    settled_by: str | None = None
+    ending: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """How records name it: ``standard@1.0.0``."""
+        return f"{self.name}@{self.version}"
+
+    def bundle(self, at: datetime) -> StoredBundle:
+        """Return it as it is published: the author's."""
+        return StoredBundle(
+            digest=self.digest,
+            name=self.name,
+            version=self.version,
+            normal=self.normal,
+            published_at=at,
+            published_by=self.proposed_by,
+        )
+
+
+async def publish(
+    store: Store,
+    new: StoredBundle,
+    *,
+    environment: str,
+    parent: str | None,
+    actor: Actor,
+    four_eyes: str = "not needed",
+) -> bool:
     """Keep a bundle and put it in force in ``environment``; return whether anything changed.
 
     ``parent`` is the digest the publisher saw in force there (nothing, for the first). Publishing
     what is in force already changes nothing; another text under a published version, or a parent
-    that is stale, is a ``ConflictError``. An earlier bundle may be put back in force.
+    that is stale, is a ``ConflictError``. An earlier bundle may be put back in force. ``four_eyes`` is
+    noted in the installation's own journal: why one person was enough.
     """
-    return await store.work(lambda backend: _publish(backend, new, environment, parent), tells=True)
+
+    def work(backend: Backend) -> bool:
+        changed = _publish(backend, new, environment, parent, str(actor))
+        if changed:
+            _note_settled(backend, new, environment, actor, new.published_at, ("published", four_eyes))
+        return changed
+
+    return await store.work(work, tells=True)
 
 
-def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str | None) -> bool:
+async def propose(store: Store, new: Proposal, actor: Actor) -> None:
+    """Keep a bundle until a second person agrees, in place of an earlier proposal of the same text."""
+    await store.work(lambda backend: _propose(backend, new, actor))
+
+
+async def waiting(store: Store) -> list[Proposal]:
+    """Return what waits for a second person, oldest first."""
+    query = select(proposals).where(proposals.c.ending.is_(None))
+    query = query.order_by(proposals.c.proposed_at, proposals.c.environment, proposals.c.digest)
+    return await store.read(lambda c: [_proposal(dict(row)) for row in c.execute(query).mappings()])
+
+
+async def find_proposal(store: Store, beginning: str, environment: str) -> Proposal:
+    """Return the one waiting proposal for ``environment`` whose digest begins so, with or without ``sha256:``."""
+    here = [p for p in await waiting(store) if p.environment == environment]
+    bare = beginning.removeprefix("sha256:")
+    found = [p for p in here if bare and p.digest.removeprefix("sha256:").startswith(bare)]
+    if len(found) != 1:
+        message = (
+            f"{len(found)} policies that wait in {environment} begin with {beginning!r}; topstitch policy publish "
+            "--pending lists them"
+        )
+        raise NotFoundError("no-proposal", message)
+    return found[0]
+
+
+async def agree(store: Store, proposal: Proposal, actor: Actor, now: datetime) -> bool:
+    """Put a proposal in force; return whether that changed anything."""
+
+    def work(backend: Backend) -> bool:
+        _must_wait(backend, proposal)
+        # It refuses before it writes, and so does what is above: the transaction is shared with other work.
+        changed = _publish(backend, proposal.bundle(now), proposal.environment, proposal.parent, str(actor))
+        _settle(backend, proposal, actor, now, ("published", "agreed"))
+        return changed
+
+    return await store.work(work, tells=True)
+
+
+async def withdraw(store: Store, proposal: Proposal, actor: Actor, now: datetime) -> None:
+    """Forget that a proposal waits."""
+
+    def work(backend: Backend) -> None:
+        _must_wait(backend, proposal)
+        _settle(backend, proposal, actor, now, ("withdrawn", "withdrawn"))
+
+    await store.work(work)
+
+
+def _propose(backend: Backend, new: Proposal, actor: Actor) -> None:
+    _is_known(backend, new.bundle(new.proposed_at))
+    place = (new.environment, new.digest)
+    backend.execute("DELETE FROM policy_proposals WHERE environment = ? AND digest = ?", place)
+    values = {**msgspec.structs.asdict(new), "because": orjson.dumps(list(new.because)).decode()}
+    backend.execute(
+        f"INSERT INTO policy_proposals ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608 -- constants
+        [milliseconds(v) if isinstance(v, datetime) else v for v in values.values()],
+    )
+    body: dict[str, Any] = {
+        "policy": new.name,
+        "version": new.version,
+        "digest": new.digest,
+        "environment": new.environment,
+    }
+    body |= {"parent": new.parent} if new.parent else {}
+    body |= {"because": list(new.because)}
+    note_down_with(backend, _draft(Kind.PUBLISH_PROPOSED, actor, new.proposed_at, body))
+
+
+def _settle(backend: Backend, one: Proposal, actor: Actor, now: datetime, how: tuple[str, str]) -> None:
+    backend.execute(
+        "UPDATE policy_proposals SET settled_at = ?, settled_by = ?, ending = ? WHERE environment = ? AND digest = ?",
+        (milliseconds(now), str(actor), how[0], one.environment, one.digest),
+    )
+    _note_settled(backend, one.bundle(now), one.environment, actor, now, how)
+
+
+def _note_settled(
+    backend: Backend, new: StoredBundle, environment: str, actor: Actor, now: datetime, how: tuple[str, str]
+) -> None:
+    ending, four_eyes = how
+    body = {
+        "policy": new.name,
+        "version": new.version,
+        "digest": new.digest,
+        "environment": environment,
+        "ending": ending,
+        "proposed_by": new.published_by,
+        "four_eyes": four_eyes,
+    }
+    note_down_with(backend, _draft(Kind.PUBLISH_SETTLED, actor, now, body))
+
+
+def _must_wait(backend: Backend, one: Proposal) -> None:
+    waits = "SELECT 1 FROM policy_proposals WHERE environment = ? AND digest = ? AND ending IS NULL"
+    if not backend.execute(waits, (one.environment, one.digest)):
+        message = f"{one.ref} waits no longer; topstitch policy publish --pending lists what does"
+        raise ConflictError("proposal-settled", message)
+
+
+def _draft(kind: Kind, actor: Actor, at: datetime, body: dict[str, Any]) -> Draft:
+    return Draft(kind=kind, at=at, actor=actor, stage=Stage.AUDIT, body=body)
+
+
+def _proposal(row: dict[str, Any]) -> Proposal:
+    times = {n: moment(row[n]) if row[n] is not None else None for n in ("proposed_at", "settled_at")}
+    return Proposal(**{**row, **times, "because": tuple(orjson.loads(row["because"]))})
+
+
+def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str | None, moved_by: str) -> bool:
     if backend.dialect == "postgresql":
         backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", ("policy",))
     top = backend.execute(
@@ -85,13 +246,23 @@ def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str 
     _keep(backend, new, at)
     backend.execute(
         "INSERT INTO policy_moves (environment, revision, digest, moved_at, moved_by) VALUES (?, ?, ?, ?, ?)",
-        (environment, revision + 1, new.digest, at, new.published_by),
+        (environment, revision + 1, new.digest, at, moved_by),
     )
     return True
 
 
 def _keep(backend: Backend, new: StoredBundle, at: int) -> None:
     """Write a bundle down, unless it is there."""
+    if not _is_known(backend, new):
+        backend.execute(
+            "INSERT INTO policy_bundles (digest, name, version, normal, published_at, published_by)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (new.digest, new.name, new.version, new.normal, at, new.published_by),
+        )
+
+
+def _is_known(backend: Backend, new: StoredBundle) -> bool:
+    """Whether a bundle was published before; raise when its version was, with another text."""
     known = backend.execute("SELECT digest FROM policy_bundles WHERE name = ? AND version = ?", (new.name, new.version))
     if known and known[0][0] != new.digest:
         raise ConflictError(
@@ -100,12 +271,7 @@ def _keep(backend: Backend, new: StoredBundle, at: int) -> None:
             "version and publish again",
             detail={"digest": known[0][0]},
         )
-    if not known:
-        backend.execute(
-            "INSERT INTO policy_bundles (digest, name, version, normal, published_at, published_by)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (new.digest, new.name, new.version, new.normal, at, new.published_by),
-        )
+    return bool(known)
 
 
 async def revision(store: Store, environment: str) -> int:

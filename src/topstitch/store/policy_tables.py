@@ -1,8 +1,8 @@
 """Decides what the database holds of policies: the bundles, and which was put in force where, when and by whom.
 
-Beside ``tables``, whose metadata it adds to; ``schema`` makes both. Both tables are truth and
+Beside ``tables``, whose metadata it adds to; ``schema`` makes both. Bundles and moves are truth and
 only ever grow: a bundle explains the decisions that were taken under it for as long as these
-are kept. It holds no SQL that reads or writes.
+are kept. A proposal is a bundle that waits for a second person, or has waited. It holds no SQL that reads or writes.
 """
 
 from __future__ import annotations
@@ -37,4 +37,23 @@ moves: Final = Table(
     sqlite_with_rowid=False,
 )
 
-__all__ = ["bundles", "metadata", "moves"]
+proposals: Final = Table(
+    "policy_proposals",
+    metadata,
+    Column("environment", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("normal", Text, nullable=False),
+    Column("parent", Text),
+    Column("because", Text, nullable=False),  # a JSON list: why it needs a second person
+    Column("proposed_at", BigInteger, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("settled_by", Text),
+    Column("ending", Text),  # published or withdrawn
+    PrimaryKeyConstraint("environment", "digest"),
+    sqlite_with_rowid=False,
+)
+
+__all__ = ["bundles", "metadata", "moves", "proposals"]

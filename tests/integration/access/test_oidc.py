@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from integration.access.conftest import ADMIN, Browser, Site, opened
+from integration.access.front import Front, front
 from integration.access.provider import Provider, provider
 from topstitch.access.oidc import LOGOUT_EVENT, Oidc
 from topstitch.access.providers import Provider as Entry
@@ -222,3 +224,127 @@ async def test_a_logout_token_of_another_key_ends_nothing(site: Site) -> None:
         forged = Signer(site.access.providers["acme"]).token()
         assert (await server.post("/sign-in/ended/acme", {"logout_token": forged}, Accept="*/*")).status == 400
         assert (await browser.get("/instances")).status == 200
+
+
+# --- A provider that lies, and one that asks for the verifier ---------------------------------------
+
+
+@pytest_asyncio.fixture
+async def before(acme: Provider) -> AsyncIterator[Front]:
+    async with front(acme.issuer) as one:
+        yield one
+
+
+@asynccontextmanager
+async def behind(before: Front, folder: Path, **more: Any) -> AsyncIterator[Site]:
+    """Serve a console whose provider stands behind a front that checks PKCE."""
+    (folder / "secret").write_text("s3cret-of-acme")
+    known = {
+        "client_id": "topstitch",
+        "client_secret": "file:secret",
+        "roles": {"ops": ("operator",), "auditors": ("auditor",)},
+        **more,
+    }
+    clock = SystemClock()
+    async with opened(
+        clock, providers={"acme": Oidc("acme", Entry(issuer=before.issuer, **known), clock, folder)}
+    ) as s:
+        yield s
+
+
+async def test_the_verifier_that_reaches_the_provider_is_the_one_that_was_challenged(before: Front, tmp_path: Path):
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        assert (await come_back(site, browser, await go(browser, "u-1"))).status == 303
+        ((verifier, fits),) = before.traded
+        assert fits
+        assert len(verifier) >= 43  # RFC 7636, 4.1
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        before.tamper = lambda verifier: verifier[:-1] + ("a" if verifier[-1] != "a" else "b")
+        answer = await come_back(site, browser, await go(browser, "u-1"))
+        assert (answer.status, "invalid_grant" in answer.text) == (403, True)
+        assert [fits for _, fits in before.traded] == [True, False]
+        assert (await browser.get("/instances")).status == 303
+        assert await people.listing(site.store) == []
+
+
+def _later(claims: dict[str, Any], seconds: int) -> dict[str, Any]:
+    return {**claims, **{name: claims[name] + seconds for name in ("iat", "exp", "auth_time") if name in claims}}
+
+
+LIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "another nonce": lambda claims: {**claims, "nonce": "of-another-sign-in"},
+    "no nonce": lambda claims: {name: value for name, value in claims.items() if name != "nonce"},
+    "expired": lambda claims: _later(claims, -86_400),
+    "no end": lambda claims: {name: value for name, value in claims.items() if name != "exp"},
+    "from the future": lambda claims: _later(claims, 86_400),
+    "another issuer": lambda claims: {**claims, "iss": "https://evil.example"},
+    "another audience": lambda claims: {**claims, "aud": "somebody-else"},
+    "ours among others, for another": lambda claims: {**claims, "aud": ["topstitch", "other"], "azp": "other"},
+    "nobody": lambda claims: {name: value for name, value in claims.items() if name != "sub"},
+}
+
+
+@pytest.mark.parametrize("lie", list(LIES))
+async def test_an_id_token_that_does_not_hold_signs_nobody_in(before: Front, tmp_path: Path, lie: str) -> None:
+    before.lie = LIES[lie]
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        answer = await come_back(site, browser, await go(browser, "u-1"))
+        assert (answer.status, "does not hold" in answer.text) == (403, True)
+        assert (await browser.get("/instances")).status == 303
+        assert await people.listing(site.store) == []
+
+
+async def test_an_id_token_without_a_signature_or_of_a_foreign_key_signs_nobody_in(
+    before: Front, tmp_path: Path
+) -> None:
+    foreign = Front.fresh("k1")
+    signers = (before.unsigned, lambda claims: jwt.encode({"alg": "RS256", "kid": "k1"}, claims, foreign))
+    for before.sign in signers:
+        async with behind(before, tmp_path) as site, site.browser() as browser:
+            answer = await come_back(site, browser, await go(browser, "u-1"))
+            assert (answer.status, "does not hold" in answer.text) == (403, True)
+            assert await people.listing(site.store) == []
+
+
+async def test_a_provider_may_change_its_keys(before: Front, tmp_path: Path) -> None:
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        assert (await come_back(site, browser, await go(browser, "u-1"))).status == 303
+        before.rotate("k2")
+        assert (await come_back(site, browser, await go(browser, "u-1"))).status == 303
+
+
+async def test_a_state_of_another_sign_in_of_the_same_browser_signs_nobody_in(before: Front, tmp_path: Path) -> None:
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        first = await go(browser, "u-1")
+        await go(browser, "u-1")  # begun anew: the cookie now holds another state
+        assert (await come_back(site, browser, first)).status == 403
+
+
+async def test_a_role_that_a_group_gave_goes_with_the_group_at_the_next_sign_in(before: Front, tmp_path: Path) -> None:
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        for groups, roles in ((["ops", "auditors"], {"operator", "auditor"}), (["auditors"], {"auditor"}), ([], set())):
+            before.lie = lambda claims, groups=groups: {**claims, "groups": groups}
+            assert (await come_back(site, browser, await go(browser, "u-1"))).status == 303
+            found = await site.access.find("ada@acme.example")
+            assert found is not None
+            assert set(found.roles) == roles
+        assert (await browser.get("/instances")).status == 403
+
+
+async def test_somebody_who_is_switched_off_is_out_at_once_and_does_not_come_back(before: Front, tmp_path: Path):
+    async with behind(before, tmp_path) as site, site.browser() as browser:
+        await come_back(site, browser, await go(browser, "u-1"))
+        assert (await browser.get("/instances")).status == 200
+        await people.disable(site.store, "ada@acme.example", ADMIN, SystemClock().now())
+        assert (await browser.get("/instances")).status == 303
+        answer = await come_back(site, browser, await go(browser, "u-1"))
+        assert (answer.status, "disabled" in answer.text) == (403, True)
+        await people.enable(site.store, "ada@acme.example", ADMIN, SystemClock().now())
+        assert (await browser.get("/instances")).status == 303  # the old session stays ended
+
+
+async def test_an_address_that_is_not_verified_is_not_kept_and_so_decides_for_nobody(before: Front, tmp_path: Path):
+    before.lie = lambda claims: {**claims, "email": "boss@acme.example", "email_verified": False}
+    async with behind(before, tmp_path, id_claim="sub") as site, site.browser() as browser:
+        assert (await come_back(site, browser, await go(browser, "u-2"))).status == 303
+        assert (await people.get(site.store, "u-2")).email is None

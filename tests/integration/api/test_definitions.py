@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from integration.api.programs import DANA, Programs
 from integration.store.kit import query
 from support.onboarding import FILE
 from topstitch.governance.access import Identity
-from topstitch.store import definitions
+from topstitch.model.record import parse_actor
+from topstitch.store import definitions, people
+from topstitch.store.people import PersonRow
 
 NAME = "employee-onboarding"
 PATH = f"/workflows/{NAME}"
@@ -45,7 +49,7 @@ async def test_a_draft_is_planned_and_published_as_it_was_looked_at(programs: Pr
     assert done.json["changed"] is True
     in_force = await definitions.in_force_of(programs.store, NAME)
     assert in_force is not None
-    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:ana")
+    assert (in_force.version, in_force.published_by) == ("9.0.0", "human:ana")  # who wrote it
     versions = (await programs.get(f"{PATH}/versions")).json["items"]
     assert versions[0]["status"] == "in_force"
     assert len([one for one in versions if one["version"] == "9.0.0"]) == 1
@@ -122,3 +126,48 @@ async def test_a_published_version_never_changes(programs: Programs):
 async def test_a_policy_is_tried_out(programs: Programs):
     answer = await programs.post("/policies/in-force/evaluate", {"given": {}})
     assert (answer.status, answer.json["code"]) == (404, "no-bundle")
+
+
+def bundle(version: str, tier_3: str) -> dict[str, str]:
+    return {
+        "policy.yaml": f"policy: people\nversion: {version}\nowner: {{team: controls}}\n"
+        f"defaults: {{tier_1: auto, tier_2: auto, tier_3: {tier_3}, tier_4: approve(owner)}}\n"
+        "tests: [{given: {step: {risk: 4}}, then: approve(owner)}]\n"
+    }
+
+
+async def test_G05_a_policy_that_loosens_waits_for_another_publisher(programs: Programs):
+    await people.add(programs.store, PersonRow(id="ana", made_at=programs.clock.now(), made_by="x"), parse_actor("x"))
+    programs.caller = signed_in(programs, "ana")
+    first = await programs.post("/policies", {"files": bundle("1.0.0", "approve(owner)")})
+    assert (first.json["changed"], first.json["waits"]) == (True, [])
+    second = await programs.post("/policies", {"files": bundle("1.1.0", "auto"), "parent": first.json["digest"]})
+    assert second.json["changed"] is False
+    assert second.json["waits"] == ["tier 3 asked for approve(owner) and would ask for auto"]
+    (waiting,) = (await programs.get("/policies/proposals")).json["items"]
+    path = f"/policies/proposals/{waiting['id']}"
+    alone = await programs.post(f"{path}/agree")
+    assert (alone.status, alone.json["code"]) == (403, "author-agrees")
+    programs.caller = msgspec.structs.replace(signed_in(programs, "vic"), roles=("viewer", "admin"))
+    assert (await programs.post(f"{path}/agree")).status == 403
+    programs.caller = signed_in(programs, "bob")
+    assert (await programs.get("/policies/in-force")).json["id"] == "people@1.0.0"
+    assert (await programs.post(f"{path}/agree")).status == 200
+    assert (await programs.get("/policies/in-force")).json["id"] == "people@1.1.0"
+    assert (await programs.get("/policies/proposals")).json["items"] == []
+    again = await programs.post(f"{path}/withdraw")
+    assert (again.status, again.json["code"]) == (404, "no-proposal")
+
+
+async def test_a_policy_with_findings_or_a_failing_test_is_not_published_and_each_is_named(programs: Programs):
+    programs.caller = signed_in(programs, "ana")
+    broken = {"policy.yaml": bundle("1.0.0", "auto")["policy.yaml"].replace("tier_3: auto", "tier_3: perhaps")}
+    failing = {"policy.yaml": bundle("1.0.0", "auto")["policy.yaml"].replace("then: approve(owner)", "then: auto")}
+    for files, code in ((broken, None), (failing, "test-fails")):
+        answer = await programs.post("/policies", {"files": files})
+        assert (answer.status, answer.json["code"]) == (422, "policy-not-clean")
+        assert code in (None, *(one["code"] for one in answer.json["errors"]))
+        assert answer.json["errors"]
+    tried = await programs.post("/policies", {"files": bundle("1.0.0", "auto"), "dry_run": True})
+    assert (tried.json["changed"], tried.json["dry_run"]) == (False, True)
+    assert (await programs.get("/policies/in-force")).status == 404

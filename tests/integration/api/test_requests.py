@@ -14,7 +14,7 @@ from integration.api.programs import DANA, Programs
 from integration.store.kit import query
 from topstitch.access.guard import rule_of
 from topstitch.api.guard import NEEDED
-from topstitch.governance.access import RULES, Grant, Identity
+from topstitch.governance.access import RIGHTS, ROLES, RULES, WHOLE, Grant, Identity
 from topstitch.model.record import Actor, ActorKind
 from topstitch.store import instances, items
 
@@ -173,6 +173,27 @@ async def test_a_grant_for_one_workflow_shows_that_workflow_alone(told: Programs
     assert (await eve.get("/approvals")).json["items"] == []
     problem(await eve.get(f"/instances/{told.id('Priya Raman')}"), 403, "not-allowed")
     problem(await eve.post("/audit/verify"), 403, "not-allowed")
+
+
+async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole_and_shows_nothing_of_the_rest(told: Programs):
+    grants = tuple(Grant(role, "other-*") for role in ROLES)
+    part = Identity(id="eve", grants=grants, via="token", scopes=("*", *RIGHTS))
+    eve = Programs(told.store, told.hires, caller=part)
+    secret = [value for hire in told.hires for value in (hire.id, hire.state.title)]
+    refused = 0
+    for route in routes(told):
+        path = route.path.replace("{name}", told.hires[0].id if "/instances/" in route.path else "x")
+        for part_of_path in ("version", "delivery", "source", "target", "digest"):
+            path = path.replace(f"{{{part_of_path}}}", "x")
+        for method in sorted(route.methods - {"HEAD"}):
+            if "stream" in path:
+                continue
+            answer = await eve.call(method, path, {} if method in ("POST", "PATCH") else None, idempotency_key="k")
+            assert not [value for value in secret if value in answer.body.decode().replace(path, "")], path
+            if rule_of(route) in WHOLE:
+                refused += 1
+                assert (answer.status, answer.json["code"]) == (403, "not-allowed"), (method, path)
+    assert refused > 12
 
 
 # --- Keys -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from support.trail import NAME, Trail
 from topstitch import lifecycle
 from topstitch.audit.check_bundle import check
 from topstitch.audit.prove import discloses_fields, evidence_pack, prove, write_pack
+from topstitch.foundation.canonical import canonical_bytes
 from topstitch.foundation.errors import ConflictError, NotFoundError, OperatorError
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft
@@ -285,6 +287,98 @@ async def test_H06_c_the_standalone_checker_finds_every_change(
     done = check_elsewhere(folder, "--key", str(trail.key.key))
     assert done.returncode == 20, done.stdout
     assert done.stdout.startswith("DOES NOT HOLD: ")
+
+
+def renumbered(bundle: Bundle) -> None:
+    """Number the records from one, and chain them anew, as whoever wants to hide it would."""
+    import hashlib
+
+    previous = bytes(32)
+    for number, record in enumerate(bundle["records"], 1):
+        text = json.loads(record["text"])
+        record["seq"] = text["seq"] = number
+        record["text"] = canonical_bytes(text).decode()
+        previous = hashlib.sha256(b"\0" + previous + record["text"].encode()).digest()
+        record["hash"] = previous.hex()
+
+
+def insert_a_record(bundle: Bundle) -> None:
+    bundle["records"].insert(4, dict(bundle["records"][3]))
+
+
+def swap_bodies(bundle: Bundle) -> None:
+    one, two = bundle["records"][3], bundle["records"][4]
+    texts = [json.loads(one["text"]), json.loads(two["text"])]
+    for record, mine, other in ((one, *texts), (two, *texts[::-1])):
+        record["text"] = canonical_bytes({**mine, "body": other["body"]}).decode()
+
+
+def and_hide_it(change: Callable[[Bundle], None]) -> Callable[[Bundle], None]:
+    def both(bundle: Bundle) -> None:
+        change(bundle)
+        renumbered(bundle)
+
+    return both
+
+
+NAMED: dict[str, tuple[Callable[[Bundle], None], str]] = {
+    "edit": (change_text, "record 4 is not what was written"),
+    "edit, hidden": (and_hide_it(change_text), "record 4 is not in the signed tree"),
+    "delete": (drop_a_record, "record 6 is missing or out of place"),
+    "delete, hidden": (and_hide_it(drop_a_record), "record 6 is not in the signed tree"),
+    "insert": (insert_a_record, "record 5 is missing or out of place"),
+    "insert, hidden": (and_hide_it(insert_a_record), "record 5 is not in the signed tree"),
+    "reorder": (swap_records, "record 6 is missing or out of place"),
+    "reorder, hidden": (and_hide_it(swap_records), "record 6 is not in the signed tree"),
+    "swap bodies": (swap_bodies, "record 4 is not what was written"),
+    "swap bodies, hidden": (and_hide_it(swap_bodies), "record 4 is not in the signed tree"),
+    "another instance": (change_the_instance, "record 1 belongs to ins_1"),
+    "forked tree": (change_a_proof, "record 3 is not in the signed tree"),
+}
+
+
+async def test_U08_the_standalone_checker_names_each_tampering(trail: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    await pack(trail, folder)
+    whole = (folder / "bundle.json").read_text()
+    for attack, (change, named) in NAMED.items():
+        bundle = json.loads(whole)
+        change(bundle)
+        (folder / "bundle.json").write_text(json.dumps(bundle))
+        done = check_elsewhere(folder, "--key", str(trail.key.key))
+        assert (done.returncode, named in done.stdout) == (20, True), (attack, done.stdout)
+
+
+async def test_U08_an_old_checkpoint_does_not_reach_the_records_of_a_pack(trail: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    await trail.write()  # what stood in the tree before, and its own checkpoint
+    with open_ledger(trail.store) as reader:
+        old = reader.checkpoints()[0].note
+    await pack(trail, folder)
+    bundle = json.loads((folder / "bundle.json").read_text())
+    bundle["checkpoint"] = old
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    done = check_elsewhere(folder, "--key", str(trail.key.key))
+    assert done.returncode == 20
+    assert re.search(r"a tree of \d+ leaves has no leaf \d+|is not in the signed tree", done.stdout), done.stdout
+
+
+async def test_U08_a_pack_whose_end_was_cut_says_that_it_does_not_show_an_end(trail: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    await pack(trail, folder)
+    whole = check_elsewhere(folder, "--key", str(trail.key.key))
+    assert "it has ended" in whole.stdout
+    bundle = json.loads((folder / "bundle.json").read_text())
+    del bundle["records"][-3:]
+    bundle["disclosed"] = [one for one in bundle["disclosed"] if one["seq"] <= len(bundle["records"])]
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    done = check_elsewhere(folder, "--key", str(trail.key.key))
+    assert (done.returncode, "does not say what the records say" in done.stdout) == (20, True), done.stdout
+    for path in folder.glob("*.json"):
+        if path.name != "bundle.json":
+            path.unlink()
+    done = check_elsewhere(folder, "--key", str(trail.key.key))
+    assert "it had not ended when this was made, so later records may exist" in done.stdout
 
 
 async def test_H06_c_a_changed_reading_aid_is_found(trail: Trail, tmp_path: Path) -> None:

@@ -141,6 +141,67 @@ def test_G05_a_publisher_does_not_publish_their_own_change_of_high_risk_alone(pe
     ]
 
 
+def policy_text(version: str, tier_3: str) -> str:
+    return (
+        f"policy: people\nversion: {version}\nowner: {{team: controls}}\n"
+        f"defaults: {{tier_1: auto, tier_2: auto, tier_3: {tier_3}, tier_4: approve(owner)}}\n"
+        "tests: [{given: {step: {risk: 4}}, then: approve(owner)}]\n"
+    )
+
+
+def policy_folder(folder: Folder, version: str, tier_3: str) -> str:
+    made = folder.path / f"policy-{version}"
+    made.mkdir()
+    (made / "policy.yaml").write_text(policy_text(version, tier_3))
+    return str(made)
+
+
+def test_G05_a_publisher_does_not_loosen_the_policy_alone(peopled: Folder) -> None:
+    strict, loose = policy_folder(peopled, "1.0.0", "approve(owner)"), policy_folder(peopled, "1.1.0", "auto")
+    assert peopled.run("policy", "publish", strict, person="paul").code == 0  # the first can only add
+    tried = peopled.run("policy", "publish", loose, "--dry-run", person="paul")
+    assert (tried.code, "needs a second person" in tried.out) == (0, True)
+    proposed = peopled.run("policy", "publish", loose, "--json", person="paul")
+    why = ["tier 3 asked for approve(owner) and would ask for auto"]
+    assert (proposed.code, proposed.json()["waits"], proposed.json()["changed"]) == (8, why, False)
+    assert peopled.run("policy", "show", "--json").json()["bundle"] == "people@1.0.0"
+    (waiting,) = peopled.run("policy", "publish", "--pending", "--json").json()["items"]
+    assert (waiting["bundle"], waiting["proposed_by"], waiting["because"]) == ("people@1.1.0", "human:paul", why)
+    digest = waiting["digest"].removeprefix("sha256:")[:12]
+    alone = peopled.run("policy", "publish", "--agree", digest, person="paul")
+    assert (alone.code, "author-agrees" in alone.err) == (4, True)
+    assert peopled.run("policy", "publish", "--agree", digest, person="vera").code == 4
+    agreed = peopled.run("policy", "publish", "--agree", digest, person="pia")
+    assert (agreed.code, "people@1.1.0 is in force in prod; human:paul wrote it" in agreed.out) == (0, True)
+    shown = peopled.run("policy", "show", "--json").json()
+    assert (shown["bundle"], shown["published_by"], shown["history"][0]["by"]) == (
+        "people@1.1.0", "human:paul", "human:pia",
+    )  # fmt: skip
+    assert peopled.run("policy", "publish", "--agree", digest, person="pia").code == 5
+    settled = [(actor, body) for kind, actor, body in peopled.noted() if kind == "publish.settled"]
+    assert [(actor, body["policy"], body["proposed_by"], body["four_eyes"]) for actor, body in settled] == [
+        ("human:paul", "people", "human:paul", "not needed"),
+        ("human:pia", "people", "human:paul", "agreed"),
+    ]
+
+
+def test_a_policy_that_waits_is_withdrawn_or_overtaken(peopled: Folder) -> None:
+    peopled.run("policy", "publish", policy_folder(peopled, "1.0.0", "approve(owner)"), person="paul")
+    loose = policy_folder(peopled, "1.1.0", "auto")
+    for _ in range(2):  # proposing it again takes its own place
+        assert peopled.run("policy", "publish", loose, person="paul").code == 8
+    (waiting,) = peopled.run("policy", "publish", "--pending", "--json").json()["items"]
+    stricter = policy_folder(peopled, "1.2.0", '"approve(owner, 2)"')
+    assert peopled.run("policy", "publish", stricter, person="pia").code == 0
+    stale = peopled.run("policy", "publish", "--agree", waiting["digest"], person="pia")
+    assert (stale.code, "stale-parent" in stale.err) == (6, True)
+    assert peopled.run("policy", "show", "--json").json()["bundle"] == "people@1.2.0"
+    assert peopled.run("policy", "publish", "--withdraw", waiting["digest"], person="paul").code == 0
+    assert peopled.run("policy", "publish", "--pending", "--json").json()["items"] == []
+    back = peopled.run("policy", "publish", str(peopled.path / "policy-1.0.0"), person="paul")
+    assert back.code == 8  # putting an earlier, looser one back in force is loosening too
+
+
 def test_words_are_published_by_one_person(peopled: Folder) -> None:
     peopled.run("publish", peopled.write("one.yaml", onboarding_text()), person="paul")
     (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from support.commands import Ran, called
-from topstitch.bootstrap.law import Laws, check_bundle, opened, publish
+from topstitch.bootstrap.law import Laws
 from topstitch.foundation.errors import AuthorError, ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.governance.policy import NO_LAW
 from topstitch.model.record import Actor, ActorKind
+from topstitch.office.lawmaking import check_bundle, opened, publish
 from topstitch.store import Store, policies
 
 STANDARD = Path(__file__).parents[3] / "src/topstitch/examples/policies/standard"

@@ -19,9 +19,12 @@ from topstitch.console.histogram import histogram_svg
 from topstitch.console.pages.discrepancies import compared
 from topstitch.console.site import sheet
 from topstitch.foundation.canonical import canonical_bytes
+from topstitch.governance.access import ROLES, Grant, Identity
 from topstitch.governance.bundle_files import read_bundle
 from topstitch.model.query import parse_query
-from topstitch.store import Store, alarms, discrepancies, instances
+from topstitch.model.record import Actor, ActorKind
+from topstitch.office.lawmaking import check_bundle, publish
+from topstitch.store import Store, alarms, discrepancies, instances, policies
 from topstitch.store.searches import neighbours, search, spread
 
 TAGS = re.compile(r"<[^>]+>")
@@ -267,3 +270,63 @@ async def test_counts_agree_with_the_list_while_instances_change_under_it(tmp_pa
         await mover
         assert (await search(store, parse_query("moving"), NOW)).total == len(new)
         assert len(seen) > 1
+
+
+def _bundle(version: str, tier_3: str) -> Any:
+    return check_bundle(
+        {
+            "policy.yaml": f"policy: people\nversion: {version}\nowner: {{team: controls}}\n"
+            f"defaults: {{tier_1: auto, tier_2: auto, tier_3: {tier_3}, tier_4: approve(owner)}}\n"
+            "tests: [{given: {step: {risk: 4}}, then: approve(owner)}]\n"
+        }
+    )
+
+
+async def test_G05_a_policy_that_waits_is_agreed_to_by_another_publisher_only(house: Any) -> None:
+    ada = Actor(ActorKind.HUMAN, "ada")
+    for version, tier_3 in (("1.0.0", "approve(owner)"), ("1.1.0", "auto")):
+        checked = _bundle(version, tier_3)
+        where = house.hands.environment
+        await publish(house.store, checked, environment=where, by=ada, at=NOW, four_eyes=True)
+    shown = said((await house.get("/policies")).text)
+    assert "Waits for a second person" in shown
+    assert "Tier 3 asked for approve(owner) and would ask for auto" in shown
+    path = f"/policies/proposals/{checked.bundle.digest}"
+    assert (await house.post(f"{path}/agree", person="ada")).status == 403
+    moves = await policies.history(house.store, where)
+    assert [one.moved_by for one in moves] == ["human:ada"]
+    viewer = house.again(identify=lambda _: Identity(id="eve", roles=("viewer", "admin"), via="local"))
+    assert (await viewer.post(f"{path}/agree")).status == 403
+    assert (await house.post(f"{path}/agree", person="bob")).status == 303
+    moves = await policies.history(house.store, where)
+    assert (moves[0].digest, moves[0].moved_by) == (checked.bundle.digest, "human:bob")
+    assert "Waits for a second person" not in said((await house.get("/policies")).text)
+
+
+EVERY_ROLE_ELSEWHERE = tuple(Grant(role, "other-*") for role in ROLES)
+
+
+@pytest.mark.parametrize("path", ["/approvals", "/exceptions", "/discrepancies", "/workflows", "/instances"])
+async def test_G05_lists_show_whose_role_is_for_a_part_what_is_theirs(house: Any, path: str) -> None:
+    async def rows(*grants: Grant) -> Any:
+        one = house.again(identify=lambda _: Identity(id="eve", grants=grants, via="session", signed_in_at=NOW))
+        answers = [await one.get(f"{path}{twin}") for twin in ("", ".json", ".csv")]
+        assert [answer.status for answer in answers] == [200, 200, 200], path
+        return answers
+
+    shows = "?show=all" if path != "/instances" else ""
+    whole = house.again(identify=lambda _: Identity(id="eve", roles=("viewer",), via="session", signed_in_at=NOW))
+    everything = (await whole.get(f"{path}.json{shows}")).text
+    one = house.again(identify=lambda _: Identity(id="eve", grants=(Grant("viewer", "employee-*"),), via="session"))
+    assert (await one.get(f"{path}.json{shows}")).text == everything
+    for answer in await rows(*EVERY_ROLE_ELSEWHERE):
+        assert not [name for name in (*house.hires, "/workflows/employee", "people-operations") if name in answer.text]
+
+
+async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole(house: Any) -> None:
+    eve = house.again(
+        identify=lambda _: Identity(id="eve", grants=EVERY_ROLE_ELSEWHERE, via="session", signed_in_at=NOW)
+    )
+    for path in ("/audit", "/connectors", "/policies", "/"):
+        assert (await eve.get(path)).status == 403, path
+    assert (await eve.post("/connectors/itsm/pause", reason="because")).status == 403

@@ -13,6 +13,7 @@ from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, ok
 from topstitch import lifecycle
 from topstitch.execution.operate import Command
+from topstitch.foundation.canonical import digest
 from topstitch.foundation.errors import ConflictError, NotAllowedError, RequestError
 from topstitch.governance.agents import Agent, Proposal, Spent, decided_by
 from topstitch.governance.approvals import answer, standing, too_few
@@ -336,12 +337,12 @@ def test_approval_timers_may_run_in_working_hours_only() -> None:
 FIXER = Agent(id="fixer", owner="dana", max_tier=2, actions=("servicenow.*", "salesforce.*"))
 
 
-def proposal(step: str, risk: int, confidence: int) -> dict[str, Any]:
+def proposal(step: str, risk: int, confidence: int, payload: Any) -> dict[str, Any]:
     made = Proposal(
         agent="fixer",
         action="servicenow.create_catalog_request" if step == "equipment" else "salesforce.assign_team",
         risk=risk,
-        payload_digest="sha256:p",
+        payload_digest=digest(payload),
         model="m-1",
         prompt_digest="sha256:q",
         inputs_digest="sha256:i",
@@ -351,7 +352,7 @@ def proposal(step: str, risk: int, confidence: int) -> dict[str, Any]:
     return {**made.body(), **decided_by(FIXER, made, Spent())}
 
 
-def repair(confidence: int, people: Any = members) -> PaperEngine:
+def repair(confidence: int, people: Any = members, looked_at: Any = None) -> PaperEngine:
     """An equipment request was refused by a person; an agent proposes another one."""
     company = Company()
     company.quote = "2600.00 USD"
@@ -361,12 +362,13 @@ def repair(confidence: int, people: Any = members) -> PaperEngine:
         paper.state,
         context={**paper.state.context, "quote": {"total": "900.00 USD", "items": ["laptop"], "currency": "USD"}},
     )
+    meant = {**paper.state.steps["equipment"].input, "items": ["cheap laptop"]}
     command = Command(
         name="retry",
         step="equipment",
         reason="a cheaper laptop",
         input={"items": ["cheap laptop"]},
-        proposal=proposal("equipment", 2, confidence),
+        proposal=proposal("equipment", 2, confidence, looked_at or meant),
     )
     actor = Actor(ActorKind.AGENT, "fixer")
     paper._append(lifecycle.operate(paper.plan, paper.state, command, actor, paper.clock.now()))
@@ -379,6 +381,12 @@ def test_H14_what_an_agent_is_sure_of_and_may_do_goes_ahead_by_the_same_tiers() 
     assert made.body["decided_by"]["id"] == "fixer"
     assert made.body["decided_by"]["model"] == "m-1"
     assert explain(made.body, {STANDARD.digest: STANDARD}).same
+
+
+def test_H14_limits_were_judged_for_one_payload_and_another_asks_a_person() -> None:
+    made = decisions(repair(95, looked_at={"items": ["what it was when the agent looked"]}), "equipment")[-1]
+    assert (made.body["outcome"], made.body["decided_by"]["within_limits"]) == ("approve", False)
+    assert [one["rule"] for one in made.body["because"]][-1] == "agent-limits"
 
 
 def test_H14_above_that_a_person_is_asked_and_the_records_name_both() -> None:

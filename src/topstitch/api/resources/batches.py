@@ -80,6 +80,7 @@ async def start_batch(request: Request, given: BatchStart) -> Response:
 async def list_batches(request: Request, limit: Limit = PAGE, after: After = None) -> Response:
     """List batches, newest first."""
     hands: ApiHands = request.app.state.hands
+    await _require_all(request, None)
     return cut(request, [_shown(one) for one in await batches.listing(hands.store)], after, limit)
 
 
@@ -87,6 +88,7 @@ async def list_batches(request: Request, limit: Limit = PAGE, after: After = Non
 async def get_batch(request: Request, name: Id) -> Response:
     """Show how far a batch is."""
     hands: ApiHands = request.app.state.hands
+    await _require_all(request, None)
     return single(request, _shown(await batches.get(hands.store, name)))
 
 
@@ -94,6 +96,7 @@ async def get_batch(request: Request, name: Id) -> Response:
 async def list_items(request: Request, name: Id, limit: Limit = PAGE, after: After = None) -> Response:
     """List the items of a batch in order, and how each went."""
     hands: ApiHands = request.app.state.hands
+    await _require_all(request, None)
     await batches.get(hands.store, name)
     if after is not None and (not after.isdigit() or len(after) > 9):
         raise bad_cursor(after)

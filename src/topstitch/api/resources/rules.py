@@ -1,22 +1,33 @@
-"""Policies: the bundle in force, every one before it, and what it says of facts that are tried out."""
+"""Policies: the bundle in force, every one before it, publishing another, and trying facts out.
+
+A bundle that may demand less than the one in force waits until a second publisher agrees.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import Request, Response
 
 from topstitch.api.answers import cut, send, single
+from topstitch.api.guard import caller_of
 from topstitch.api.hands import ApiHands
 from topstitch.api.operations import PAGE, After, Id, Limit, operation, router
-from topstitch.api.shapes import PageOf, PolicyCase
+from topstitch.api.shapes import PageOf, PolicyCase, PolicyGiven
 from topstitch.foundation.canonical import parse
-from topstitch.foundation.errors import NotFoundError, RequestError
+from topstitch.foundation.errors import AuthorError, NotFoundError, RequestError
 from topstitch.governance.agents import limits
 from topstitch.governance.bundle import Bundle, bundle_from_normal
 from topstitch.governance.policy import assumed
+from topstitch.language import messages
+from topstitch.model.record import parse_actor
+from topstitch.office import lawmaking
+from topstitch.office.lawmaking import Checked
+from topstitch.office.publishing import wants_four_eyes
 from topstitch.store import policies
-from topstitch.store.policies import StoredBundle
+from topstitch.store.policies import Proposal, StoredBundle
 
 api = router("policies")
 IN_FORCE = "in-force"
@@ -41,6 +52,54 @@ async def list_policies(request: Request, limit: Limit = PAGE, after: After = No
             }
         )
     return cut(request, rows, after, limit)
+
+
+@operation(api, "POST", "/policies", "policies.publish", key="required", command="topstitch policy publish FOLDER")
+async def publish_policy(request: Request, given: PolicyGiven) -> Response:
+    """Check a bundle, run its tests and put it in force, or let it wait for a second person; waits says why."""
+    hands: ApiHands = request.app.state.hands
+    checked = await asyncio.to_thread(lawmaking.check_bundle, given.files)
+    if not checked.clean:
+        raise AuthorError("policy-not-clean", _said(checked), detail={"errors": list(_errors(checked))})
+    done = await lawmaking.publish(
+        hands.store,
+        checked,
+        environment=hands.environment,
+        by=parse_actor(caller_of(request).actor),
+        at=hands.clock.now(),
+        parent=given.parent,
+        four_eyes=await wants_four_eyes(hands.store, hands.four_eyes),
+        dry_run=given.dry_run,
+    )
+    return send(done.document())
+
+
+@operation(
+    api, "GET", "/policies/proposals", "policies.read", shape=PageOf, command="topstitch policy publish --pending"
+)
+async def list_policy_proposals(request: Request, limit: Limit = PAGE, after: After = None) -> Response:
+    """List which bundles wait for a second person, and why."""
+    hands: ApiHands = request.app.state.hands
+    found = [one for one in await policies.waiting(hands.store) if one.environment == hands.environment]
+    return cut(request, [_proposal(one) for one in found], after, limit)
+
+
+@operation(api, "POST", "/policies/proposals/{name}/agree", "policies.publish", key="required",
+           command="topstitch policy publish --agree {name}")  # fmt: skip
+async def agree_to_policy(request: Request, name: Id) -> Response:
+    """Put in force what somebody else proposed."""
+    hands: ApiHands = request.app.state.hands
+    caller, now = caller_of(request), hands.clock.now()
+    return send(_proposal(await lawmaking.agree(hands.store, name, hands.environment, caller, now)))
+
+
+@operation(api, "POST", "/policies/proposals/{name}/withdraw", "policies.publish", key="required",
+           command="topstitch policy publish --withdraw {name}")  # fmt: skip
+async def withdraw_policy(request: Request, name: Id) -> Response:
+    """Take back what was proposed."""
+    hands: ApiHands = request.app.state.hands
+    caller, now = caller_of(request), hands.clock.now()
+    return send(_proposal(await lawmaking.withdraw(hands.store, name, hands.environment, caller, now)))
 
 
 @operation(api, "GET", "/policies/{name}", "policies.read", command="topstitch policy show {name}")
@@ -92,3 +151,29 @@ async def _stored(request: Request, name: str) -> StoredBundle:
 
 def _opened(stored: StoredBundle) -> Bundle:
     return bundle_from_normal(parse(stored.normal))
+
+
+def _proposal(one: Proposal) -> dict[str, Any]:
+    return {
+        "id": one.digest,
+        "bundle": one.ref,
+        "environment": one.environment,
+        "parent": one.parent,
+        "proposed_at": one.proposed_at,
+        "proposed_by": one.proposed_by,
+        "because": list(one.because),
+    }
+
+
+def _said(checked: Checked) -> str:
+    return f"the bundle has {checked.found} findings and {len(checked.failed)} failing tests; correct what errors names"
+
+
+def _errors(checked: Checked) -> Iterator[dict[str, str]]:
+    for document, found in checked.findings:
+        for one in messages.as_json(document, found):
+            detail = f"line {one['line']}: {one['message']}; {one['help']}"
+            yield {"pointer": f"/files/{document.path}", "code": one["code"], "detail": detail}
+    for test in checked.failed:
+        detail = f"expected {test.expected}, got {test.got}"
+        yield {"pointer": f"/tests/{test.index}", "code": "test-fails", "detail": detail}

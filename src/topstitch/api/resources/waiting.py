@@ -61,7 +61,7 @@ async def decide(request: Request, name: Id, given: DecisionGiven) -> Response:
     require_match(request, approval)
     caller = caller_of(request)
     record = await hands.desk.answer(
-        name, spoken(caller), given.decision, comment=given.reason, digest=given.payload_digest, via="api"
+        name, caller, given.decision, comment=given.reason, digest=given.payload_digest, via="api"
     )
     body = {"approval": name, "decision": given.decision, "instance": approval["instance"], "seq": record.seq}
     return send({**body, "actor": str(record.actor)})

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.pages.instance import approval_card
 from topstitch.console.people import Person
+from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, local_path, sent, sheet, twin, who
 from topstitch.console.stream import looked_on
 from topstitch.execution.operate import Command
@@ -44,7 +45,7 @@ async def inbox(request: Request) -> Response:
     """``GET /approvals?show=``."""
     site: Site = request.app.state.site
     show, rows = await _rows(request)
-    open_rows = await items.list_approvals(site.hands.store)
+    open_rows = theirs(request, "approvals.read", await items.list_approvals(site.hands.store))
     counts: dict[str, int | None] = {key: len(await _of(request, key, open_rows)) for key, _ in TABS[:3]}
     counts |= {"all": len(open_rows), "done": None}
     if show == "mine" and not counts["mine"] and "show" not in request.query_params and open_rows:
@@ -85,7 +86,8 @@ async def _rows(request: Request) -> tuple[str, list[Shown]]:
     hands: Hands = request.app.state.hands
     show = request.query_params.get("show", "mine")
     show = show if any(show == key for key, _ in TABS) else "mine"
-    rows = await items.list_approvals(hands.store, status=None if show == "done" else "open")
+    found = await items.list_approvals(hands.store, status=None if show == "done" else "open")
+    rows = theirs(request, "approvals.read", found)
     if show == "done":
         return show, sorted((r for r in rows if r["status"] != "open"), key=lambda r: r["closed_at"], reverse=True)
     return show, sorted(await _of(request, show, rows), key=lambda r: r["give_up_at"])
@@ -116,7 +118,7 @@ async def _decided(request: Request) -> dict[str, Any]:
     """Return how many decisions were made in the last week, and how long the middle one waited."""
     hands: Hands = request.app.state.hands
     since = hands.clock.now() - WEEK
-    rows = await items.list_approvals(hands.store, status=None, limit=1000)
+    rows = theirs(request, "approvals.read", await items.list_approvals(hands.store, status=None, limit=1000))
     waited = [r["waited_ms"] for r in rows if r["closed_at"] and r["closed_at"] >= since and r["waited_ms"] is not None]
     return {"count": len(waited), "median": median(waited) if waited else None}
 

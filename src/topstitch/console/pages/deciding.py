@@ -19,7 +19,6 @@ from topstitch.foundation.errors import NotAllowedError, RequestError, Topstitch
 from topstitch.governance.approvals import REFUSE
 from topstitch.office.desk import Desk
 from topstitch.office.letters import PATH, opened
-from topstitch.office.speakers import speaker
 
 BY_LINK = "mail"
 BY_CODE = "mail and code"
@@ -70,9 +69,8 @@ async def _answered(request: Request, hands: Hands, said: str, comment: str, for
         return
     if hands.codes is None:
         raise NotAllowedError("not-signed-in", "nobody is signed in; sign in, then decide")
-    await hands.codes.require(asked, recipient, mark, str(form.get("code") or ""))
-    spoken = await speaker(hands.store, recipient)
-    await desk.answer(asked.id, spoken, said, comment=comment or None, digest=digest, via=BY_CODE)
+    speaker = await hands.codes.speaker(asked, recipient, mark, str(form.get("code") or ""))
+    await desk.answer(asked.id, speaker, said, comment=comment or None, digest=digest, via=BY_CODE)
 
 
 async def _page(request: Request, *, problem: str | None = None, status: int = 200) -> Response:

@@ -21,6 +21,7 @@ from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
 from topstitch.console.pages.exceptions import alias_titles, ticket_number
 from topstitch.console.pages.sight import look
+from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, human, sent, sheet, twin
 from topstitch.console.stream import looked_on
 from topstitch.foundation.errors import NotAllowedError, RequestError, TopstitchError
@@ -84,7 +85,8 @@ async def _rows(request: Request) -> tuple[str, list[Any]]:
     state = {"all": None, "suspected": "suspected", "waived": "waived"}.get(show, "open")
     system = request.query_params.get("system") or None
     rows = await kept.list_discrepancies(hands.store, state=state, system=system, limit=ROWS_MAX)
-    return show if any(show == key for key, _ in SHOWS) else "open", rows[::-1]
+    rows = theirs(request, "discrepancies.read", rows[::-1])
+    return show if any(show == key for key, _ in SHOWS) else "open", rows
 
 
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

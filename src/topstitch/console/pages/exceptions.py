@@ -11,6 +11,7 @@ from starlette.responses import Response
 from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
 from topstitch.console.pages.sight import look
+from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.console.stream import looked_on
 from topstitch.foundation.canonical import parse
@@ -37,7 +38,7 @@ async def queue(request: Request) -> Response:
         cases=cases,
         limit=ROWS_MAX,
         names=await alias_titles(hands),
-        tasks=await items.list_tasks(hands.store, limit=ROWS_MAX),
+        tasks=await _tasks(request),
         closed=show == "closed",
         mine=show == "mine",
         last_closed=max(closed, default=None),
@@ -50,8 +51,7 @@ async def queue(request: Request) -> Response:
 
 async def queue_json(request: Request) -> Response:
     """``GET /exceptions.json?show=``."""
-    hands: Hands = request.app.state.hands
-    return twin({"cases": await _cases(request), "tasks": await items.list_tasks(hands.store)})
+    return twin({"cases": await _cases(request), "tasks": await _tasks(request)})
 
 
 async def queue_csv(request: Request) -> Response:
@@ -62,7 +62,12 @@ async def queue_csv(request: Request) -> Response:
 
 async def _known(request: Request, *, every: bool) -> list[dict[str, Any]]:
     bulk: Bulk = request.app.state.bulk
-    return await cases_of(bulk.desk, every=every)
+    return theirs(request, "exceptions.read", await cases_of(bulk.desk, every=every))
+
+
+async def _tasks(request: Request, limit: int = ROWS_MAX) -> list[Any]:
+    hands: Hands = request.app.state.hands
+    return theirs(request, "tasks.read", await items.list_tasks(hands.store, limit=limit))
 
 
 async def _cases(request: Request) -> list[dict[str, Any]]:

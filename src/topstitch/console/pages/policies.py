@@ -1,25 +1,29 @@
 """Policies as they are in force: what may run alone, what needs a person, who put that in force, and trying it.
 
 "Try it" asks the bundle in force what it would demand of a write whose facts somebody typed; nothing is
-recorded and nothing is sent. Publishing is done with the command, which tests a bundle first.
+recorded and nothing is sent. Publishing is done with the command, which tests a bundle first; what waits for a
+second person is agreed to, or taken back, here too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
-from topstitch.console.site import Site, sent, sheet, twin, who
+from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotFoundError, RequestError
+from topstitch.governance.access import Identity
 from topstitch.governance.agents import limits
 from topstitch.governance.bundle import TIERS, Bundle
 from topstitch.governance.policy import Law, assumed, run_tests
-from topstitch.store import definitions, policies as kept
+from topstitch.office import lawmaking
+from topstitch.store import Store, definitions, policies as kept
 
 MOVES_SHOWN: Final = 30
 EXAMPLE: Final = """{
@@ -45,6 +49,24 @@ async def try_it(request: Request) -> Response:
     except RequestError as error:
         said = {"problem": error.message}
     return await _policies(request, text=text, **said)
+
+
+async def agree(request: Request) -> Response:
+    """``POST /policies/proposals/{name}/agree``: put in force what somebody else proposed."""
+    done = await lawmaking.agree(*_proposed(request))
+    return back(request, "/policies", f"{done.ref} is in force.")
+
+
+async def withdraw(request: Request) -> Response:
+    """``POST /policies/proposals/{name}/withdraw``: take it back."""
+    done = await lawmaking.withdraw(*_proposed(request))
+    return back(request, "/policies", f"{done.ref} no longer waits.")
+
+
+def _proposed(request: Request) -> tuple[Store, str, str, Identity, datetime]:
+    hands: Hands = request.app.state.hands
+    name, person = request.path_params["name"], request.state.person.identity
+    return hands.store, name, hands.environment, person, hands.clock.now()
 
 
 def _verdict(law: Law, text: str) -> dict[str, Any]:
@@ -84,8 +106,11 @@ async def _policies(request: Request, **more: Any) -> Response:
         uncovered=sum(1 for one in own if one["alone"] and law.in_force is None),
         tiers=TIERS,
         moves=await _moves(site.hands),
+        waiting=[one for one in await kept.waiting(site.hands.store) if one.environment == site.hands.environment],
+        me=request.state.person.identity.actor,
         **{"text": EXAMPLE, "answer": None, "problem": None, **more},
         can_try=request.state.person.why_not("policies.try"),
+        can_publish=request.state.person.why_not("policies.publish"),
         twin="/policies.json",
         sheet="/policies.csv",
         command="topstitch policy show",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from topstitch.console.hands import Hands
 from topstitch.console.icons import drawn
 from topstitch.console.picture import definition_svg
+from topstitch.console.rights import theirs
 from topstitch.console.site import Site, sheet, twin
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotFoundError
@@ -37,7 +38,7 @@ async def listing(request: Request) -> Response:
         "workflows.html",
         nav="workflows",
         title="Workflows",
-        rows=await _rows(site.hands),
+        rows=await _rows(request),
         twin="/workflows.json",
         sheet="/workflows.csv",
         command="topstitch publish <file>",
@@ -46,7 +47,7 @@ async def listing(request: Request) -> Response:
 
 async def listing_json(request: Request) -> Response:
     """``GET /workflows.json``."""
-    rows = await _rows(request.app.state.hands)
+    rows = await _rows(request)
     return twin({"items": [{k: v for k, v in row.items() if k != "plan"} for row in rows]})
 
 
@@ -58,10 +59,11 @@ COLUMNS = (
 
 async def listing_csv(request: Request) -> Response:
     """``GET /workflows.csv``."""
-    return sheet(COLUMNS, await _rows(request.app.state.hands))
+    return sheet(COLUMNS, await _rows(request))
 
 
-async def _rows(hands: Hands) -> list[dict[str, Any]]:
+async def _rows(request: Request) -> list[dict[str, Any]]:
+    hands: Hands = request.app.state.hands
     counts = await by_version(hands.store)
     rows = []
     for d in await definitions.in_force(hands.store):
@@ -84,7 +86,7 @@ async def _rows(hands: Hands) -> list[dict[str, Any]]:
                 "plan": plan,
             }
         )
-    return rows
+    return theirs(request, "workflows.read", rows)
 
 
 async def workflow(request: Request) -> Response:

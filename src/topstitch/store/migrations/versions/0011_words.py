@@ -1,6 +1,6 @@
 """Make room for the words that instances are found by, and write those of the instances there are.
 
-Follows 0009.
+Follows 0010.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from alembic import op
 from topstitch.store.projections import ERASED_TEXT
 from topstitch.store.words import words_of
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 AT_ONCE = 5000
 
 
 def upgrade() -> None:
-    """Bring a database of revision 0009 up to this one."""
+    """Bring a database of revision 0010 up to this one."""
     word = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
     made = op.create_table(
         "instance_words",

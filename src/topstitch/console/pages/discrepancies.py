@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
-from topstitch.console.pages.exceptions import alias_titles, ticket_number
+from topstitch.console.pages.exceptions import system_names, ticket_number
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, human, sent, sheet, twin
 from topstitch.console.stream import looked_on
@@ -48,7 +48,7 @@ async def listing(request: Request) -> Response:
     """``GET /discrepancies?show=&system=``."""
     site: Site = request.app.state.site
     show, rows = await _rows(request)
-    names = await alias_titles(site.hands)
+    names = await system_names(site.hands)
     return await site.render(
         request,
         "discrepancies.html",

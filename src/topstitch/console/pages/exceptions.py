@@ -36,7 +36,7 @@ async def queue(request: Request) -> Response:
         groups=_groups(cases),
         cases=cases,
         limit=ROWS_MAX,
-        names=await alias_titles(hands),
+        names=await system_names(hands),
         tasks=await items.list_tasks(hands.store, limit=ROWS_MAX),
         closed=show == "closed",
         mine=show == "mine",
@@ -107,6 +107,7 @@ async def case(request: Request) -> Response:
         row=row,
         case=known,
         sight=sight,
+        names=await system_names(site.hands),
         why_not=request.state.person.why_not("operate"),
         twin="/exceptions.json",
     )
@@ -215,7 +216,10 @@ def ticket_number(ticket: Any) -> str | None:
     return str(ticket) if ticket else None
 
 
-async def alias_titles(hands: Hands) -> dict[str, str]:
-    """Return what the aliases of the definitions in force are called by people."""
+async def system_names(hands: Hands) -> dict[str, str]:
+    """Return what people call systems, by the aliases of the definitions in force and by the connectors' names."""
     plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
-    return {alias: system.title for plan in plans for alias, system in plan.systems.items()}
+    systems = [(alias, system) for plan in plans for alias, system in plan.systems.items()]
+    return {system.connector.partition("@")[0]: system.title for _, system in systems} | {
+        alias: system.title for alias, system in systems
+    }

@@ -115,8 +115,11 @@ def instance_svg(
     return draw(geometry_of(plan, gates, tasks, lines), picture)
 
 
-def definition_svg(plan: Plan) -> str:
-    """Draw a definition version: what would happen, with the approvals that are always or sometimes asked."""
+def definition_svg(plan: Plan, beside: Mapping[str, words.Said] | None = None) -> str:
+    """Draw a definition version: what would happen, with the approvals that are always or sometimes asked.
+
+    ``beside`` says how its steps stand to another version's: then only what differs stands out.
+    """
     gates = [n for n, s in plan.steps.items() if s.approval is not None and s.approval.auto_when is None]
     not_begun = words.STEP["waiting"]
     boxes = {
@@ -134,10 +137,11 @@ def definition_svg(plan: Plan) -> str:
             if step.approval and asks
             else (step.act.action.name.replace("_", " ") if step.act else "waits")
         )
+        differs = beside[name] if beside is not None else None
         boxes[name] = Box(
             title=step.title,
-            note=note,
-            said=words.Said("Step", "clock" if asks else "circle-dot", "human" if asks else "accent"),
+            note=note if differs is None or differs == words.UNCHANGED else f"{differs.word.lower()}, {note}",
+            said=differs or words.Said("Step", "clock" if asks else "circle-dot", "human" if asks else "accent"),
             href="#mapping",
             undo=step.undo is not None,
         )

@@ -7,7 +7,7 @@ what is over them is said on the page, not cut in silence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from topstitch.store.store import Store
 
 PAGE_ROWS: Final = 50
+AMONG_ROWS: Final = 500
+"""How many names one statement compares with a search."""
 STARTED: Final = "started_at"
 HANDOFFS_MAX: Final = 50_000
 _ITEMS: Final = {"approval": approvals, "task": tasks, "case": cases, "discrepancy": discrepancies}
@@ -132,6 +134,16 @@ async def names(
         .limit(limit)
     )
     return await store.read(lambda c: [str(name) for (name,) in c.execute(statement)])
+
+
+async def among(store: Store, query: Query, now: datetime, known: Collection[str]) -> frozenset[str]:
+    """Return which of some instances match."""
+    wanted, names = conditions(query, now, folds=not is_postgres(store.url)), sorted(known)
+    parts = [names[k : k + AMONG_ROWS] for k in range(0, len(names), AMONG_ROWS)]
+    statements = [select(instances.c.id).where(instances.c.id.in_(part), *wanted) for part in parts]
+    return await store.read(
+        lambda c: frozenset(str(name) for statement in statements for (name,) in c.execute(statement))
+    )
 
 
 def within(part: Sequence[str] | None) -> list[ColumnElement[bool]]:

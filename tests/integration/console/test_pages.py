@@ -323,6 +323,8 @@ async def test_two_versions_are_compared_in_business_terms(house: Any) -> None:
     page = said((await house.get("/workflows/employee-onboarding/diff/1.0.0..1.0.1")).text)
     assert "1.0.0 → 1.0.1" in page
     assert "18 instances stay on v1.0.0" in page
+    assert page.count("Slack invitation changed, invite , Changed") == 2
+    assert page.count(", Unchanged") == 8
     listed = said((await house.get("/workflows")).text)
     assert "v1.0.1" in listed
     assert "18 on v1.0.0" in listed

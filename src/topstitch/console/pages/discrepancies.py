@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
-from topstitch.console.pages.exceptions import system_names, ticket_number
+from topstitch.console.pages.exceptions import asked_for, matching, system_names, ticket_number
 from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, human, sent, sheet, twin
 from topstitch.console.stream import looked_on
@@ -45,8 +45,9 @@ COLUMNS: Final = (
 
 @looked_on
 async def listing(request: Request) -> Response:
-    """``GET /discrepancies?show=&system=``."""
+    """``GET /discrepancies?show=&system=&q=``."""
     site: Site = request.app.state.site
+    query, unreadable = asked_for(request)
     show, rows = await _rows(request)
     names = await system_names(site.hands)
     return await site.render(
@@ -59,6 +60,8 @@ async def listing(request: Request) -> Response:
         shows=SHOWS,
         matrix=_matrix(rows),
         system=request.query_params.get("system", ""),
+        q=query,
+        unreadable=unreadable,
         limit=ROWS_MAX,
         live="/stream",
         names=names,
@@ -69,21 +72,24 @@ async def listing(request: Request) -> Response:
 
 
 async def listing_json(request: Request) -> Response:
-    """``GET /discrepancies.json?show=&system=``."""
-    return twin({"items": (await _rows(request))[1]})
+    """``GET /discrepancies.json?show=&system=&q=``."""
+    return twin({"items": (await _rows(request, strict=True))[1]})
 
 
 async def listing_csv(request: Request) -> Response:
-    """``GET /discrepancies.csv?show=&system=``."""
-    return sheet(COLUMNS, (await _rows(request))[1])
+    """``GET /discrepancies.csv?show=&system=&q=``."""
+    return sheet(COLUMNS, (await _rows(request, strict=True))[1])
 
 
-async def _rows(request: Request) -> tuple[str, list[Any]]:
+async def _rows(request: Request, *, strict: bool = False) -> tuple[str, list[Any]]:
     hands: Hands = request.app.state.hands
     show = request.query_params.get("show", "open")
     state = {"all": None, "suspected": "suspected", "waived": "waived"}.get(show, "open")
     system = request.query_params.get("system") or None
-    rows = await kept.list_discrepancies(hands.store, state=state, system=system, limit=ROWS_MAX)
+    searched = bool(request.query_params.get("q", "").strip())
+    most = kept.LISTING_MAX if searched else ROWS_MAX
+    found = await kept.list_discrepancies(hands.store, state=state, system=system, limit=most)
+    rows = (await matching(request, found, strict=strict))[:ROWS_MAX]
     return show if any(show == key for key, _ in SHOWS) else "open", rows[::-1]
 
 

@@ -14,18 +14,22 @@ from topstitch.console.pages.sight import look
 from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.console.stream import looked_on
 from topstitch.foundation.canonical import parse
+from topstitch.foundation.errors import RequestError
 from topstitch.governance.approvals import find_person
+from topstitch.model.query import parse_query
 from topstitch.office.cases import case_of, cases_of, grouped
 from topstitch.store import definitions, items
+from topstitch.store.searches import among
 
 ROWS_MAX = 200
 
 
 @looked_on
 async def queue(request: Request) -> Response:
-    """``GET /exceptions?show=``: open cases grouped by cause, and open tasks."""
+    """``GET /exceptions?show=&q=``: open cases grouped by cause, and open tasks."""
     site: Site = request.app.state.site
     hands, show = site.hands, request.query_params.get("show", "open")
+    query, unreadable = asked_for(request)
     cases = await _cases(request)
     closed = [c["closed_at"] for c in await _known(request, every=True) if c["closed_at"]] if not cases else []
     return await site.render(
@@ -37,13 +41,15 @@ async def queue(request: Request) -> Response:
         cases=cases,
         limit=ROWS_MAX,
         names=await system_names(hands),
-        tasks=await items.list_tasks(hands.store, limit=ROWS_MAX),
+        tasks=await matching(request, await items.list_tasks(hands.store, limit=ROWS_MAX)),
+        q=query,
+        unreadable=unreadable,
         closed=show == "closed",
         mine=show == "mine",
         last_closed=max(closed, default=None),
         live="/stream",
-        twin=f"/exceptions.json?show={show}",
-        sheet=f"/exceptions.csv?show={show}",
+        twin=f"/exceptions.json?{request.url.query}",
+        sheet=f"/exceptions.csv?{request.url.query}",
         command="topstitch exceptions list",
     )
 
@@ -51,13 +57,14 @@ async def queue(request: Request) -> Response:
 async def queue_json(request: Request) -> Response:
     """``GET /exceptions.json?show=``."""
     hands: Hands = request.app.state.hands
-    return twin({"cases": await _cases(request), "tasks": await items.list_tasks(hands.store)})
+    tasks = await matching(request, await items.list_tasks(hands.store), strict=True)
+    return twin({"cases": await _cases(request, strict=True), "tasks": tasks})
 
 
 async def queue_csv(request: Request) -> Response:
     """``GET /exceptions.csv?show=``."""
     columns = ("id", "instance", "instance_title", "step", "cause", "from_system", "to_system", "owner", "status")
-    return sheet((*columns, "summary", "remedy", "opened_at", "closed_at"), await _cases(request))
+    return sheet((*columns, "summary", "remedy", "opened_at", "closed_at"), await _cases(request, strict=True))
 
 
 async def _known(request: Request, *, every: bool) -> list[dict[str, Any]]:
@@ -65,9 +72,35 @@ async def _known(request: Request, *, every: bool) -> list[dict[str, Any]]:
     return await cases_of(bulk.desk, every=every)
 
 
-async def _cases(request: Request) -> list[dict[str, Any]]:
+def asked_for(request: Request) -> tuple[str, str | None]:
+    """Return the search of a list, and why it cannot be read where it cannot."""
+    text = request.query_params.get("q", "")
+    try:
+        parse_query(text)
+    except RequestError as error:
+        return text, error.message
+    return text, None
+
+
+async def matching(request: Request, rows: Sequence[Any], *, strict: bool = False) -> list[Any]:
+    """Return the rows whose instances match the list's search: the language that instances are searched with.
+
+    A search that cannot be read finds nothing, and the page says why; ``strict`` raises instead.
+    """
+    text, unreadable = asked_for(request)
+    if not text.strip():
+        return list(rows)
+    if unreadable and not strict:
+        return []
+    hands: Hands = request.app.state.hands
+    known = {row["instance"] for row in rows if row["instance"]}
+    found = await among(hands.store, parse_query(text), hands.clock.now(), known)
+    return [row for row in rows if row["instance"] in found]
+
+
+async def _cases(request: Request, *, strict: bool = False) -> list[dict[str, Any]]:
     show, person = request.query_params.get("show", "open"), request.state.person
-    known = await _known(request, every=show == "closed")
+    known = await matching(request, await _known(request, every=show == "closed"), strict=strict)
     if show == "closed":
         return [c for c in known if c["status"] != "open"][::-1][:ROWS_MAX]
     return [c for c in known if show != "mine" or who(c["owner"]) == who(person.id)][:ROWS_MAX]

@@ -98,12 +98,16 @@ INSIDE: Final[Mapping[str, str]] = {"account": "/account", "forbidden": "/instan
 """What somebody sees who has signed in, and may only look."""
 
 
+ASKED_WITH: Final = frozenset({"/sign-in", "/exceptions/act", "/approvals/alike"})
+"""Addresses that mean something only with a query, or only where people sign in."""
+
+
 def lists() -> dict[str, str]:
     """Return the pages that need no name: what a fresh installation shows."""
     paths = [
         path for path, _ in GET if "{" not in path and not path.endswith((".json", ".csv")) and path not in NO_PAGES
     ]
-    return {f"fresh {path}": path for path in paths if path not in ("/sign-in", "/exceptions/act")}
+    return {f"fresh {path}": path for path in paths if path not in ASKED_WITH}
 
 
 def addresses(site: Served) -> dict[str, str]:

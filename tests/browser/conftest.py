@@ -6,6 +6,7 @@ Every page fails its test when it says anything on the console, throws, or asks 
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from browser.pages import standard
 from browser.site import Served, served
 
 FLAGS = (
@@ -53,7 +55,21 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("console")) as one:
+    with served(tmp_path_factory.mktemp("console"), bundles=[standard()]) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A console on a store in which nothing has happened yet."""
+    with served(tmp_path_factory.mktemp("fresh"), empty=True) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A console that asks who comes: Ada has a password, and may look."""
+    with served(tmp_path_factory.mktemp("door"), signs_in=True) as one:
         yield one
 
 
@@ -71,24 +87,28 @@ def page_of(chromium: Browser, site: Served) -> Iterator[Open]:
         person: str = "dana",
         scripts: bool = True,
         expected: str | None = None,
+        at: Served | None = None,
     ) -> Page:
+        origin = (at or site).origin
         context = chromium.new_context(
             viewport={"width": width, "height": 860}, timezone_id="America/Chicago", java_script_enabled=scripts
         )
         contexts.append(context)
         cookies = {"topstitch_theme": theme, "topstitch_person": person, "topstitch_tz": "America/Chicago"}
-        context.add_cookies([{"name": name, "value": value, "url": site.origin} for name, value in cookies.items()])
+        context.add_cookies([{"name": name, "value": value, "url": origin} for name, value in cookies.items()])
         page = context.new_page()
         page.on(
             "console",
-            lambda message: said.append(message.text) if expected is None or expected not in message.text else None,
+            lambda message: (
+                said.append(message.text) if expected is None or not re.search(expected, message.text) else None
+            ),
         )
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on(
             "request",
-            lambda request: said.append(f"asked {request.url}") if not request.url.startswith(site.origin) else None,
+            lambda request: said.append(f"asked {request.url}") if not request.url.startswith(origin) else None,
         )
-        page.goto(site.origin + path)
+        page.goto(origin + path)
         return page
 
     yield make

@@ -1,16 +1,31 @@
-"""Every address of the console that has a page, for tests that visit them all."""
+"""Every address of the console that has a page, for tests that visit them all.
+
+``unvisited`` compares them with the routes that the application itself declares, so that no page is forgotten.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from importlib.resources import files
+from typing import Any, Final
 
-from browser.seeded import trouble
+from starlette.routing import compile_path
+
+from browser.seeded import NOW, SALES, Hired, plan_of, publish, trouble, workflow, write
 from browser.site import Served
+from support.onboarding import Company
+from topstitch.console.app import GET
 from topstitch.console.bulk import Bulk
+from topstitch.governance.bundle import Bundle
+from topstitch.governance.bundle_files import load_bundle
 from topstitch.governance.duties import Delegation
+from topstitch.language.normal import definition_digest, normal_form, workflow_from_normal
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import deciding
+from topstitch.office.desk import Desk
+from topstitch.office.letters import PATH, token
 from topstitch.store import items, views
 
 PARTS = ("people", "tokens", "delegation", "webhooks", "retention", "installation")
@@ -36,19 +51,78 @@ def prepare(site: Served) -> None:
     away = Delegation(
         grantor="human:dana", delegate="human:omar", starts_at=now, ends_at=now + timedelta(days=3), granted_by="dana"
     )
+    site.do(second_version(store))
     site.do(deciding.grant(store, away, Actor(ActorKind.HUMAN, "dana"), now, because="on holiday"))
 
 
+NO_PAGES: Final[Mapping[str, str]] = {
+    "/stream": "events, not a page",
+    "/sign-in/with/{provider}": "leads to a provider",
+    "/sign-in/back/{provider}": "leads on from a provider, or shows the sign-in page with what went wrong",
+}
+"""Addresses that are fetched with GET and show nothing of their own."""
+
+
+def unvisited(paths: Iterable[str]) -> list[str]:
+    """Return the routes of the application that show a page, and that none of these addresses leads to."""
+    patterns = [(route, compile_path(route)[0]) for route, _ in GET]
+    seen = {next((r for r, shape in patterns if shape.match(path.partition("?")[0])), "") for path in paths}
+    shown = [route for route, _ in patterns if not route.endswith((".json", ".csv")) and route not in NO_PAGES]
+    return [route for route in shown if route not in seen]
+
+
+async def second_version(store: Any) -> None:
+    """Publish a version with less risk that tries less often, and hire two by it whose questions are the very same."""
+    old = workflow()
+    form = copy.deepcopy(normal_form(old))
+    form["version"] = "1.1.0"
+    form["steps"]["welcome_chat"]["retry"]["attempts"] = 3
+    del form["steps"]["equipment"]["approval"]
+    form["steps"]["crm_assignment"]["risk"] = 1
+    new = workflow_from_normal(form)
+    await publish(store, new, NOW - timedelta(hours=1), parent=definition_digest(old))
+    for minutes, name in enumerate(("Iris Falk", "Jonah Reed"), 10):
+        one = Hired(plan_of(new), Company(**SALES), NOW - timedelta(minutes=minutes), name)
+        await write(store, one.hire(department="Sales").run(until=NOW))
+
+
+def standard() -> Bundle:
+    """Return the policy bundle that is shipped."""
+    root = files("topstitch") / "examples" / "policies" / "standard"
+    return load_bundle({one.name: one.read_text(encoding="utf-8") for one in root.iterdir() if one.is_file()})
+
+
+OUTSIDE: Final[Mapping[str, str]] = {"sign-in": "/sign-in?next=/audit", "sign-in again": "/sign-in?again=1"}
+"""What somebody sees who has not signed in."""
+INSIDE: Final[Mapping[str, str]] = {"account": "/account", "forbidden": "/instances/x/cancel", "settings": "/settings"}
+"""What somebody sees who has signed in, and may only look."""
+
+
+ASKED_WITH: Final = frozenset({"/sign-in", "/exceptions/act", "/approvals/alike"})
+"""Addresses that mean something only with a query, or only where people sign in."""
+
+
+def lists() -> dict[str, str]:
+    """Return the pages that need no name: what a fresh installation shows."""
+    paths = [
+        path for path, _ in GET if "{" not in path and not path.endswith((".json", ".csv")) and path not in NO_PAGES
+    ]
+    return {f"fresh {path}": path for path in paths if path not in ASKED_WITH}
+
+
 def addresses(site: Served) -> dict[str, str]:
-    """Return each page by a short name."""
+    """Return each page of the seeded console by a short name."""
     prepare(site)
-    store, hires = site.hands.store, site.hires
+    store = site.hands.store
     case = next(c["id"] for c in site.do(items.list_cases(store)))
-    priya, lukas, samuel = (f"/instances/{hires[k].id}" for k in (0, 1, 4))
     approval = site.do(items.list_approvals(store))[0]["id"]
+    everything = site.do(items.list_approvals(store, status=None))
+    closed = next((a["id"], a["people"][0]["id"]) for a in everything if a["status"] == "refused")
+    same = [a["id"] for a in everything if a["instance_title"] in ("Iris Falk", "Jonah Reed")]
     task = site.do(items.list_tasks(store))[0]["id"]
     discrepancy = site.do(items.list_discrepancies(store))[0]["id"]
     return {
+        **of_instances(site),
         "overview": "/",
         "seam": "/seams/entra-id/servicenow",
         "instances": "/instances",
@@ -58,6 +132,48 @@ def addresses(site: Served) -> dict[str, str]:
         "unreadable": "/instances?q=colour%3Ared",
         "batch": f"/batches/{site.prepared['batch']}",
         "batch done": f"/batches/{site.prepared['done']}",
+        "account": "/account",
+        "by mail": f"{PATH}{token(Desk(store, site.hands.load, site.hands.clock), approval, 'dana')}",
+        "by mail, decided": f"{PATH}{token(Desk(store, site.hands.load, site.hands.clock), *closed)}",
+        "nowhere": "/nowhere",
+        "approvals": "/approvals",
+        "decided": "/approvals?show=done",
+        "groups": "/approvals?show=groups",
+        "delegated": "/approvals?show=delegated",
+        "approval": f"/approvals/{approval}",
+        "alike": "/approvals/alike?" + "&".join(f"approval={a}" for a in same),
+        "exceptions": "/exceptions",
+        "case": f"/exceptions/{case}",
+        "waive": f"/exceptions/act?verb=waive&case={case}",
+        "closed": "/exceptions?show=closed",
+        "task": f"/tasks/{task}",
+        "discrepancies": "/discrepancies",
+        "discrepancy": f"/discrepancies/{discrepancy}",
+        "workflows": "/workflows",
+        "workflow": "/workflows/employee-onboarding",
+        "mapping": "/workflows/employee-onboarding?view=mapping",
+        "outcomes": "/workflows/employee-onboarding?view=outcomes",
+        "text": "/workflows/employee-onboarding?view=text",
+        "old version": "/workflows/employee-onboarding/versions/1.0.0",
+        "diff": "/workflows/employee-onboarding/diff/1.0.0..1.1.0",
+        "policy": f"/policies/{site.hands.bundles[0].name}" if site.hands.bundles else "/policies",
+        "api": "/api/reference/",
+        "connectors": "/connectors",
+        "connector": "/connectors/itsm",
+        "paused": "/connectors/crm",
+        "policies": "/policies",
+        "audit": "/audit",
+        "audit filtered": "/audit?actor=human%3Adana&since=30d",
+        "settings": "/settings",
+        **{f"settings {p}": f"/settings?part={p}" for p in PARTS},
+        "help": "/help",
+    }
+
+
+def of_instances(site: Served) -> dict[str, str]:
+    """Return the pages about one instance."""
+    priya, lukas, samuel = (f"/instances/{site.hires[k].id}" for k in (0, 1, 4))
+    return {
         "instance": priya,
         "in a list": f"{priya}?list=state%3Awaiting",
         "failed": lukas,
@@ -73,30 +189,4 @@ def addresses(site: Served) -> dict[str, str]:
         "retry": f"{lukas}/retry",
         "skip": f"{priya}/skip",
         "pause": f"{priya}/pause",
-        "approvals": "/approvals",
-        "decided": "/approvals?show=done",
-        "groups": "/approvals?show=groups",
-        "delegated": "/approvals?show=delegated",
-        "approval": f"/approvals/{approval}",
-        "exceptions": "/exceptions",
-        "case": f"/exceptions/{case}",
-        "waive": f"/exceptions/act?verb=waive&case={case}",
-        "closed": "/exceptions?show=closed",
-        "task": f"/tasks/{task}",
-        "discrepancies": "/discrepancies",
-        "discrepancy": f"/discrepancies/{discrepancy}",
-        "workflows": "/workflows",
-        "workflow": "/workflows/employee-onboarding",
-        "mapping": "/workflows/employee-onboarding?view=mapping",
-        "outcomes": "/workflows/employee-onboarding?view=outcomes",
-        "text": "/workflows/employee-onboarding?view=text",
-        "connectors": "/connectors",
-        "connector": "/connectors/itsm",
-        "paused": "/connectors/crm",
-        "policies": "/policies",
-        "audit": "/audit",
-        "audit filtered": "/audit?actor=human%3Adana&since=30d",
-        "settings": "/settings",
-        **{f"settings {p}": f"/settings?part={p}" for p in PARTS},
-        "help": "/help",
     }

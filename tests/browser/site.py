@@ -8,14 +8,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlencode
 
 import uvicorn
+from argon2 import PasswordHasher
 from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from browser.seeded import NOW, seed
 from support.contracts import CONTRACTS
+from topstitch.access.passwords import Passwords
+from topstitch.access.service import Access
+from topstitch.api.reference import PAGE, reference_page
 from topstitch.bootstrap.plans import Plans
 from topstitch.cli.instance_view import view
 from topstitch.cli.tale import Teller
@@ -23,7 +29,9 @@ from topstitch.console import Hands, Person, console_app
 from topstitch.console.commands import StoreCommands
 from topstitch.console.people import ROLES, LocalPeople
 from topstitch.foundation.clock import Clock, SimulatedClock
-from topstitch.store import Store
+from topstitch.model.record import Actor, ActorKind
+from topstitch.store import Store, people
+from topstitch.store.people import PersonRow
 
 DANA = Person(id="dana", name="Dana Ortiz", email="dana@acme.example", roles=ROLES)
 
@@ -142,18 +150,37 @@ class Served:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
 
+QUICK = Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+PASSWORD = "correct horse battery"
+SNAPSHOT = Path(__file__).parents[1] / "snapshots" / "openapi.json"
+
+
+async def _with_sign_in(store: Store) -> dict[str, Any]:
+    """Add Ada, who signs in by password; return the hands that ask her to."""
+    access = Access(store=store, clock=SimulatedClock(NOW), passwords=QUICK)
+    row = PersonRow(id="ada", name="Ada Byron", password=QUICK.hash(PASSWORD), made_at=NOW, made_by="human:root")
+    await people.add(store, row, Actor(ActorKind.HUMAN, "root"), [("viewer", "")])
+    return {"identify": access.identify, "access": access, "sign_in": "/sign-in"}
+
+
+def _beside_the_api(pages: Starlette) -> Starlette:
+    """Return the pages with the API's reference beside them, as the product serves both."""
+    document = SimpleNamespace(openapi=lambda: json.loads(SNAPSHOT.read_text(encoding="utf-8")))
+    return Starlette(routes=[Mount(PAGE, reference_page(document)), Mount("/", pages)])  # type: ignore[arg-type]
+
+
 @contextmanager
-def served(folder: Path, **more: Any) -> Iterator[Served]:
-    """Serve a seeded console from a thread for the time of the block."""
+def served(folder: Path, *, empty: bool = False, signs_in: bool = False, **more: Any) -> Iterator[Served]:
+    """Serve a console from a thread for the time of the block: seeded, or empty; open, or one that asks who comes."""
     ready, box = threading.Event(), {}
 
     async def main() -> None:
         with Store.open(str(folder / "topstitch.db")) as store:
-            hires = await seed(store)
-            hands = hands_for(store, **more)
+            hires = [] if empty else await seed(store)
+            hands = hands_for(store, **more, **(await _with_sign_in(store) if signs_in else {}))
             app = console_app(hands)
             config = uvicorn.Config(
-                app, port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2
+                _beside_the_api(app), port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=2
             )
             server = Quiet(config)
             task = asyncio.create_task(server.serve())

@@ -160,8 +160,11 @@ def test_ivo_goes_through_a_list_one_by_one(page_of: Open) -> None:
     page = page_of("/instances?q=stone", person="ivo")
     names = page.locator("tbody .row-link").all_inner_texts()
     page.get_by_role("link", name=names[0]).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(names[0])
+    page.wait_for_load_state()  # keys are heard once the page's script is there
     page.keyboard.press("]")
     expect(page.get_by_role("heading", level=1)).to_have_text(names[1])
+    page.wait_for_load_state()
     page.keyboard.press("[")
     expect(page.get_by_role("heading", level=1)).to_have_text(names[0])
 

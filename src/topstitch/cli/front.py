@@ -15,7 +15,7 @@ from topstitch.api.app import HEALTH
 from topstitch.api.metrics import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.applications import Starlette
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -60,8 +60,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def front(programs: ASGIApp, house: Installation, settings: Settings, access: Access | None = None) -> Front:
-    """Return both as one application. Without ``access`` (the demo) nobody ever signs in."""
+def front(
+    programs: ASGIApp,
+    house: Installation,
+    settings: Settings,
+    access: Access | None = None,
+    cast: Mapping[str, str] | None = None,
+) -> Front:
+    """Return both as one application. Without ``access`` (the demo) nobody ever signs in; ``cast`` has its people."""
     here = is_loopback(settings.host)
     if not here and (access is None or access.origin is None):
         return Front(programs, None)
@@ -86,7 +92,7 @@ def front(programs: ASGIApp, house: Installation, settings: Settings, access: Ac
             view=view,
             teller=lambda plan: Teller(plan).sentence,
             commands=StoreCommands(house.ports.store, house.plans.load, house.clock),
-            identify=access.identify if access else LocalPeople(settings.person),
+            identify=access.identify if access else LocalPeople(settings.person, cast),
             access=access,
             codes=codes_of(house),
             sign_in="/sign-in" if access else None,
@@ -94,6 +100,7 @@ def front(programs: ASGIApp, house: Installation, settings: Settings, access: Ac
             settings=shown,
             law=house.laws.refresh,
             environment=settings.environment,
+            cast=cast or {},
         )
     )
     return Front(programs, console, access.asks if access and not here else None)

@@ -25,6 +25,7 @@ from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
 from topstitch.console.pages import (
     alerts,
+    alike,
     approvals,
     audit,
     bulk,
@@ -108,6 +109,7 @@ GET: Final[tuple[tuple[str, Page], ...]] = (
     ("/approvals", approvals.inbox),
     ("/approvals.json", approvals.inbox_json),
     ("/approvals.csv", approvals.inbox_csv),
+    ("/approvals/alike", alike.ask),
     ("/approvals/{name}.json", approvals.approval_json),
     ("/approvals/{name}", approvals.approval),
     ("/decide/{token}", deciding.question),
@@ -150,6 +152,7 @@ GET: Final[tuple[tuple[str, Page], ...]] = (
 )
 """What is shown; ``rights`` says to whom."""
 POST: Final[tuple[tuple[str, Page], ...]] = (
+    ("/approvals/alike", alike.approve),
     ("/approvals/{name}/decision", approvals.decide),
     ("/approvals/{name}/reassign", approvals.reassign),
     ("/decide/{token}", deciding.answer),

@@ -90,5 +90,7 @@ class Hands:
     zone: str = "UTC"
     poll_seconds: float = 0.025
     """How often one watcher of this process looks for new records while somebody looks on."""
+    cast: Mapping[str, str] = field(default_factory=dict)
+    """Whom one may act as where nobody signs in, with their names; without it, whoever one types."""
     notices: Mapping[str, str] = field(default_factory=dict)
     """What a page's banner says of the server itself, by a short code."""

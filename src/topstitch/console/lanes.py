@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LANE, LABEL, BOX_W, BOX_H, GAP, PAD, BAND, RULER = 76, 116, 152, 50, 60, 10, 90, 36
+BOX_W_MAX: Final = 188
 IN_GAP, OUT_GAP, PORT, CORNER = 30, 58, 16, 9
 PILL_H: Final = 20
 CONTEXT, RECONCILE, TRIGGER = "@context", "@reconcile", "@trigger"
@@ -68,7 +69,12 @@ class Geometry:
         return self.tops[-1]
 
 
-def lay_out(nodes: Iterable[Node], lanes: int, pill_width: Mapping[tuple[str, str], float] | None = None) -> Geometry:
+def lay_out(
+    nodes: Iterable[Node],
+    lanes: int,
+    pill_width: Mapping[tuple[str, str], float] | None = None,
+    box_width: float = BOX_W,
+) -> Geometry:
     """Place nodes in lanes and columns, route the arrows, set the pills."""
     by_id = {node.id: node for node in nodes}
     _columns(by_id)
@@ -76,7 +82,7 @@ def lay_out(nodes: Iterable[Node], lanes: int, pill_width: Mapping[tuple[str, st
     tops = [float(RULER)]
     for rows in heights:
         tops.append(tops[-1] + rows * LANE)
-    gaps = _across(by_id)
+    gaps = _across(by_id, box_width)
     for node in by_id.values():
         if node.lane is not None:
             node.y = tops[node.lane] + node.slot * LANE + (LANE - BOX_H) / 2
@@ -131,7 +137,7 @@ def _slots(nodes: Mapping[str, Node], lanes: int) -> list[int]:
     return rows
 
 
-def _across(nodes: Mapping[str, Node]) -> dict[int, tuple[float, float]]:
+def _across(nodes: Mapping[str, Node], box_width: float) -> dict[int, tuple[float, float]]:
     """Give every column its place; return the gap before each: its left edge and its width."""
     bands = {node.column for node in nodes.values() if node.lane is None}
     x, gaps = float(LABEL), {}
@@ -142,8 +148,8 @@ def _across(nodes: Mapping[str, Node]) -> dict[int, tuple[float, float]]:
             x += width
         for node in nodes.values():
             if node.column == column:
-                node.x, node.width = x, BAND if node.lane is None else BOX_W
-        x += BAND if column in bands else BOX_W
+                node.x, node.width = x, BAND if node.lane is None else box_width
+        x += BAND if column in bands else box_width
     return gaps
 
 

@@ -7,8 +7,9 @@ Boxes are links, so that Tab walks the flow; a sentence says what the picture sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -17,7 +18,9 @@ from topstitch.console import lanes as g, words
 from topstitch.console.icons import glyph
 
 PEOPLE: Final = "People"
-TITLE_PX, NOTE_PX, MARK_PX = g.BOX_W - 37, g.BOX_W - 54, g.BAND - 6
+TITLE_LESS, NOTE_LESS, MARK_PX = 37, 54, g.BAND - 6
+"""What of a box's width a title cannot have, and a note beside the undo sign; and a mark's whole width."""
+TITLE_SIZE: Final = 12.5 * 1.04
 
 
 class Box(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,12 @@ def pill_width(line: Line) -> float:
     return round(len(line.label) * 5.9 + 16 + icon, 1)
 
 
+def box_width(titles: Iterable[str]) -> float:
+    """Return how wide boxes are so that the longest of their titles is read whole, within bounds."""
+    longest = max((text_width(title, TITLE_SIZE) for title in titles), default=0)
+    return min(max(g.BOX_W, ceil(longest) + TITLE_LESS), g.BOX_W_MAX)
+
+
 def _head(tone: str) -> str:
     return (
         f'<marker id="head-{tone}" class="head {tone}" viewBox="0 0 7 7" refX="6" refY="3.5" '
@@ -156,8 +165,8 @@ def _band(geometry: g.Geometry, key: str, marks: Sequence[Mark], name: str) -> l
 def _box(node: g.Node, box: Box) -> str:
     x, y = node.x, node.y
     undo = f'<g class="undo">{glyph("undo-2", x + node.width - 13, y + 38, "plain", 11)}</g>' if box.undo else ""
-    shown = fit(box.title, TITLE_PX, 12.5 * 1.04)
-    note = fit(box.note, NOTE_PX if box.undo else TITLE_PX, 12)
+    shown = fit(box.title, node.width - TITLE_LESS, TITLE_SIZE)
+    note = fit(box.note, node.width - (NOTE_LESS if box.undo else TITLE_LESS), 12)
     title = f"<title>{escape(box.title)}</title>" if shown != box.title else ""
     return (
         f'<a class="box {box.said.tone}{" todo" if box.said.glyph == "circle" else ""}" href="{escape(box.href)}">'

@@ -7,7 +7,7 @@ asked something. What a person may decide, ``governance`` judges again at the cl
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from typing import Final
 
@@ -85,10 +85,10 @@ async def whose(identify: Identify, connection: HTTPConnection) -> Person | None
 class LocalPeople:
     """Whoever sits at this machine, with every role, acting as the person they choose."""
 
-    def __init__(self, person: str) -> None:
-        self._default = person
+    def __init__(self, person: str, names: Mapping[str, str] | None = None) -> None:
+        self._default, self._names = person, names or {}
 
     def __call__(self, request: HTTPConnection) -> Identity:
         """Name the person of a request."""
         chosen = request.cookies.get(COOKIE) or self._default
-        return Identity(id=chosen, roles=ROLES, via="local")
+        return Identity(id=chosen, name=self._names.get(chosen, ""), roles=ROLES, via="local")

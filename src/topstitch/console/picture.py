@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from topstitch.console import lanes as g, words
-from topstitch.console.lanes_svg import PEOPLE, Box, Line, Mark, Picture, draw, pill_width
+from topstitch.console.lanes_svg import PEOPLE, Box, Line, Mark, Picture, box_width, draw, pill_width
 from topstitch.console.times import Zone, span
 from topstitch.console.trace import Row, handoffs
 from topstitch.model.instance import SETTLED, StepStatus
@@ -42,7 +42,7 @@ def geometry_of(
             nodes.append(g.Node(id=f"{name}!", lane=people, needs=(name,)))
     nodes.append(g.Node(id=g.RECONCILE, lane=None, needs=()))
     widths = {key: pill_width(line) for key, line in lines.items() if line.label}
-    return g.lay_out(nodes, people + 1, widths)
+    return g.lay_out(nodes, people + 1, widths, box_width(step.title for step in plan.steps.values()))
 
 
 def in_order(plan: Plan) -> list[str]:
@@ -62,11 +62,18 @@ def in_order(plan: Plan) -> list[str]:
     return sorted(plan.systems, key=lambda alias: (alias != plan.trigger.system, first.get(alias, (999, alias))))
 
 
-def instance_svg(plan: Plan, state: InstanceState, records: Sequence[Record], rows: Sequence[Row], zone: Zone) -> str:
-    """Draw one instance as it stands."""
+def instance_svg(
+    plan: Plan,
+    state: InstanceState,
+    records: Sequence[Record],
+    rows: Sequence[Row],
+    zone: Zone,
+    moment: datetime | None = None,
+) -> str:
+    """Draw one instance as it stands, or as it stood at a moment."""
     gates = [n for n in plan.steps if any(r.step == n and r.kind == Kind.APPROVAL_ASKED for r in records)]
     tasks = [n for n in plan.steps if any(t.step == n and t.purpose == "step" for t in state.tasks.values())]
-    times = _Times(plan, state, records, rows, zone.now)
+    times = _Times(plan, state, records, rows, moment or zone.now)
     lines: dict[tuple[str, str], Line] = {}
     boxes = {
         g.TRIGGER: Box(
@@ -108,8 +115,11 @@ def instance_svg(plan: Plan, state: InstanceState, records: Sequence[Record], ro
     return draw(geometry_of(plan, gates, tasks, lines), picture)
 
 
-def definition_svg(plan: Plan) -> str:
-    """Draw a definition version: what would happen, with the approvals that are always or sometimes asked."""
+def definition_svg(plan: Plan, beside: Mapping[str, words.Said] | None = None) -> str:
+    """Draw a definition version: what would happen, with the approvals that are always or sometimes asked.
+
+    ``beside`` says how its steps stand to another version's: then only what differs stands out.
+    """
     gates = [n for n, s in plan.steps.items() if s.approval is not None and s.approval.auto_when is None]
     not_begun = words.STEP["waiting"]
     boxes = {
@@ -127,10 +137,11 @@ def definition_svg(plan: Plan) -> str:
             if step.approval and asks
             else (step.act.action.name.replace("_", " ") if step.act else "waits")
         )
+        differs = beside[name] if beside is not None else None
         boxes[name] = Box(
             title=step.title,
-            note=note,
-            said=words.Said("Step", "clock" if asks else "circle-dot", "human" if asks else "accent"),
+            note=note if differs is None or differs == words.UNCHANGED else f"{differs.word.lower()}, {note}",
+            said=differs or words.Said("Step", "clock" if asks else "circle-dot", "human" if asks else "accent"),
             href="#mapping",
             undo=step.undo is not None,
         )
@@ -165,8 +176,12 @@ def definition_svg(plan: Plan) -> str:
 
 def _asked(approval: ApprovalPlan | None) -> str:
     """Return who is asked, in a word."""
-    first = approval.ask[0] if approval and approval.ask else "person"
-    return first.removeprefix("group:").replace("manager_of(subject)", "manager")
+    return _whose(approval.ask[0] if approval and approval.ask else "person")
+
+
+def _whose(name: str) -> str:
+    """Return a group or a manager in a word."""
+    return name.removeprefix("group:").replace("manager_of(subject)", "manager")
 
 
 def _lane_names(plan: Plan) -> list[tuple[str, str]]:
@@ -256,9 +271,7 @@ class _Times:
         waited = span((self.now - task.opened_at).total_seconds())
         return Box(
             title="By hand",
-            note=f"{task.to.removeprefix('group:')} · {waited}"
-            if task.ending is None
-            else task.to.removeprefix("group:"),
+            note=f"{_whose(task.to)} · {waited}" if task.ending is None else _whose(task.to),
             said=said,
             href=f"?step={step.id}#step",
         )

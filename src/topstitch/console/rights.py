@@ -58,6 +58,8 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/approvals"): "approvals.read",
     ("GET", "/approvals.json"): "approvals.read",
     ("GET", "/approvals.csv"): "approvals.read",
+    ("GET", "/approvals/alike"): "approvals.read",
+    ("POST", "/approvals/alike"): "approvals.decide",
     ("GET", "/approvals/{name}.json"): "approvals.read",
     ("GET", "/approvals/{name}"): "approvals.read",
     ("POST", "/approvals/{name}/decision"): "approvals.decide",

@@ -90,6 +90,7 @@ class Site:
             "plural": plural,
             "who": who,
             "sentence": sentence,
+            "ticks": ticks,
         }
 
     def _asset(self, name: str) -> str:
@@ -113,6 +114,7 @@ class Site:
             "open": None if bare else await open_counts(self.hands.store),
             "notices": self.hands.notices,
             "demo": acts_as_anybody(self.hands, person),
+            "cast": self.hands.cast,
             "at": lambda moment, form="short": _time(moment, form, zone),
             "local": lambda text: in_zone(str(text), zone),
             "here": lambda **changes: _here(request, changes),
@@ -263,8 +265,15 @@ def human(value: Any) -> str:
             return ", ".join(human(v) for v in value) or NOTHING
         case Mapping():
             return "erased" if value.keys() == {"erased"} else ", ".join(f"{k} {human(v)}" for k, v in value.items())
+        case str() if _MONEY.fullmatch(value):
+            amount, _, currency = value.partition(" ")
+            whole, dot, cents = amount.partition(".")
+            return f"{int(whole):,}{dot}{cents} {currency}"
         case _:
             return str(value)
+
+
+_MONEY: Final = re.compile(r"-?\d{4,}(?:\.\d+)? [A-Z]{3}")
 
 
 def short_digest(text: str | None) -> str:
@@ -281,6 +290,8 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 def who(name: Any) -> str:
     """Return a person's, group's or policy's name without its kind."""
     text = str(name or "")
+    if text == "policy:definition":
+        return "the definition"
     for kind in ("human:", "group:", "person:", "system:"):
         text = text.removeprefix(kind)
     return text.replace("manager_of(subject)", "the manager")
@@ -291,7 +302,14 @@ def sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    named = "_" in text.split(maxsplit=1)[0]  # an id or a name of the definition is written as it is
+    return (text[0] if named else text[0].upper()) + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def ticks(text: str) -> Markup:
+    """Return a text with what stands between backticks as code."""
+    parts = (f"<code>{escape(part)}</code>" if k % 2 else str(escape(part)) for k, part in enumerate(text.split("`")))
+    return icons.drawn("".join(parts))
 
 
 def in_zone(text: str, zone: times.Zone) -> str:

@@ -136,22 +136,25 @@ def percentile(values: Sequence[float], share: float) -> float:
     return float(values[max(ceil(len(values) * share), 1) - 1])
 
 
+SPARK_LEAST: Final = 3
+"""Fewer stretches than this are no trend."""
+
+
 def spark(series: Sequence[float | None], width: float = 88, height: float = 16) -> str:
     """Draw a trend without axes; it says nothing that the number beside it does not."""
     known = [v for v in series if v is not None]
-    if len(known) < 2:
+    if len(known) < SPARK_LEAST:
         return ""
     low, high = min(known), max(known)
     reach = (high - low) or 1
     points = [
-        f"{k / (len(series) - 1) * width:.1f} {height - 2 - (v - low) / reach * (height - 4):.1f}"
-        for k, v in enumerate(series)
-        if v is not None
+        f"{k / (len(known) - 1) * width:.1f} {height - 2 - (v - low) / reach * (height - 4):.1f}"
+        for k, v in enumerate(known)
     ]
     return (
         f'<svg class="spark" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        'aria-hidden="true" focusable="false">'
-        f'<path d="M{"L".join(points)}"/></svg>'
+        'preserveAspectRatio="none" aria-hidden="true" focusable="false">'
+        f'<path vector-effect="non-scaling-stroke" d="M{"L".join(points)}"/></svg>'
     )
 
 

@@ -19,8 +19,12 @@ from topstitch.console.trace import BETWEEN, HAND, PERSON, Row
 
 FOLD_SECONDS: Final = 45
 FOLD_WIDTH: Final = 66
-WIDTH, LABEL, TAIL, ROW, TOP = 860, 176, 84, 26, 30
+BESIDE, WHOLE = 860, 1216
+"""How wide it is beside the cards, and over the whole page."""
+LABEL, TAIL, ROW, TOP = 176, 84, 26, 30
 LEAST: Final = 3.5
+LETTER: Final = 7.2
+"""A fold narrower than so many pixels for each letter of its time is given the larger unit alone."""
 WAITS: Final = frozenset({PERSON, HAND, BETWEEN})
 
 
@@ -34,7 +38,7 @@ class Piece(msgspec.Struct, frozen=True):
     folded: bool
 
 
-def axis(rows: Sequence[Row], width: float = WIDTH - LABEL - TAIL) -> list[Piece]:
+def axis(rows: Sequence[Row], width: float = BESIDE - LABEL - TAIL) -> list[Piece]:
     """Return the pieces of the axis, from left to right."""
     edges = sorted({t for row in rows for s in row.spans for t in (s.start, s.end)})
     busy = [s for row in rows for s in row.spans if s.kind not in WAITS]
@@ -68,28 +72,29 @@ def place(pieces: Sequence[Piece], moment: datetime) -> float:
     return pieces[-1].x + pieces[-1].width if pieces else LABEL
 
 
-def timeline_svg(rows: Sequence[Row], zone: Zone) -> str:
+def timeline_svg(rows: Sequence[Row], zone: Zone, across: int = BESIDE) -> str:
     """Return the SVG; nothing when there is no time to show."""
     if not rows:
         return ""
-    pieces = axis(rows)
+    pieces = axis(rows, across - LABEL - TAIL)
     height = TOP + ROW * len(rows) + 6
     parts = [
         (
-            f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="group" '
+            f'<svg class="timeline" viewBox="0 0 {across} {height}" width="{across}" height="{height}" role="group" '
             'aria-labelledby="time-t time-d">'
         ),
         f'<title id="time-t">Timeline</title><desc id="time-d">{escape(_sentence(rows, pieces))}</desc>',
         *(_fold(piece, height) for piece in pieces if piece.folded),
     ]
     for k, row in enumerate(rows):
-        parts += _row(row, TOP + k * ROW, pieces, zone)
+        parts += _row(row, TOP + k * ROW, pieces, zone, across)
     return "".join(parts) + "</svg>"
 
 
 def _fold(piece: Piece, height: float) -> str:
     left, right = piece.x, piece.x + piece.width
-    text = "+ " + span((piece.end - piece.start).total_seconds())
+    said = span((piece.end - piece.start).total_seconds())
+    text = f"+ {said if len(said) * LETTER < piece.width else ' '.join(said.split()[:2])}"
     middle = (left + right) / 2
     return (
         f'<rect class="fold" x="{left:.1f}" y="0" width="{piece.width:.1f}" height="{height}"/>'
@@ -98,9 +103,9 @@ def _fold(piece: Piece, height: float) -> str:
     )
 
 
-def _row(row: Row, y: float, pieces: Sequence[Piece], zone: Zone) -> list[str]:
+def _row(row: Row, y: float, pieces: Sequence[Piece], zone: Zone, across: int) -> list[str]:
     parts = [
-        f'<path class="rule" d="M0 {y:g}H{WIDTH}"/>',
+        f'<path class="rule" d="M0 {y:g}H{across}"/>',
         f'<text class="row" x="2" y="{y + 17:g}">{escape(_cut(row.title))}</text>',
     ]
     for s in row.spans:
@@ -114,7 +119,7 @@ def _row(row: Row, y: float, pieces: Sequence[Piece], zone: Zone) -> list[str]:
             f"<title>{escape(title)}</title></rect>"
         )
     first, last = row.spans[0].start, max(s.end for s in row.spans)
-    parts.append(f'<text class="took" x="{WIDTH - 2}" y="{y + 17:g}">{span((last - first).total_seconds())}</text>')
+    parts.append(f'<text class="took" x="{across - 2}" y="{y + 17:g}">{span((last - first).total_seconds())}</text>')
     return parts
 
 

@@ -36,6 +36,11 @@ PERSON: Final = Said("Waiting on a person", "clock", "human")
 ATTENTION: Final = Said("Needs attention", "triangle", "breach")
 CHECKING: Final = Said("Watching", "eye", "ok")
 COMPENSATING: Final = Said("Compensating", "undo-2", "warn")
+ADDED: Final = Said("Added", "circle-dot", "accent")
+CHANGED: Final = Said("Changed", "circle-dot", "accent")
+REMOVED: Final = Said("Removed", "x", "breach")
+UNCHANGED: Final = Said("Unchanged", "circle-dot", "idle")
+"""How a step of one version stands to the same step of another."""
 
 STEP: Final[dict[str, Said]] = {
     StepStatus.WAITING: Said("Not started", "circle", "idle"),

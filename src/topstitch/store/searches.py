@@ -39,6 +39,7 @@ PAGE_ROWS: Final = 50
 STARTED: Final = "started_at"
 HANDOFFS_MAX: Final = 50_000
 NAMES_AT_ONCE: Final = 1_000
+"""How many names one statement compares with a search."""
 _ITEMS: Final = {"approval": approvals, "task": tasks, "case": cases, "discrepancy": discrepancies}
 _COLUMNS: Final = (
     "id",

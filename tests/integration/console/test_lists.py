@@ -330,3 +330,26 @@ async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole(house: Any) -
     for path in ("/audit", "/connectors", "/policies", "/"):
         assert (await eve.get(path)).status == 403, path
     assert (await eve.post("/connectors/itsm/pause", reason="because")).status == 403
+
+
+async def test_exceptions_and_discrepancies_are_narrowed_with_the_language_of_instances(house: Any) -> None:
+    await trouble(house.store)
+    page = (await house.get("/exceptions?q=otto")).text
+    assert "1 case open, 0 tasks" in said(page)
+    assert re.search(r"verb=retry&amp;case=cas_\w+\"", page), "what is acted on is what is seen"
+    assert "group=" not in page
+    assert [c["instance_title"] for c in (await house.get("/exceptions.json?q=otto")).json["cases"]] == ["Otto Klein"]
+    assert len(table((await house.get("/exceptions.csv?q=state:stopped")).text)) == 3
+    assert "No case matches" in said((await house.get("/exceptions?q=nobody")).text)
+    assert "Lukas Vogel" in said((await house.get("/exceptions?q=has:task")).text)
+    found = (await house.get("/discrepancies.json?q=yuki")).json["items"]
+    assert [d["instance_title"] for d in found] == ["Yuki Mori"]
+    assert "No record matches" in said((await house.get("/discrepancies?q=older:30d")).text)
+
+
+@pytest.mark.parametrize("path", ["/exceptions", "/discrepancies"])
+async def test_a_search_of_a_list_that_cannot_be_read_says_so(told: Any, path: str) -> None:
+    page = await told.get(f"{path}?q=colour:red")
+    assert page.status == 200
+    assert "A search knows no field 'colour'" in said(page.text)
+    assert (await told.get(f"{path}.json?q=colour:red")).status == 422

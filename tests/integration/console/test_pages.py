@@ -16,6 +16,7 @@ from support.onboarding import Company
 from topstitch import lifecycle
 from topstitch.console import Person, console_app
 from topstitch.console.pages.sight import look
+from topstitch.console.people import LocalPeople
 from topstitch.console.site import PAYLOAD_SHOWN_MAX, pretty
 from topstitch.language.normal import definition_digest, normal_form, workflow_from_normal
 from topstitch.model.query import parse_query
@@ -79,7 +80,7 @@ async def test_A05_who_was_not_asked_sees_why_the_buttons_are_off(told: Any) -> 
     row = (await items.list_approvals(told.store))[0]
     page = (await told.get(f"/approvals/{row['id']}", cookie="topstitch_person=eve")).text
     assert re.search(r'value="approve" disabled', page)
-    assert "You were not asked; dana may decide." in said(page)
+    assert "You were not asked; Dana Ortiz may decide." in said(page)
 
 
 async def test_A09_a_late_click_says_who_decided_already(house: Any) -> None:
@@ -184,6 +185,8 @@ async def test_H10_the_past_says_so_shows_nothing_later_and_lets_nothing_be_done
     assert "REQ1" not in text
     assert not re.search(r'href="/instances/[^"]+/cancel"', page)
     assert "hx-sse:connect" not in page
+    running = said((await told.get(f"/instances/{told.id('Priya Raman')}?at=20")).text)
+    assert re.search(r"Slack invitation 2\.8 s , Running", running), "a step that ran then had run for seconds"
     by_time = said((await told.get(f"/instances/{told.id('Priya Raman')}?at=2026-11-23T12:09:05Z")).text)
     assert "As it was" in by_time
     assert (await told.get(f"/instances/{told.id('Priya Raman')}?at=yesterday")).status == 422
@@ -320,6 +323,8 @@ async def test_two_versions_are_compared_in_business_terms(house: Any) -> None:
     page = said((await house.get("/workflows/employee-onboarding/diff/1.0.0..1.0.1")).text)
     assert "1.0.0 → 1.0.1" in page
     assert "18 instances stay on v1.0.0" in page
+    assert page.count("Slack invitation changed, invite , Changed") == 2
+    assert page.count(", Unchanged") == 8
     listed = said((await house.get("/workflows")).text)
     assert "v1.0.1" in listed
     assert "18 on v1.0.0" in listed
@@ -334,3 +339,15 @@ async def test_large_values_are_cut_on_the_page() -> None:
 def test_the_story_is_the_same_every_time() -> None:
     with Store.open("sqlite::memory:") as one, Store.open("sqlite::memory:") as other:
         assert [hire.id for hire in at_once(seed(one))] == [hire.id for hire in at_once(seed(other))]
+
+
+async def test_where_nobody_signs_in_one_press_makes_one_the_person_who_was_asked(told: Any) -> None:
+    cast = {"dana": "Dana Ortiz", "ivo": "Ivo Marsh"}
+    demo = told.again(cast=cast, identify=LocalPeople("ivo", cast))
+    page = (await demo.get("/approvals")).text
+    assert "You were not asked; Dana Ortiz may decide." in page
+    assert '<button class="button small" name="person" value="dana">' in page
+    assert '<option value="ivo" selected>Ivo Marsh</option>' in page
+    answer = await demo.post("/act-as", person="ivo", next="/approvals?show=all")
+    assert (answer.status, answer.headers["location"]) == (303, "/approvals?show=all")
+    assert "Act as Dana Ortiz" not in (await demo.get("/approvals", cookie="topstitch_person=dana")).text

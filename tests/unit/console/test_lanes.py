@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from topstitch.console import lanes as g, words
-from topstitch.console.lanes_svg import Box, Line, Mark, Picture, draw, fit, pill_width, text_width
+from topstitch.console.lanes_svg import (
+    TITLE_LESS,
+    TITLE_SIZE,
+    Box,
+    Line,
+    Mark,
+    Picture,
+    box_width,
+    draw,
+    fit,
+    pill_width,
+    text_width,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 DONE, WAITS = words.STEP["done"], words.STEP["waiting"]
@@ -133,3 +145,11 @@ def test_a_text_is_cut_only_where_it_is_too_wide() -> None:
     cut = fit("Identity provisioning and more", 100, 13)
     assert cut.endswith("…")
     assert text_width(cut, 13) <= 100
+
+
+def test_boxes_are_wide_enough_for_the_longest_title_within_bounds() -> None:
+    assert box_width(["Short"]) == g.BOX_W
+    wide = box_width(["Short", "CRM team assignment"])
+    assert g.BOX_W < wide <= g.BOX_W_MAX
+    assert fit("CRM team assignment", wide - TITLE_LESS, TITLE_SIZE) == "CRM team assignment"
+    assert box_width(["A title that nobody will ever read whole in a box"]) == g.BOX_W_MAX

@@ -41,6 +41,10 @@ def test_work_within_one_system_is_no_seam() -> None:
     assert seams([Crossing("itsm", "itsm", SINCE, 5, "ins_1")], {("crm", "crm"): 1}, SINCE, NOW) == {}
 
 
-def test_a_trend_needs_two_points() -> None:
+def test_a_trend_needs_three_points_and_fills_its_width() -> None:
     assert spark([None] * BUCKETS) == ""
-    assert spark([1.0, None, 3.0]).count("L") == 1
+    assert spark([1.0, None, 3.0]) == ""
+    drawn = spark([None, 1.0, None, 3.0, 2.0, None], width=88)
+    assert drawn.count("L") == 2
+    assert 'd="M0.0 ' in drawn
+    assert "L88.0 " in drawn

@@ -111,6 +111,8 @@ HIRES: Final = (
     ),
 )
 BY_ID: Final = {hire.worker_id: hire for hire in HIRES}
+VISITOR: Final = "jonas.weber@corp.example"
+"""Who somebody is that opens the demo's console: a manager, for whom a decision waits."""
 SUFFERER: Final = HIRES[4]
 """Whose order ServiceNow refuses."""
 VICTIM: Final = HIRES[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -40,7 +41,7 @@ def demo(door: Door, port: str | None, *, hurried: bool) -> None:
     door.data = door.data or FOLDER
     from topstitch.cli.logs import start_log
 
-    settings = door.settings(port=port, environment="demo")
+    settings = door.settings(port=port, environment="demo", person=_visitor())
     start_log("error")
     _make_folder(settings.data)
     if not door.run(_demo(door, settings, hurried=hurried)):
@@ -108,7 +109,7 @@ async def _on_stage(door: Door, settings: Settings, cast: _Cast, *, hurried: boo
             mounts=mounts(api),
             scrape=scrape,
         )
-        doors = front(app, house, settings)
+        doors = front(app, house, settings, cast=_names())
         async with serving(doors, cast.listening) as port:
             _greet(door, settings, port, told, hurried=hurried)
             async with (
@@ -200,7 +201,8 @@ async def _publish(door: Door, house: Installation, settings: Settings) -> None:
 def _greet(door: Door, settings: Settings, port: int, told: int, *, hurried: bool) -> None:
     say = door.screen.note
     say(f"Six pretend systems are up ({SYSTEMS}). Nothing leaves this machine.")
-    say(f"Console http://{settings.host}:{port}/     (open it in a browser; you act as {settings.person})")
+    acts_as = _names().get(settings.person, settings.person)
+    say(f"Console http://{settings.host}:{port}/     (open it in a browser; you act as {acts_as})")
     say(f"Events  http://{settings.host}:{port}/api/v1/events     Data  {settings.data}")
     say(f"Look around from another terminal: {door.typed('instances')}")
     stands = "" if hurried else ", and stands still before an answer would come too late"
@@ -208,6 +210,20 @@ def _greet(door: Door, settings: Settings, port: int, told: int, *, hurried: boo
     if told:
         say(f"Going on where it was left, after {told} records.")
     say("")
+
+
+def _visitor() -> str | None:
+    """Return whom the demo's console takes a visitor for; nobody where the person is set."""
+    from topstitch.cli.demo.cast import VISITOR
+
+    return None if os.environ.get("TOPSTITCH_PERSON") else VISITOR
+
+
+def _names() -> dict[str, str]:
+    """Return the people of the company with their names: whom a visitor may act as."""
+    from topstitch.simulators.company import PEOPLE
+
+    return {person.email: person.name for person in PEOPLE}
 
 
 async def _final_table(door: Door, house: Installation) -> None:

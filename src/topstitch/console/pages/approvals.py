@@ -20,6 +20,7 @@ from topstitch.console.people import Person
 from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, local_path, sent, sheet, twin, who
 from topstitch.console.stream import looked_on
+from topstitch.console.together import alike
 from topstitch.execution.operate import Command
 from topstitch.governance.approvals import find_person
 from topstitch.office.standing import delegations_of
@@ -52,7 +53,7 @@ async def inbox(request: Request) -> Response:
         show, rows = "all", open_rows
     cards = [await approval_card(site.hands, row["id"]) for row in rows[:25]] if show != "done" else []
     for card in cards:
-        card["mine"] = await _is_mine(request, card["row"])
+        card["mine"] = await is_mine(request, card["row"])
     return await site.render(
         request,
         "approvals.html",
@@ -63,6 +64,7 @@ async def inbox(request: Request) -> Response:
         counts=counts,
         rows=rows,
         cards=cards,
+        together=alike(cards) if show != "done" and not request.state.person.why_not("approve") else [],
         decided=await _decided(request) if not counts["mine"] else None,
         live="/stream",
         twin=f"/approvals.json?show={show}",
@@ -139,7 +141,7 @@ def asked(person: Person, row: Shown) -> bool:
     return seat(person, row) is not None
 
 
-async def _is_mine(request: Request, row: Shown) -> bool:
+async def is_mine(request: Request, row: Shown) -> bool:
     """Whether somebody was asked, or stands in for somebody who was."""
     return asked(request.state.person, row) or bool(await _of(request, "delegated", [row]))
 
@@ -148,7 +150,7 @@ async def approval(request: Request) -> Response:
     """``GET /approvals/{name}``: the card alone, without rail and picture, for who comes from a mail."""
     site: Site = request.app.state.site
     card = await approval_card(site.hands, request.path_params["name"])
-    card["mine"] = await _is_mine(request, card["row"])
+    card["mine"] = await is_mine(request, card["row"])
     return await site.render(
         request, "approval.html", nav="approvals", title=card["row"]["title"], card=card, bare=True
     )
@@ -171,7 +173,7 @@ async def decide(request: Request) -> Response:
     if said == "refuse" and comment is None:
         site: Site = request.app.state.site
         card = await approval_card(hands, name)
-        card["mine"] = await _is_mine(request, card["row"])
+        card["mine"] = await is_mine(request, card["row"])
         problem = "Say why: a refusal is kept with its reason."
         return await site.render(
             request,

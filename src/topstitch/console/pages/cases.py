@@ -7,6 +7,7 @@ records is ``office.cases``' matter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -94,5 +95,10 @@ async def _page(
         group=cases.group_of(chosen[0]),
         results=results,
         why_not=request.state.person.why_not("operate"),
-        command=f"topstitch exceptions {verb} --group {cases.group_of(chosen[0])} --reason '…'",
+        command=f"topstitch exceptions {verb} {_meant(chosen)} --reason '…'",
     )
+
+
+def _meant(chosen: Sequence[Mapping[str, Any]]) -> str:
+    """Return how a command names these cases: one by its id, more by their cause."""
+    return str(chosen[0]["id"]) if len(chosen) == 1 else f"--group {quote(cases.group_of(chosen[0]))}"

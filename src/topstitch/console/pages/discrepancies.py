@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from topstitch.console.bulk import Bulk
 from topstitch.console.hands import Hands
-from topstitch.console.pages.exceptions import alias_titles, ticket_number
+from topstitch.console.pages.exceptions import asked_for, matching, system_names, ticket_number
 from topstitch.console.pages.sight import look
 from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, human, sent, sheet, twin
@@ -46,10 +46,11 @@ COLUMNS: Final = (
 
 @looked_on
 async def listing(request: Request) -> Response:
-    """``GET /discrepancies?show=&system=``."""
+    """``GET /discrepancies?show=&system=&q=``."""
     site: Site = request.app.state.site
+    query, unreadable = asked_for(request)
     show, rows = await _rows(request)
-    names = await alias_titles(site.hands)
+    names = await system_names(site.hands)
     return await site.render(
         request,
         "discrepancies.html",
@@ -60,6 +61,8 @@ async def listing(request: Request) -> Response:
         shows=SHOWS,
         matrix=_matrix(rows),
         system=request.query_params.get("system", ""),
+        q=query,
+        unreadable=unreadable,
         limit=ROWS_MAX,
         live="/stream",
         names=names,
@@ -70,23 +73,26 @@ async def listing(request: Request) -> Response:
 
 
 async def listing_json(request: Request) -> Response:
-    """``GET /discrepancies.json?show=&system=``."""
-    return twin({"items": (await _rows(request))[1]})
+    """``GET /discrepancies.json?show=&system=&q=``."""
+    return twin({"items": (await _rows(request, strict=True))[1]})
 
 
 async def listing_csv(request: Request) -> Response:
-    """``GET /discrepancies.csv?show=&system=``."""
-    return sheet(COLUMNS, (await _rows(request))[1])
+    """``GET /discrepancies.csv?show=&system=&q=``."""
+    return sheet(COLUMNS, (await _rows(request, strict=True))[1])
 
 
-async def _rows(request: Request) -> tuple[str, list[Any]]:
+async def _rows(request: Request, *, strict: bool = False) -> tuple[str, list[Any]]:
     hands: Hands = request.app.state.hands
     show = request.query_params.get("show", "open")
     state = {"all": None, "suspected": "suspected", "waived": "waived"}.get(show, "open")
     system = request.query_params.get("system") or None
-    rows = await kept.list_discrepancies(hands.store, state=state, system=system, limit=ROWS_MAX)
-    rows = theirs(request, "discrepancies.read", rows[::-1])
-    return show if any(show == key for key, _ in SHOWS) else "open", rows
+    searched = bool(request.query_params.get("q", "").strip())
+    most = kept.LISTING_MAX if searched else ROWS_MAX
+    found = await kept.list_discrepancies(hands.store, state=state, system=system, limit=most)
+    found = theirs(request, "discrepancies.read", found)
+    rows = (await matching(request, found, strict=strict))[:ROWS_MAX]
+    return show if any(show == key for key, _ in SHOWS) else "open", rows[::-1]
 
 
 def _matrix(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

@@ -15,18 +15,22 @@ from topstitch.console.rights import theirs
 from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.console.stream import looked_on
 from topstitch.foundation.canonical import parse
+from topstitch.foundation.errors import RequestError
 from topstitch.governance.approvals import find_person
+from topstitch.model.query import parse_query
 from topstitch.office.cases import case_of, cases_of, grouped
 from topstitch.store import definitions, items
+from topstitch.store.searches import among
 
 ROWS_MAX = 200
 
 
 @looked_on
 async def queue(request: Request) -> Response:
-    """``GET /exceptions?show=``: open cases grouped by cause, and open tasks."""
+    """``GET /exceptions?show=&q=``: open cases grouped by cause, and open tasks."""
     site: Site = request.app.state.site
     hands, show = site.hands, request.query_params.get("show", "open")
+    query, unreadable = asked_for(request)
     cases = await _cases(request)
     closed = [c["closed_at"] for c in await _known(request, every=True) if c["closed_at"]] if not cases else []
     return await site.render(
@@ -37,27 +41,30 @@ async def queue(request: Request) -> Response:
         groups=_groups(cases),
         cases=cases,
         limit=ROWS_MAX,
-        names=await alias_titles(hands),
-        tasks=await _tasks(request),
+        names=await system_names(hands),
+        tasks=await matching(request, await _tasks(request)),
+        q=query,
+        unreadable=unreadable,
         closed=show == "closed",
         mine=show == "mine",
         last_closed=max(closed, default=None),
         live="/stream",
-        twin=f"/exceptions.json?show={show}",
-        sheet=f"/exceptions.csv?show={show}",
+        twin=f"/exceptions.json?{request.url.query}",
+        sheet=f"/exceptions.csv?{request.url.query}",
         command="topstitch exceptions list",
     )
 
 
 async def queue_json(request: Request) -> Response:
     """``GET /exceptions.json?show=``."""
-    return twin({"cases": await _cases(request), "tasks": await _tasks(request)})
+    tasks = await matching(request, await _tasks(request), strict=True)
+    return twin({"cases": await _cases(request, strict=True), "tasks": tasks})
 
 
 async def queue_csv(request: Request) -> Response:
     """``GET /exceptions.csv?show=``."""
     columns = ("id", "instance", "instance_title", "step", "cause", "from_system", "to_system", "owner", "status")
-    return sheet((*columns, "summary", "remedy", "opened_at", "closed_at"), await _cases(request))
+    return sheet((*columns, "summary", "remedy", "opened_at", "closed_at"), await _cases(request, strict=True))
 
 
 async def _known(request: Request, *, every: bool) -> list[dict[str, Any]]:
@@ -70,9 +77,35 @@ async def _tasks(request: Request, limit: int = ROWS_MAX) -> list[Any]:
     return theirs(request, "tasks.read", await items.list_tasks(hands.store, limit=limit))
 
 
-async def _cases(request: Request) -> list[dict[str, Any]]:
+def asked_for(request: Request) -> tuple[str, str | None]:
+    """Return the search of a list, and why it cannot be read where it cannot."""
+    text = request.query_params.get("q", "")
+    try:
+        parse_query(text)
+    except RequestError as error:
+        return text, error.message
+    return text, None
+
+
+async def matching(request: Request, rows: Sequence[Any], *, strict: bool = False) -> list[Any]:
+    """Return the rows whose instances match the list's search: the language that instances are searched with.
+
+    A search that cannot be read finds nothing, and the page says why; ``strict`` raises instead.
+    """
+    text, unreadable = asked_for(request)
+    if not text.strip():
+        return list(rows)
+    if unreadable and not strict:
+        return []
+    hands: Hands = request.app.state.hands
+    known = {row["instance"] for row in rows if row["instance"]}
+    found = await among(hands.store, parse_query(text), hands.clock.now(), known)
+    return [row for row in rows if row["instance"] in found]
+
+
+async def _cases(request: Request, *, strict: bool = False) -> list[dict[str, Any]]:
     show, person = request.query_params.get("show", "open"), request.state.person
-    known = await _known(request, every=show == "closed")
+    known = await matching(request, await _known(request, every=show == "closed"), strict=strict)
     if show == "closed":
         return [c for c in known if c["status"] != "open"][::-1][:ROWS_MAX]
     return [c for c in known if show != "mine" or who(c["owner"]) == who(person.id)][:ROWS_MAX]
@@ -112,6 +145,7 @@ async def case(request: Request) -> Response:
         row=row,
         case=known,
         sight=sight,
+        names=await system_names(site.hands),
         why_not=request.state.person.why_not("operate"),
         twin="/exceptions.json",
     )
@@ -220,7 +254,10 @@ def ticket_number(ticket: Any) -> str | None:
     return str(ticket) if ticket else None
 
 
-async def alias_titles(hands: Hands) -> dict[str, str]:
-    """Return what the aliases of the definitions in force are called by people."""
+async def system_names(hands: Hands) -> dict[str, str]:
+    """Return what people call systems, by the aliases of the definitions in force and by the connectors' names."""
     plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
-    return {alias: system.title for plan in plans for alias, system in plan.systems.items()}
+    systems = [(alias, system) for plan in plans for alias, system in plan.systems.items()]
+    return {system.connector.partition("@")[0]: system.title for _, system in systems} | {
+        alias: system.title for alias, system in systems
+    }

@@ -6,7 +6,7 @@ of it, so that every view is a link. Commands are asked with a preview before th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -20,7 +20,7 @@ from topstitch.console.pages.sight import Sight, look, verified
 from topstitch.console.picture import instance_svg
 from topstitch.console.site import Site, back, sent, twin
 from topstitch.console.stream import looked_on
-from topstitch.console.timeline import timeline_svg
+from topstitch.console.timeline import BESIDE, WHOLE, timeline_svg
 from topstitch.console.times import Zone
 from topstitch.console.trace import handoffs
 from topstitch.execution.operate import RETRYABLE, SKIPPABLE, Command
@@ -55,11 +55,15 @@ async def instance(request: Request) -> Response:
     count, broken = await verified(site.hands, name)
     approvals = [] if sight.at else await items.list_approvals(site.hands.store, instance=name)
     zone = site.zone(request)
+    differing = _differing(sight)
+    asks = bool(approvals) or _asks(sight, differing)
     pictures = {
-        "lanes": drawn(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone))
+        "lanes": drawn(instance_svg(sight.plan, sight.state, sight.records, sight.rows, zone, sight.at))
         if tab == "steps"
         else "",
-        "timeline": drawn(timeline_svg(sight.rows, zone)) if tab in ("steps", "time") else "",
+        "timeline": drawn(timeline_svg(sight.rows, zone, BESIDE if asks and tab == "steps" else WHOLE))
+        if tab in ("steps", "time")
+        else "",
     }
     return await site.render(
         request,
@@ -74,6 +78,7 @@ async def instance(request: Request) -> Response:
         tale=_tale(site.hands, sight, zone),
         promise=max(sight.plan.sla, key=lambda s: s.within_seconds, default=None),
         handoffs=_handoffs(sight),
+        system_names=_named(sight),
         count=count,
         broken=broken,
         pictures=pictures,
@@ -83,7 +88,8 @@ async def instance(request: Request) -> Response:
         actions=_actions(sight, request),
         live=f"/stream?instance={name}" if not sight.at else None,
         position=position,
-        differing=_differing(sight),
+        differing=differing,
+        asks=asks,
         twin=f"/instances/{name}.json",
         command=f"topstitch instance show {name}",
         history_max=HISTORY_ROWS_MAX,
@@ -237,7 +243,7 @@ def _handoffs(sight: Sight) -> dict[str, Any]:
     found = [h for h in handoffs(sight.records) if h["from_system"] != h["to_system"]]
     target = sight.plan.monitor.handoff_target_seconds * 1000
     slowest = max(found, key=lambda h: h["net_ms"], default=None)
-    names = {s.connector.partition("@")[0]: s.title for s in sight.plan.systems.values()}
+    names = _named(sight)
     if slowest is not None:
         slowest = {
             **slowest,
@@ -249,6 +255,18 @@ def _handoffs(sight: Sight) -> dict[str, Any]:
         "slowest": slowest,
         "tone": words.seam_tone(slowest["net_ms"]) if slowest else "ok",
     }
+
+
+def _named(sight: Sight) -> dict[str, str]:
+    """Return what people call the systems, by the connectors' names."""
+    return {s.connector.partition("@")[0]: s.title for s in sight.plan.systems.values()}
+
+
+def _asks(sight: Sight, differing: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether anything here wants a person, who finds it beside the rest."""
+    tasks = any(w["kind"] == "task" for w in sight.view["waiting"])
+    cases = any(c["status"] == "open" for c in sight.view["cases"])
+    return tasks or cases or any(not d["resolved"] for d in differing)
 
 
 def _differing(sight: Sight) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from topstitch.console import words
 from topstitch.console.hands import Hands
 from topstitch.console.icons import drawn
 from topstitch.console.picture import definition_svg
@@ -138,14 +139,18 @@ async def difference(request: Request) -> Response:
     changed = diff(_read(old), _read(new))
     counts = await by_version(site.hands.store)
     staying = counts.get((old.workflow, old.version), {"open": 0})["open"]
+    was, is_now = await site.hands.load(old.digest), await site.hands.load(new.digest)
     pictures = [
         drawn(
-            definition_svg(await site.hands.load(v.digest))
+            definition_svg(plan, standing)
             .replace("lanes-t", f"{k}-t")
             .replace("lanes-d", f"{k}-d")
             .replace("head-", f"{k}-head-")
         )
-        for k, v in (("old", old), ("new", new))
+        for k, plan, standing in (
+            ("old", was, _standing(old, new, words.REMOVED)),
+            ("new", is_now, _standing(new, old, words.ADDED)),
+        )
     ]
     return await site.render(
         request,
@@ -154,6 +159,7 @@ async def difference(request: Request) -> Response:
         title=f"{old.workflow} {old.version} → {new.version}",
         old=old,
         new=new,
+        new_title=is_now.title,
         changed=changed,
         staying=staying,
         pictures=pictures,
@@ -178,6 +184,15 @@ def _version(versions: Sequence[Definition], wanted: str) -> Definition:
             f"{versions[0].workflow} has no version {wanted}; there are {', '.join(v.version for v in versions)}",
         )
     return found
+
+
+def _standing(one: Definition, other: Definition, alone: words.Said) -> dict[str, words.Said]:
+    """Return how each step of a version stands to the same step of another; ``alone``: the other has none."""
+    own, others = parse(one.normal)["steps"], parse(other.normal)["steps"]
+    return {
+        name: alone if name not in others else words.UNCHANGED if others[name] == step else words.CHANGED
+        for name, step in own.items()
+    }
 
 
 def _read(definition: Definition) -> Workflow:

@@ -106,6 +106,9 @@
   document.addEventListener("change", (event) => { if (event.target.closest?.("#bulk")) counted(); });
   counted();
 
+  // On a narrow screen the rail is one row: where one is must be in sight.
+  $(".rail a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Palette.
   const palette = $("#palette");
   const open = () => { if (!palette?.showModal) return; palette.showModal(); $("input", palette).value = ""; filter(); };
@@ -135,10 +138,11 @@
       const clock = new Intl.DateTimeFormat("en-GB", { timeZone: root.dataset.zone, hour: "2-digit", minute: "2-digit", ...(data.times.at(-1) - data.times[0] > 90000 ? { day: "numeric", month: "short" } : {}) });
       const axis = { stroke: grey, grid: { stroke: grey, width: 0.2 }, ticks: { show: false }, font: "12px Geist" };
       const high = Math.max(...seconds.map((v) => v ?? 0));
-      const label = (value) => (high > 60 ? Math.round(value / 6) / 10 + " m" : Math.round(value * 10) / 10 + " s");
-      new window.uPlot({ tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), root.dataset.zone), width: box.clientWidth, height: 200, legend: { show: false }, cursor: { y: false },
+      const round = (value) => Math.round(value * 1000) / 1000;
+      const label = (value) => (high > 7200 ? round(value / 3600) + " h" : high > 60 ? round(value / 60) + " m" : round(value) + " s");
+      new window.uPlot({ tzDate: (at) => window.uPlot.tzDate(new Date(at * 1000), root.dataset.zone), width: box.clientWidth, height: 220, legend: { show: false }, cursor: { y: false },
         series: [{}, { label: "p95", stroke: tone, width: 2, spanGaps: true, points: { show: true, size: 5, fill: tone } }, { label: "limit", stroke: grey, dash: [4, 5], width: 1.5, points: { show: false } }],
-        axes: [{ ...axis, space: 70, values: (_, splits) => splits.map((at) => clock.format(new Date(at * 1000))) }, { ...axis, size: 56, values: (_, splits) => splits.map(label) }] }, [data.times, seconds, flat(high > 60 ? data.limit_ms : data.target_ms)], box);
+        axes: [{ ...axis, space: 70, size: 32, values: (_, splits) => splits.map((at) => clock.format(new Date(at * 1000))) }, { ...axis, size: 56, space: 36, incrs: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400], values: (_, splits) => splits.map(label) }] }, [data.times, seconds, flat(high > 60 ? data.limit_ms : data.target_ms)], box);
     }
   };
   charts();

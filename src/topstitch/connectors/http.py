@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -358,13 +359,15 @@ def nothing_done(answer: Answer, title: str, retry_after: float | None) -> Trans
 
 
 def parse_retry_after(text: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header: seconds, or a date."""
+    """Read a Retry-After header: seconds, or a date; what is no time says nothing."""
     if not text:
         return None
     try:
-        return max(0.0, float(text))
+        seconds = float(text)
     except ValueError:
         pass
+    else:
+        return max(0.0, seconds) if isfinite(seconds) else None
     try:
         when = parsedate_to_datetime(text)
     except ValueError:

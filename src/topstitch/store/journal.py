@@ -9,7 +9,7 @@ here decides what a record says, and nobody else writes to ``journal`` or ``inst
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -54,15 +54,11 @@ Answer = Any
 """What a request asked for, or the ``TopstitchError`` that tells why not."""
 
 
-class Started:
-    """A transaction that is written but not committed."""
+class Started(NamedTuple):
+    """A transaction that is written but not committed; ``tells`` says whether it makes something due."""
 
-    __slots__ = ("answers", "tells")
-
-    def __init__(self, answers: list[Answer], tells: bool) -> None:
-        self.answers = answers
-        self.tells = tells
-        """Whether it makes something due."""
+    answers: list[Answer]
+    tells: bool
 
 
 class Journal:
@@ -170,10 +166,7 @@ class _Turn:
         answers |= self._accept(accepts)
         answers |= self._append(appends)
         self._flush()
-        for index, request in enumerate(batch):
-            if index not in answers:
-                answers[index] = self._single(request)
-        return [answers[index] for index in range(len(batch))]
+        return [answers[i] if i in answers else self._single(request) for i, request in enumerate(batch)]
 
     def _single(self, request: Request) -> Answer:
         try:

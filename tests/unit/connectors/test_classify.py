@@ -68,6 +68,8 @@ def test_a_503_that_names_a_time_promises_that_nothing_was_done() -> None:
         ("Mon, 05 Jan 2026 09:01:00 GMT", 60),
         ("Mon, 05 Jan 2026 08:00:00 GMT", 0),
         ("soon", None),
+        ("inf", None),
+        ("nan", None),
         ("", None),
         (None, None),
     ],

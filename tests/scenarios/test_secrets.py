@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -27,7 +27,6 @@ from topstitch.console.people import LocalPeople
 from topstitch.foundation.clock import SimulatedClock
 from topstitch.governance.access import ROLES, Identity
 from topstitch.metrics.otlp import export_new
-from topstitch.metrics.spans import Span
 from topstitch.model.record import parse_actor
 from topstitch.office.told import word
 from topstitch.simulators.host import Simulators
@@ -39,13 +38,15 @@ CANARIES = (TOKEN, SECRET, ANSWERED, STORED)
 
 
 class Collected:
-    """Takes spans and keeps what they say."""
+    """Takes spans as a collector does and keeps what they say."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def send(self, spans: Sequence[Span]) -> None:
-        self.said += [repr(span) for span in spans]
+    async def send(self, raw: bytes) -> None:
+        request = ExportTraceServiceRequest.FromString(raw)
+        spans = (span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans)
+        self.said += [str(span) for span in spans]
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -89,7 +90,7 @@ async def _carried_out(
     name = await world.hire(jobProfile="ENG-SWE")
     await world.run_for(hours=3)
     collected, pages = Collected(), await _pages(world, name)
-    while await export_new(world.store, collected, clock.now()):
+    while await export_new(world.store, collected, clock.now()) is not None:
         pass
     said = {**await _answers(world, name), **await _sent(world)}
     told = {"TOPSTITCH_DATABASE": dsn} if dsn else {}

@@ -34,8 +34,8 @@ async def test_H08_what_was_committed_without_an_answer_is_found_and_not_done_ag
 
 async def test_H08_what_cannot_be_asked_after_stops_as_unknown_and_is_an_operators_choice(world: World):
     world.fault("servicenow", "drop_after_commit", match=ORDER, times=1)
+    world.fault("servicenow", "503", match=LOOK, after=1)  # the look before anything is sent is answered
     name = await world.hire()
-    world.fault("servicenow", "503", match=LOOK, after=1)
     await world.run_for(hours=2)
     assert (await world.statuses(name))["equipment"] == "compensating"
     step = (await world.state(name)).steps["equipment"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 from integration.metrics.kit import NOW, Case, Told, after, finished
@@ -12,7 +11,6 @@ from topstitch.metrics import outbox, rounds, watch
 from topstitch.metrics.otlp import TRACED_MARK
 from topstitch.metrics.rounds import TURN_SECONDS, Round
 from topstitch.metrics.routes import Payload, Route, RouteKind
-from topstitch.metrics.spans import Span
 from topstitch.metrics.watch import Watcher
 from topstitch.store import alarms, rollups, turns
 
@@ -32,10 +30,10 @@ class Kept:
     """A collector that remembers."""
 
     def __init__(self) -> None:
-        self.spans: list[Span] = []
+        self.spans: list[bytes] = []
 
-    def send(self, spans: Sequence[Span]) -> None:
-        self.spans += spans
+    async def send(self, raw: bytes) -> None:
+        self.spans.append(raw)
 
 
 async def test_two_processes_that_deliver_at_the_same_time_tell_once(watcher: Watcher) -> None:

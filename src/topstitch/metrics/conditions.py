@@ -198,7 +198,8 @@ def running_conditions(
         if plan is None or step is None or step.act is None:
             continue  # a wait ends by its own declared time
         speed = speeds.get((one.workflow, one.step))
-        limit = too_old_ms(speed.baseline if speed else None, share_of_promise_ms(plan, one.step), limits)
+        usual = speed.p95_ms(one.started_ms) if speed else None
+        limit = too_old_ms(usual, share_of_promise_ms(plan, one.step), limits)
         if limit is not None and one.age_ms > limit:
             old.setdefault((one.workflow, one.step), []).append(one)
     found = []

@@ -224,7 +224,7 @@ def next_commands(alert: AlertRow) -> list[str]:
             found.append(f"topstitch seam show {alert.from_system} {alert.to_system}")
     if str(alert.body.get("diagnosis", "")).startswith("orchestrator"):
         found.append("topstitch doctor")
-    return [*found, f"topstitch alerts ack {alert.id}"]
+    return found if alert.acknowledged_by else [*found, f"topstitch alerts ack {alert.id}"]
 
 
 def _ended(alert: AlertRow) -> str:

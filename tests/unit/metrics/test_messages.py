@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from topstitch.foundation.canonical import parse
-from topstitch.metrics import conditions
+from topstitch.metrics import conditions, render
 from topstitch.metrics.alerts import Condition, Level, settle
 from topstitch.metrics.baselines import Pace
 from topstitch.metrics.exceptions import Count, Outcome
@@ -157,3 +157,18 @@ def test_I07_an_amber_handoff_opens_no_alert() -> None:
 
 def test_what_is_one_is_not_written_as_many() -> None:
     assert running(2)[0].text == "2 executions of Equipment request have been under way for longer than 2 h"
+
+
+def test_what_is_listed_first_is_what_wants_attention_first() -> None:
+    rows = [delivered(KINDS[kind][0])[0] for kind in ("at_risk", "duration", "handoff", "breached")]
+    over = delivered(handoff(), "cleared")[0]
+    assert [(row.level, row.status) for row in render.worst_first([over, *rows])] == [
+        ("breached", "open"), ("red", "open"), ("red", "open"), ("at_risk", "open"), ("red", "cleared"),
+    ]  # fmt: skip
+    assert [row.kind for row in render.worst_first(rows)] == ["sla", "handoff", "duration", "sla"]
+
+
+def test_an_alert_that_is_over_is_shown_as_over() -> None:
+    said = render.alert_page(delivered(handoff(), "cleared")[0])
+    assert said[0].startswith("Over: ")
+    assert not [line for line in said if line.startswith("Next: ")]

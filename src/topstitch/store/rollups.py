@@ -296,12 +296,11 @@ async def keep_season(store: Store, found: Season) -> None:
 async def step_hours(
     store: Store, workflow: str, versions: Sequence[str], step: str, *, since_ms: int, until_ms: int, spans_ms: int
 ) -> list[Rollup]:
-    """Return the roll-ups of one step of these versions that begin in a time, oldest first."""
+    """Return the roll-ups of one step of these versions that begin in a time."""
     query = (
         select(*rollups.c)
         .where(*_of_step(workflow, versions, step), rollups.c.spans_ms == spans_ms)
         .where(rollups.c.begins_at >= since_ms, rollups.c.begins_at < until_ms)
-        .order_by(rollups.c.begins_at, rollups.c.version)
     )
     return await store.read(lambda c: [_rollup(tuple(row)) for row in c.execute(query)])
 

@@ -10,14 +10,21 @@ import click
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
+from topstitch.cli.screen import GAP
 from topstitch.foundation.errors import NotFoundError, RequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from topstitch.cli.screen import Screen
     from topstitch.store import Store
     from topstitch.store.alarms import AlertRow
 
 LEVELS: Final = {"crossed": "warn", "at_risk": "warn", "red": "bad", "paging": "bad", "breached": "bad"}
 LISTED_MAX: Final = 200
+LEVEL_WIDTH: Final = max(len(level) for level in LEVELS)
+UNDER: Final = LEVEL_WIDTH + 2 + len(GAP)
+"""How far what is said of an alert is set in: under its id, behind the level and its glyph."""
 
 
 @click.group(cls=Group)
@@ -44,11 +51,45 @@ async def _list(door: Door, workflow: str | None, *, also_over: bool) -> None:
         found = await alarms.listing(here.store, statuses=statuses, workflow=workflow, limit=LISTED_MAX)
         muted = await alarms.mutes(here.store)
         now_ms = milliseconds(here.now())
+    found = render.worst_first(found)
     door.screen.data({"items": render.alert_data(found, muted, now_ms)})
-    rows = [
-        (row[0], door.screen.mark(LEVELS[row[1]], row[1]), *row[2:]) for row in render.alert_rows(found, muted, now_ms)
-    ]
-    door.screen.table(render.ALERT_COLUMNS, rows, "Nothing is alarming.", spare=("workflow",), wrap=True)
+    rows = render.alert_rows(found, muted, now_ms)
+    if door.screen.width and rows:
+        _blocks(door.screen, rows)
+        return
+    marked = [(row[0], _level(door.screen, row), *row[2:]) for row in rows]
+    door.screen.table(render.ALERT_COLUMNS, marked, "Nothing is alarming.")
+
+
+def _blocks(screen: Screen, rows: Sequence[Sequence[str]]) -> None:
+    """Print an alert in a few lines, whole words and ids: eight columns fit no terminal."""
+    from topstitch.metrics import render
+
+    for row in rows:
+        head, under = render.alert_block(row)
+        screen.print(GAP.join([_level(screen, row) + " " * (LEVEL_WIDTH - len(row[1])), *head]))
+        for line in under:
+            _wrapped(screen, line, " " * UNDER)
+
+
+def _level(screen: Screen, row: Sequence[str]) -> str:
+    return screen.mark(LEVELS[row[1]], row[1].replace("_", " "))
+
+
+def _wrapped(screen: Screen, line: str, indent: str = "") -> None:
+    """Print a line; on a terminal, what does not fit goes on under it."""
+    import textwrap
+
+    if not screen.width:
+        screen.print(indent + line)
+        return
+    hanging = indent + "  "
+    whole = textwrap.wrap(
+        line, screen.width, initial_indent=indent, subsequent_indent=hanging, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+    for part in whole:
+        screen.print(part)
 
 
 @command_of(alerts, "show")
@@ -71,8 +112,8 @@ async def _show(door: Door, name: str) -> None:
         now_ms = milliseconds(here.now())
     (document,) = render.alert_data([row], muted, now_ms)
     door.screen.data({**document, "told": render.message_data(told)})
-    for line in [*render.alert_page(row), *render.message_lines(told)]:
-        door.screen.print(line)
+    for line in [*render.alert_page(row, [one for one in muted if one.ends_ms > now_ms]), *render.message_lines(told)]:
+        _wrapped(door.screen, line)
 
 
 @command_of(alerts, "ack")

@@ -192,15 +192,18 @@ def running_conditions(
     """Return the steps of which a single execution under way is too old."""
     by_workflow = {plan.workflow: plan for plan in plans}
     old: dict[SpeedKey, list[Running]] = {}
+    limits_ms: dict[SpeedKey, int] = {}
     for one in running:
         plan = by_workflow.get(one.workflow)
         step = plan.steps.get(one.step) if plan else None
         if plan is None or step is None or step.act is None:
             continue  # a wait ends by its own declared time
         speed = speeds.get((one.workflow, one.step))
-        limit = too_old_ms(speed.baseline if speed else None, share_of_promise_ms(plan, one.step), limits)
+        usual = speed.p95_ms(one.started_ms) if speed else None
+        limit = too_old_ms(usual, share_of_promise_ms(plan, one.step), limits)
         if limit is not None and one.age_ms > limit:
             old.setdefault((one.workflow, one.step), []).append(one)
+            limits_ms[one.workflow, one.step] = min(limit, limits_ms.get((one.workflow, one.step), limit))
     found = []
     for (workflow, name), executions in old.items():
         plan = by_workflow[workflow]
@@ -218,7 +221,7 @@ def running_conditions(
                 to_system=system,
                 since_ms=worst[0].started_ms,
                 title=f"{plan.title}: {title} has been running for {_s(worst[0].age_ms)}",
-                text=f"{len(worst)} executions of {title} are older than usual and still under way",
+                text=_older(title, len(worst), limits_ms[workflow, name]),
                 diagnosis=f"{system}: the step has begun and is not confirmed",
                 owner=plan.owner,
                 worst=[{"instance": one.instance, "text": _s(one.age_ms)} for one in worst[: limits.worst]],
@@ -271,7 +274,7 @@ def exception_conditions(
                 to_system=seam.to_system,
                 since_ms=min((one.at_ms for one in latest), default=now_ms),
                 title=f"{plan.title}: exceptions at {seam}",
-                text=f"{said.text}; the limit is {alert * 100:g} % in {window}",
+                text=f"{said.text}; the limit is {alert * 100:g} % of executions in {window}",
                 diagnosis=_culprit(seam, classes),
                 owner=plan.owner,
                 worst=[{"instance": one.instance, "text": one.failure} for one in latest[: limits.worst]],
@@ -314,7 +317,7 @@ def sla_conditions(plans: Iterable[Plan], standings: Iterable[Standing], limits:
                 to_system=worst[0].to_system,
                 since_ms=worst[0].started_ms,
                 title=f"{plan.title}: the promise '{promise}' is {'broken' if broken else 'at risk'}",
-                text=f"{len(broken)} broken and {len(risky)} at risk among those under way; {worst[0].text}",
+                text=f"{len(broken)} broken and {len(risky)} at risk among those under way; the worst: {worst[0].text}",
                 diagnosis=worst[0].holds_up,
                 owner=plan.owner,
                 worst=[{"instance": one.instance, "text": one.text} for one in worst[: limits.worst]],
@@ -341,7 +344,7 @@ def overdue_conditions(
             version=late[0].version,
             since_ms=late[0].due_ms,
             title=f"{plan.title}: reconciliation is overdue",
-            text=f"{len(late)} checks were due and have not begun; the oldest for {_s(now_ms - late[0].due_ms)}",
+            text=_late(plan, len(late), now_ms - late[0].due_ms),
             diagnosis="orchestrator: nobody has taken the checks up; see that an engine is up and keeps pace",
             owner=plan.owner,
             worst=[{"instance": o.instance, "text": _s(now_ms - o.due_ms)} for o in late[: limits.worst]],
@@ -372,12 +375,19 @@ def population_conditions(plans: Iterable[Plan], differing: Mapping[str, Differi
             title = DIFFERENCES[row["what"]].format(system=system)
             text = f"Compare and settle it with topstitch discrepancies show {row['id']}"
             worst = [{"instance": row["instance"], "text": "stands behind it"}] if row["instance"] else []
-            found.append(_differing(plan, str(row["id"]), milliseconds(row["opened_at"]), title, text, worst))
+            fault = f"{_connector(plan, row['system'])}, compared with what {_trigger(plan)} has started"
+            found.append(_differing(plan, str(row["id"]), milliseconds(row["opened_at"]), title, text, worst, fault))
     return found
 
 
 def _differing(
-    plan: Plan, name: str, since_ms: int, title: str, text: str, worst: Sequence[Mapping[str, Any]] = ()
+    plan: Plan,
+    name: str,
+    since_ms: int,
+    title: str,
+    text: str,
+    worst: Sequence[Mapping[str, Any]] = (),
+    diagnosis: str = "",
 ) -> Condition:
     many = not name
     return Condition(
@@ -389,10 +399,32 @@ def _differing(
         since_ms=since_ms,
         title=f"{plan.title}: {title}",
         text=text,
-        diagnosis="so many at once are an incident or a wrong mapping, no drift" if many else "the system it names",
+        diagnosis="so many at once are an incident or a wrong mapping, no drift" if many else diagnosis,
         owner=plan.owner,
         worst=worst,
     )
+
+
+def _late(plan: Plan, count: int, oldest_ms: int) -> str:
+    checks = "1 check was" if count == 1 else f"{count} checks were"
+    others = sorted({plan.connector_of(alias) for alias in plan.systems} - {_trigger(plan)})
+    return (
+        f"{checks} due and {'has' if count == 1 else 'have'} not begun; the oldest for {_s(oldest_ms)}. "
+        f"Until then nobody compares {_trigger(plan)} with {', '.join(others)}"
+    )
+
+
+def _trigger(plan: Plan) -> str:
+    return plan.connector_of(plan.trigger.system)
+
+
+def _connector(plan: Plan, alias: str) -> str:
+    return plan.connector_of(alias) if alias in plan.systems else alias
+
+
+def _older(title: str, count: int, limit_ms: int) -> str:
+    executions = "1 execution" if count == 1 else f"{count} executions"
+    return f"{executions} of {title} {'has' if count == 1 else 'have'} been under way for longer than {_s(limit_ms)}"
 
 
 def _nearly(one: Standing) -> bool:

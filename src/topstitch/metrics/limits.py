@@ -34,6 +34,12 @@ class Limits:
     """A duration alert clears below this multiple of the baseline."""
     evaluations: int = 2
     """A duration alert takes so many evaluations in a row."""
+    season_weeks: int = 4
+    """From so many whole weeks on, an hour of the week is compared with itself ..."""
+    season_weeks_max: int = 12
+    """... learnt from at most so many, then no further."""
+    season_beside: int = 1
+    """So many hours before and after count in."""
     goal: float = 0.4
     """By how much the frozen first baseline is to be reduced."""
     running_factor: float = 2.0

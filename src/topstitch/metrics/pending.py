@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from topstitch.metrics.limits import MINUTE_MS
 from topstitch.model.instance import SETTLED, SUCCEEDED, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Stage
@@ -25,6 +26,8 @@ FACT_KINDS: Final = (
 )  # fmt: skip
 """What is asked of the journals of instances in which something may be open."""
 _SETTLING: Final = frozenset({Kind.STEP_SKIPPED, Kind.STEP_DECLINED, Kind.STEP_GIVEN_UP, Kind.STEP_NOT_RUN})
+LOOKING_MS: Final = 3 * MINUTE_MS
+"""So long after a look for people that found nobody the next one is still to come; then nobody looks any more."""
 RUNNING: Final = frozenset({StepStatus.RUNNING, StepStatus.UNKNOWN})
 
 
@@ -127,7 +130,7 @@ def _of_instance(one: Open, plan: Plan, facts: Sequence[Fact], now_ms: int) -> I
         return  # it stops, or rolls back: nothing more is handed over
     for step in plan.steps.values():
         ready = _ready(one, step, facts)
-        if ready is None or any(f.kind == Kind.APPROVERS_SOUGHT and f.step == step.id for f in facts):
+        if ready is None or _is_looking(one, step.id, facts, now_ms):
             continue
         free = _free(one, step, facts, ready)
         age = now_ms - free - _approval_ms(one, step.id, free)
@@ -194,6 +197,15 @@ def _settled_ms(one: Open, step: str, facts: Sequence[Fact]) -> int | None:
         return row.done_ms
     known = [fact.at_ms for fact in facts if fact.step == step and fact.kind in _SETTLING]
     return max(known) if known else row.failed_ms
+
+
+def _is_looking(one: Open, step: str, facts: Iterable[Fact], now_ms: int) -> bool:
+    """Whether people to ask are being looked for: before a question, not for an escalation of one."""
+    looked = [fact.at_ms for fact in facts if fact.kind == Kind.APPROVERS_SOUGHT and fact.step == step]
+    if not looked or now_ms - max(looked) > LOOKING_MS:
+        return False
+    closed = [asked.closed_ms for asked in one.asked if asked.step == step and asked.closed_ms is not None]
+    return max(looked) > max(closed, default=0)
 
 
 def _approval_ms(one: Open, step: str, since_ms: int) -> int:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from topstitch.foundation.timetext import duration_text, rfc3339
+from topstitch.metrics.alerts import CLEARED, OPEN, RANK, Level
 from topstitch.metrics.baselines import Speed
 from topstitch.metrics.exceptions import Share
 from topstitch.metrics.limits import DEFAULT, Limits
@@ -151,9 +153,24 @@ def alert_rows(rows: Iterable[AlertRow], mutes: Iterable[Mute], now_ms: int) -> 
     ]
 
 
-def alert_page(row: AlertRow) -> list[str]:
-    """Return one alert in full."""
-    return lines(row, "opened")
+def worst_first(rows: Iterable[AlertRow]) -> list[AlertRow]:
+    """Return alerts in the order in which they want attention: open ones, the worst, the longest."""
+    return sorted(rows, key=lambda row: (row.status != OPEN, -RANK[Level(row.level)], row.since_ms, row.id))
+
+
+def alert_block(cells: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a row of ``alert_rows`` for where its columns do not fit: a first line, and what stands under it."""
+    name, _, since, _, seam, what, looks_like, handled = cells
+    under = [what, f"looks like {looks_like}", *([] if handled == NOTHING_YET else [handled])]
+    return [name, f"for {since}", *([] if seam == NOTHING_YET else [seam])], under
+
+
+def alert_page(row: AlertRow, mutes: Iterable[Mute] = ()) -> list[str]:
+    """Return one alert in full, with who has taken it on."""
+    found = lines(row, "cleared" if row.status == CLEARED else "opened")
+    mute = next((one for one in mutes if one.cause == row.cause), None)
+    handled = _handled(replace(row, status=OPEN), mute)
+    return found if handled == NOTHING_YET else [*found, f"Handled: {handled}"]
 
 
 def alert_data(rows: Iterable[AlertRow], mutes: Iterable[Mute] = (), now_ms: int = 0) -> list[dict[str, Any]]:
@@ -261,6 +278,8 @@ def speed_data(figures: Iterable[SeamFigures], speeds: Mapping[tuple[str, str], 
             "pace": speed.pace,
             "current_ms": speed.current_ms,
             "baseline_ms": speed.baseline.median_ms if speed.baseline else None,
+            "usual_ms": speed.shown_ms,
+            "factor": speed.factor,
             "first_baseline_ms": speed.first.median_ms if speed.first else None,
             "goal_ms": speed.goal_ms(),
             "progress": speed.progress(),

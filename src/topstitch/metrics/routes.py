@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from topstitch.foundation.canonical import canonical_bytes, parse
 from topstitch.foundation.errors import OperatorError
-from topstitch.foundation.timetext import rfc3339
-from topstitch.metrics.alerts import Tell
+from topstitch.foundation.timetext import duration_text, rfc3339
+from topstitch.metrics.alerts import Kind, Tell
 from topstitch.store.alarms import AlertRow, Message
 from topstitch.store.sealing import moment
 
@@ -132,7 +132,7 @@ def slack_body(alert: AlertRow, event: str, console: str = "") -> dict[str, Any]
     """Return a message in blocks, with a plain text for notifications."""
     head, *rest = lines(alert, event, console)
     return {
-        "text": headline(alert, event),
+        "text": _escaped(headline(alert, event)),
         "blocks": [
             {"type": "header", "text": {"type": "plain_text", "text": head[:150]}},
             {"type": "section", "text": {"type": "mrkdwn", "text": "\n".join(_escaped(line) for line in rest)[:2900]}},
@@ -177,6 +177,7 @@ def document(alert: AlertRow, console: str = "") -> dict[str, Any]:
         "owner": body.get("owner"),
         "worst": body.get("worst"),
         "acknowledged_by": alert.acknowledged_by,
+        "next": next_commands(alert),
         "link": _link(alert, console),
     }
 
@@ -188,28 +189,79 @@ def headline(alert: AlertRow, event: str) -> str:
 
 def lines(alert: AlertRow, event: str, console: str = "") -> list[str]:
     """Return an alert for a person: what, where, since when, whose fault it looks like, the worst instances."""
-    body = alert.body
-    said = [headline(alert, event), str(body.get("text", ""))]
+    body, is_over = alert.body, event == "cleared"
+    said = [headline(alert, event)]
+    if is_over:
+        said.append(f"{_ended(alert)} It stood for {_stood(alert)}; when it was last seen:")
+    said.append(str(body.get("text", "")))
+    said.append(f"Alert: {alert.id}, {alert.level.replace('_', ' ')}")
     said.append(f"Workflow: {alert.workflow} {alert.version or ''}".rstrip())
     if alert.from_system and alert.to_system:
         said.append(f"Seam: {alert.from_system} > {alert.to_system}" + (f", step {alert.step}" if alert.step else ""))
     said.append(f"Since: {rfc3339(moment(alert.since_ms))}")
-    said.append(f"Looks like: {body.get('diagnosis', '')}")
-    said += [f"Worst: {one.get('instance')} ({one.get('text')})" for one in body.get("worst") or ()]
+    said.append(f"Look{'ed' if is_over else 's'} like: {body.get('diagnosis', '')}")
+    said += [_worst(one, console) for one in body.get("worst") or ()]
     owner = body.get("owner") or {}
     if owner:
-        said.append("Owner: " + ", ".join(f"{name} {value}" for name, value in sorted(owner.items())))
+        team = [str(owner["team"])] if "team" in owner else []
+        said.append("Owner: " + ", ".join([*team, *(f"{k} {v}" for k, v in sorted(owner.items()) if k != "team")]))
+    said += [] if is_over else [f"Next: {command}" for command in next_commands(alert)]
     link = _link(alert, console)
-    return said if link is None else [*said, link]
+    return said if link is None else [*said, f"Console: {link}"]
+
+
+def next_commands(alert: AlertRow) -> list[str]:
+    """Return what to type now: look at the worst instance, at what is behind it, then take the alert on."""
+    worst = next((one.get("instance") for one in alert.body.get("worst") or ()), None)
+    found = [f"topstitch instance show {worst}"] if worst else []
+    match alert.kind:
+        case Kind.SLA:
+            found.append("topstitch sla")
+        case Kind.CHECK if alert.cause.startswith("population|"):
+            one = alert.cause.split("|")[2:]
+            found = [f"topstitch discrepancies {f'show {one[0]}' if one else f'list --workflow {alert.workflow}'}"]
+        case _ if alert.from_system and alert.to_system:
+            found.append(f"topstitch seam show {alert.from_system} {alert.to_system}")
+    if str(alert.body.get("diagnosis", "")).startswith("orchestrator"):
+        found.append("topstitch doctor")
+    return found if alert.acknowledged_by else [*found, f"topstitch alerts ack {alert.id}"]
+
+
+def _ended(alert: AlertRow) -> str:
+    """Say what it means that an alert is over; a promise that is over need not have been kept."""
+    match Kind(alert.kind):
+        case Kind.HANDOFF:
+            return "No handoff at this seam is over its target any more."
+        case Kind.DURATION:
+            return "The step is back below its limit."
+        case Kind.RUNNING:
+            return "None of these executions is under way any more."
+        case Kind.EXCEPTIONS:
+            return "The share of exceptions is back within its limit."
+        case Kind.SLA:
+            return "No instance under way breaks or risks the promise any more; `topstitch sla` says which kept it."
+        case Kind.CHECK:
+            compared = alert.cause.startswith("population|")
+            return "What differed agrees or is settled." if compared else "The checks have begun."
+
+
+def _stood(alert: AlertRow) -> str:
+    until = alert.cleared_ms if alert.cleared_ms is not None else alert.changed_ms
+    return duration_text(max(until - alert.since_ms, 0) / 1000)
+
+
+def _worst(one: Mapping[str, Any], console: str) -> str:
+    said = f"Worst: {one.get('instance')} ({one.get('text')})"
+    return f"{said} {console}/instances/{quote(str(one.get('instance')))}" if console else said
 
 
 def _link(alert: AlertRow, console: str) -> str | None:
-    """Return where the console shows what it is about: the seam, or the overview."""
+    """Return where the console shows what it is about: the seam, the discrepancies, or the overview."""
     if not console:
         return None
     if alert.from_system and alert.to_system:
         return f"{console}/seams/{quote(alert.from_system)}/{quote(alert.to_system)}"
-    return f"{console}/"
+    return f"{console}/discrepancies" if alert.kind == Kind.CHECK else f"{console}/"
 
 
 def _worder(route: Route) -> Callable[[AlertRow, str, str, int], str]:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from topstitch.foundation.errors import NotFoundError, RequestError
 from topstitch.foundation.timetext import duration_text, rfc3339
 from topstitch.governance.calendar import Calendar
-from topstitch.metrics import alerts, baselines, conditions, pending, rollups, routes, seams, sla
+from topstitch.metrics import alerts, baselines, conditions, pending, rollups, routes, seams, seasons, sla
 from topstitch.metrics.alerts import Condition
 from topstitch.metrics.baselines import Speed
 from topstitch.metrics.exceptions import Count, Outcome
@@ -30,7 +30,7 @@ from topstitch.plan.plan import Plan
 from topstitch.store import Store, alarms, deciding, measures, populations, rollups as kept
 from topstitch.store.alarms import AlertRow, Mute, Verdict
 from topstitch.store.measures import Duration, Wanted
-from topstitch.store.rollups import Baseline
+from topstitch.store.rollups import Baseline, Season
 from topstitch.store.sealing import milliseconds
 
 EVALUATE_SECONDS: Final = 30
@@ -242,13 +242,14 @@ async def _paces(
     pinned: dict[tuple[str, str, str], list[Baseline]] = {}
     for baseline in await kept.baselines_of(watcher.store):
         pinned.setdefault((baseline.workflow, baseline.step, baseline.family), []).append(baseline)
+    weekly = await _seasons(watcher.store)
     steps = [(plan, step) for plan in known.in_force for step in plan.steps.values() if step.act is not None]
     families = [(plan.workflow, step.id, baselines.family_of(plan, step)) for plan, step in steps]
-    digests = _digests(known)
+    plans = _families(known)
     wanted = [
         Wanted(
             key[1],
-            digests[key],
+            [one.digest for one in plans[key]],
             now_ms - (limits.current_ms if key in pinned else limits.raw_days * DAY_MS),
             limits.baseline_window if key not in pinned else limits.current_window,
         )
@@ -272,17 +273,20 @@ async def _paces(
                 known_ones = [first]
         factor = plan.monitor.duration_factor
         current = [row.duration_ms for row in today]
-        paces[plan.workflow, step.id] = baselines.speed(factor, clean, current, known_ones, limits)
+        season = weekly.get((*key, known_ones[-1].number)) if known_ones else None
+        times, hours = [row.done_ms for row in today], season.hours if season else {}
+        beside = baselines.Now(at_ms=now_ms, times_ms=times, hours=hours)
+        paces[plan.workflow, step.id] = baselines.speed(factor, clean, current, known_ones, limits, beside)
         recent[plan.workflow, step.id] = today
     return paces, recent, new
 
 
-def _digests(known: Known) -> dict[tuple[str, str, str], list[str]]:
+def _families(known: Known) -> dict[tuple[str, str, str], list[Plan]]:
     """Return the versions whose executions of a step are comparable: those of one family."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str], list[Plan]] = {}
     for plan in known.by_digest.values():
         for step in plan.steps.values():
-            found.setdefault((plan.workflow, step.id, baselines.family_of(plan, step)), []).append(plan.digest)
+            found.setdefault((plan.workflow, step.id, baselines.family_of(plan, step)), []).append(plan)
     return found
 
 
@@ -446,7 +450,8 @@ async def pin_anew(watcher: Watcher, workflow: str, step: str, actor: Actor, now
         raise NotFoundError("no-step", f"{workflow} has no step {step} in force; `topstitch seams` lists what there is")
     family = baselines.family_of(plan, plan.steps[step])
     mine = [b for b in await kept.baselines_of(watcher.store, workflow) if (b.step, b.family) == (step, family)]
-    wanted = Wanted(step, _digests(known)[workflow, step, family], 0, watcher.limits.baseline_window)
+    digests = [one.digest for one in _families(known)[workflow, step, family]]
+    wanted = Wanted(step, digests, 0, watcher.limits.baseline_window)
     (rows,) = await measures.recent(watcher.store, [wanted], milliseconds(now))
     new = baselines.to_pin(
         workflow=workflow, step=step, family=family, clean_ms=[row.duration_ms for row in rows], known=mine,
@@ -466,7 +471,23 @@ async def keep(watcher: Watcher, now: datetime) -> tuple[int, int]:
     await deciding.forget_decided(watcher.store, now)
     known = await _with_versions(watcher, await _known(watcher, ()))
     hours = await rollups.roll_up(watcher.store, known.by_version, milliseconds(now), watcher.limits)
+    await _learn(watcher, known)
     return hours, await rollups.age_out(watcher.store, milliseconds(now), watcher.limits)
+
+
+async def _learn(watcher: Watcher, known: Known) -> None:
+    """Let the baselines in force learn the hours of the week from what is rolled up."""
+    weekly, plans = await _seasons(watcher.store), _families(known)
+    newest = {(one.workflow, one.step, one.family): one for one in await kept.baselines_of(watcher.store)}
+    rolled = await kept.mark(watcher.store, kept.ROLLED_MARK)
+    for key, baseline in newest.items():
+        if key in plans:
+            season, versions = weekly.get((*key, baseline.number)), [one.version for one in plans[key]]
+            await seasons.learn(watcher.store, baseline, season, versions, rolled, watcher.limits)
+
+
+async def _seasons(store: Store) -> dict[tuple[str, str, str, int], Season]:
+    return {(one.workflow, one.step, one.family, one.number): one for one in await kept.seasons_of(store)}
 
 
 def _record(kind: str, body: Mapping[str, Any], actor: Actor, now: datetime) -> Draft:

@@ -7,7 +7,7 @@ which roll-ups exist. Figures and sketches come from the metrics room; here is o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from topstitch.store.database import Backend
 from topstitch.store.statements import RowsStatement
-from topstitch.store.tables import baselines, definitions, instances, manual_baselines, rollups
+from topstitch.store.tables import baselines, definitions, instances, manual_baselines, rollups, seasons
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
@@ -58,6 +58,30 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     because: str | None = None
 
 
+class Hour(msgspec.Struct, frozen=True, array_like=True):
+    """What is usual of one step at one hour of the week; pinned like the baseline it belongs to."""
+
+    median_ms: int
+    p95_ms: int
+    samples: int
+    pinned_ms: int
+
+
+class Season(msgspec.Struct, frozen=True, kw_only=True):
+    """What was learnt of the hours of the week for one baseline."""
+
+    workflow: str
+    step: str
+    family: str
+    number: int
+    """The number of the baseline."""
+    since_ms: int
+    until_ms: int
+    """From when to when executions were looked at."""
+    hours: Mapping[int, Hour]
+    """By hour of the week, 0 is Monday at midnight UTC; only those that had enough executions."""
+
+
 _UPSERT: Final = RowsStatement(
     "INSERT INTO rollups (workflow, version, measure, name, begins_at, spans_ms, executions, exceptions, total_ms,"
     " least_ms, most_ms, sketch) {rows} ON CONFLICT (workflow, version, measure, name, begins_at) DO UPDATE SET"
@@ -72,6 +96,11 @@ _PIN: Final = (
     "INSERT INTO baselines (workflow, step, family, number, median_ms, p95_ms, samples, pinned_at, pinned_by, because)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workflow, step, family, number) DO NOTHING"
 )
+_KEEP_SEASON: Final = (
+    "INSERT INTO seasons (workflow, step, family, number, since, until, hours) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (workflow, step, family, number) DO UPDATE SET until = excluded.until, hours = excluded.hours"
+)
+_SEASON: Final = "SELECT hours FROM seasons WHERE workflow = ? AND step = ? AND family = ? AND number = ?"
 _SET_MARK: Final = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 _MARK: Final = "SELECT value FROM meta WHERE key = ?"
 
@@ -231,6 +260,64 @@ async def pin(store: Store, found: Sequence[Baseline]) -> None:
 
     if found:
         await store.work(do)
+
+
+async def seasons_of(store: Store) -> list[Season]:
+    """Return what is known of the hours of the week."""
+    query = select(*seasons.c).order_by(seasons.c.workflow, seasons.c.step, seasons.c.family, seasons.c.number)
+    return await store.read(
+        lambda c: [
+            Season(
+                workflow=row.workflow,
+                step=row.step,
+                family=row.family,
+                number=row.number,
+                since_ms=row.since,
+                until_ms=row.until,
+                hours=_hours(row.hours),
+            )
+            for row in c.execute(query)
+        ]
+    )
+
+
+async def keep_season(store: Store, found: Season) -> None:
+    """Keep what was learnt; an hour that is pinned stays as it is, whoever learnt it."""
+
+    def do(backend: Backend) -> None:
+        key = (found.workflow, found.step, found.family, found.number)
+        before = backend.execute(_SEASON, key)
+        hours = {**found.hours, **(_hours(before[0][0]) if before else {})}
+        backend.execute(_KEEP_SEASON, (*key, found.since_ms, found.until_ms, msgspec.json.encode(hours).decode()))
+
+    await store.work(do)
+
+
+async def step_hours(
+    store: Store, workflow: str, versions: Sequence[str], step: str, *, since_ms: int, until_ms: int, spans_ms: int
+) -> list[Rollup]:
+    """Return the roll-ups of one step of these versions that begin in a time."""
+    query = (
+        select(*rollups.c)
+        .where(*_of_step(workflow, versions, step), rollups.c.spans_ms == spans_ms)
+        .where(rollups.c.begins_at >= since_ms, rollups.c.begins_at < until_ms)
+    )
+    return await store.read(lambda c: [_rollup(tuple(row)) for row in c.execute(query)])
+
+
+async def first_hour(store: Store, workflow: str, versions: Sequence[str], step: str) -> int | None:
+    """Return when the oldest roll-up of one step of these versions begins."""
+    query = select(func.min(rollups.c.begins_at)).where(*_of_step(workflow, versions, step))
+    return await store.read(lambda c: c.execute(query).scalar())
+
+
+def _of_step(workflow: str, versions: Sequence[str], step: str) -> tuple[Any, ...]:
+    known = rollups.c.version.in_(list(versions))
+    return rollups.c.workflow == workflow, known, rollups.c.measure == "step", rollups.c.name == step
+
+
+def _hours(text: str) -> dict[int, Hour]:
+    return msgspec.json.decode(text, type=dict[int, Hour])
 
 
 async def record_manual(store: Store, workflow: str, body: str, at_ms: int, by: str) -> None:

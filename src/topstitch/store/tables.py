@@ -650,6 +650,20 @@ baselines = Table(
     **_BY_KEY,
 )
 
+seasons = Table(
+    "seasons",
+    metadata,
+    _must("workflow"),
+    _must("step"),
+    _must("family"),
+    _number("number", must=True),  # of the baseline that it belongs to
+    _number("since", must=True),  # learnt from here ...
+    _number("until", must=True),  # ... to here
+    _must("hours"),  # hour of the week -> median, p95, samples, and when it was pinned
+    PrimaryKeyConstraint("workflow", "step", "family", "number"),
+    **_BY_KEY,
+)
+
 manual_baselines = Table(
     "manual_baselines",
     metadata,

@@ -12,6 +12,7 @@ import pytest
 from integration.metrics.kit import Case
 from support.commands import Ran, called
 from support.world import ONBOARDING
+from topstitch.cli.screen import Screen
 from topstitch.cli.watching import watching
 from topstitch.foundation.clock import SystemClock
 from topstitch.metrics import watch
@@ -105,6 +106,22 @@ def test_a_record_that_says_too_little_is_refused(topstitch: Run, words: tuple[s
     assert named in refused.err
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_on_a_terminal_an_alert_is_a_block_of_whole_words_and_ids(
+    alarmed: Path, width: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Screen, "width", width)
+    (item,) = called("alerts", "list", "--json", "--data", str(alarmed)).json()["items"]
+    said = called("alerts", "list", "--data", str(alarmed)).out.splitlines()
+    assert said[0].startswith(f"✗ red       {item['id']}  for 6 m")
+    assert said[0].endswith("workday > entra-id")
+    assert said[1] == f"            {item['title']}"
+    assert " ".join(line.strip() for line in said[2:]) == f"looks like {item['diagnosis']}"
+    shown = called("alerts", "show", item["id"], "--data", str(alarmed)).out
+    assert max(len(line) for line in [*said, *shown.splitlines()]) <= width
+    assert f"Looks like: {item['diagnosis']}" in " ".join(line.strip() for line in shown.splitlines())
+
+
 @pytest.fixture
 def alarmed(tmp_path: Path) -> Path:
     """A folder in which a hire has waited for six minutes, and somebody has looked."""
@@ -134,7 +151,8 @@ def test_an_alert_is_listed_shown_taken_on_and_muted_and_the_journal_has_both(al
     name = item["id"]
     shown = alerts("show", name[:8])
     assert "Worst: ins_late (6 m" in shown.out
-    assert "Owner: page people-ops-oncall, team people-operations" in shown.out
+    assert "Owner: people-operations, page people-ops-oncall" in shown.out
+    assert f"Next: topstitch alerts ack {name}" in shown.out
     taken = alerts("ack", name, "--note", "restarting the engine", "--as", "dana@acme.example")
     assert "human:dana@acme.example" in taken.out
     muted = alerts("mute", name, "--for", "2h", "--reason", "upgrade", "--as", "dana@acme.example")
@@ -142,6 +160,9 @@ def test_an_alert_is_listed_shown_taken_on_and_muted_and_the_journal_has_both(al
     (after,) = alerts("list", "--json").json()["items"]
     assert (after["acknowledged_by"], after["muted_because"]) == ("human:dana@acme.example", "upgrade")
     assert "taken by" in alerts("list").out
+    again = alerts("show", name).out
+    assert "Handled: taken by human:dana@acme.example: restarting the engine; muted until " in again
+    assert "alerts ack" not in again
 
     async def noted() -> list[str]:
         async with watching(load({"data": str(alarmed)}, {})) as (here, _):

@@ -30,10 +30,15 @@ class Kept:
     """A collector that remembers."""
 
     def __init__(self) -> None:
-        self.spans: list[bytes] = []
+        self.requests: list[bytes] = []
 
     async def send(self, raw: bytes) -> None:
-        self.spans.append(raw)
+        self.requests.append(raw)
+
+
+def raised(_part: str, error: BaseException) -> None:
+    """Let nothing that goes wrong in a round pass unseen."""
+    raise error
 
 
 async def test_two_processes_that_deliver_at_the_same_time_tell_once(watcher: Watcher) -> None:
@@ -75,16 +80,16 @@ async def test_one_process_at_a_time_exports_and_another_takes_over_when_it_is_g
     await finished(store, "ins_1", NOW, PLAN)
 
     def by(owner: str, sink: Kept) -> Round:
-        return Round(watcher=watcher, on_trouble=lambda *_: None, sink=sink, owner=owner)
+        return Round(watcher=watcher, on_trouble=raised, sink=sink, owner=owner)
 
     await rounds.one_round(by("a", first), after(100))
     await finished(store, "ins_2", after(110), PLAN)
     await rounds.one_round(by("b", second), after(160))
-    assert first.spans
-    assert not second.spans
+    assert first.requests
+    assert not second.requests
     mark = await rollups.mark(store, TRACED_MARK)
     await rounds.one_round(by("b", second), after(100 + TURN_SECONDS + 60))
-    assert second.spans
+    assert second.requests
     assert await rollups.mark(store, TRACED_MARK) > mark
 
 

@@ -79,9 +79,9 @@ def test_I03_the_goal_is_against_the_frozen_first_baseline() -> None:
 
 def test_I04_a_single_execution_alarms_by_age_alone() -> None:
     assert baselines.too_old_ms(None, None) is None
-    assert baselines.too_old_ms(pinned(p95_ms=400_000), None) == 800_000
-    assert baselines.too_old_ms(pinned(p95_ms=400_000), 3_600_000) == 3_600_000
-    assert baselines.too_old_ms(pinned(p95_ms=10), None) == 300_000  # never within five minutes
+    assert baselines.too_old_ms(400_000, None) == 800_000
+    assert baselines.too_old_ms(400_000, 3_600_000) == 3_600_000
+    assert baselines.too_old_ms(10, None) == 300_000  # never within five minutes
 
 
 def test_a_family_is_the_connector_contract_and_the_action() -> None:

@@ -50,12 +50,33 @@ def test_I05_time_in_which_a_person_was_asked_does_not_count() -> None:
     assert "identity>equipment" not in ages(opened(IDENTITY, step("equipment", "asking")), now=DONE + 99 * MINUTE)
 
 
-@pytest.mark.parametrize(
-    "fact",
-    [Fact("ins_1", Kind.MODE_CHANGED, None, DONE), Fact("ins_1", Kind.APPROVERS_SOUGHT, "equipment", DONE)],
-)
+def sought(at_ms: int) -> Fact:
+    return Fact("ins_1", Kind.APPROVERS_SOUGHT, "equipment", at_ms)
+
+
+@pytest.mark.parametrize("fact", [Fact("ins_1", Kind.MODE_CHANGED, None, DONE), sought(DONE + 8 * MINUTE)])
 def test_what_stops_or_looks_for_people_is_no_handoff(fact: Fact) -> None:
     assert "identity>equipment" not in ages(opened(IDENTITY), now=DONE + 9 * MINUTE, facts=(fact,))
+
+
+def test_a_worker_that_died_looking_for_people_is_seen() -> None:
+    found = ages(opened(IDENTITY), now=DONE + 9 * MINUTE, facts=(sought(DONE + MINUTE),))
+    assert found["identity>equipment"] == 9 * MINUTE
+
+
+def test_I05_people_looked_for_while_others_were_asked_hide_no_handoff() -> None:
+    escalation, answered = sought(DONE + 60 * MINUTE), DONE + 61 * MINUTE
+    asked = AskedRow("ins_1", "equipment", DONE + MINUTE, answered)
+    given = opened(IDENTITY, step("equipment", "waiting"), asked=(asked,))
+    assert ages(given, now=answered + 2 * MINUTE, facts=(escalation,))["identity>equipment"] == 3 * MINUTE
+    again = (escalation, sought(answered + MINUTE))  # the payload changed, so people are asked anew
+    assert "identity>equipment" not in ages(given, now=answered + 2 * MINUTE, facts=again)
+
+
+def test_I05_while_people_are_asked_an_escalation_opens_no_handoff() -> None:
+    asked = AskedRow("ins_1", "equipment", DONE + MINUTE, None)
+    given = opened(IDENTITY, step("equipment", "asking"), asked=(asked,))
+    assert "identity>equipment" not in ages(given, now=DONE + 99 * MINUTE, facts=(sought(DONE + 60 * MINUTE),))
 
 
 def test_a_paused_instance_waits_on_purpose() -> None:

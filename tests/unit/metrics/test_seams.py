@@ -174,7 +174,7 @@ def test_I10_other_seams_are_silent() -> None:
     counts, worst = seam_counts(view, plans), failures(view, plans)
     (found,) = exception_conditions([PLAN], counts, {}, {}, worst, NOW)
     assert (found.from_system, found.to_system, found.holds) == ("entra-id", "servicenow", False)
-    assert found.text == "4 of 100 (4.0 %), not yet significant; the limit is 3 % in 1 d"
+    assert found.text == "4 of 100 (4.0 %), not yet significant; the limit is 3 % of executions in 1 d"
     assert found.diagnosis == "servicenow: unreachable"
     three = window(crossings=parts["crossings"], exceptions=parts["exceptions"][:3], crossed=inside)
     held = exception_conditions([PLAN], seam_counts(three, plans), {}, {}, failures(three, plans), NOW)

@@ -48,6 +48,9 @@ def test_help_and_version_load_neither_database_nor_rooms(words: list[str]) -> N
         ["instances", "-q", "state:open"],
         ["exceptions", "list"],
         ["discrepancies", "list"],
+        ["webhooks", "list"],
+        ["workflows", "list"],
+        ["policy", "list"],
     ],
     ids=" ".join,
 )
@@ -56,6 +59,15 @@ def test_a_list_loads_the_database_and_no_rules(words: list[str], tmp_path: Path
     found = loaded(*words, "--data", str(tmp_path))
     assert not found & set(HEAVY)
     assert {"sqlalchemy", "topstitch.store"} <= found
+
+
+def test_tab_loads_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TOPSTITCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "topstitch app")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    found = loaded()
+    assert not found & {*HEAVY, *DATABASE, "asyncio", "topstitch.cli.approvals", "topstitch.cli.command"}
+    assert "click.shell_completion" in found
 
 
 @pytest.mark.parametrize("words", [["approvals", "refuse", "apr_none"], ["tasks", "fail", "tsk_none", "-m", "no"]])

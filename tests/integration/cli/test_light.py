@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from support.commands import Ran, called
 from topstitch.store import Store
 
 RUN: Final = """
@@ -76,3 +77,10 @@ def test_who_may_is_asked_without_what_speaks_to_a_provider(words: list[str], tm
     found = loaded(*words, "--data", str(tmp_path))
     assert "topstitch.store.people" in found
     assert not found & {"aiohttp", "argon2", "authlib", "fastapi", "topstitch.access"}
+
+
+def test_an_answer_compiles_the_plan_without_what_would_send(finished: tuple[Path, Ran]) -> None:
+    rows = called("approvals", "list", "--all", "--data", str(finished[0]), "--json").json()["items"]
+    found = loaded("approvals", "refuse", rows[0]["id"], "--data", str(finished[0]))
+    assert "topstitch.plan.compile" in found
+    assert not found & {"aiohttp", "aiosmtplib", "jinja2", "yarl"}

@@ -87,7 +87,9 @@ def _ask(door: Door, method: str, path: str, url: str | None, body: bytes | None
         raise RequestError("answer-no-json", message)
     document = parse(text)
     if status < HTTPStatus.BAD_REQUEST:
-        sys.stdout.write(canonical_bytes(document).decode() + "\n")
+        door.screen.data(document)
+        if not door.screen.as_json:
+            sys.stdout.write(canonical_bytes(document).decode() + "\n")
         if "etag" in told and not door.screen.as_json:
             door.screen.note(f"ETag: {told['etag']}")
         return

@@ -9,12 +9,12 @@ import click
 
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
-from topstitch.cli.operate import QUERY
+from topstitch.cli.operate import PERSON, QUERY, REASON
 
 
 @click.group(cls=Group)
 def approvals() -> None:
-    """List, show, approve or refuse what waits for a decision."""
+    """List, show, approve, refuse or reassign what waits for a decision."""
 
 
 @command_of(approvals, "list")
@@ -126,6 +126,26 @@ def approve(door: Door, name: str, person: str | None, comment: str | None, dige
 def refuse(door: Door, name: str, person: str | None, comment: str | None, digest: str | None) -> None:
     """Refuse: what the definition says of a refusal follows."""
     door.run(_answer(door, name, person, "refuse", comment, digest))
+
+
+@command_of(approvals, "reassign")
+@click.argument("name", metavar="APPROVAL")
+@click.option("--to", required=True, metavar="PERSON", help="Whose it is from now on: an address.")
+@REASON
+@PERSON
+def reassign(door: Door, name: str, to: str, reason: str, person: str | None) -> None:
+    """Give a decision to somebody else, who is told; for all of somebody's, see topstitch delegations add."""
+    door.run(_reassign(door, name, to, reason, person))
+
+
+async def _reassign(door: Door, name: str, to: str, reason: str, person: str | None) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.cli.operate import given_to
+    from topstitch.store import items
+
+    async with desk(door.settings()) as here:
+        instance = str((await items.get_approval(here.store, name))["instance"])
+    await given_to(door, instance, name, to, reason, person)
 
 
 async def _answer(

@@ -1,4 +1,4 @@
-"""Decides what every command has in common: ``--data``, ``--json``, ``--debug``, and how it ends.
+"""Decides what every command has in common: ``--data``, ``-o``, ``--json``, ``--debug``, and how it ends.
 
 ``command`` makes a click command whose function gets a ``Door``. An error becomes a message
 that ends with its remedy and one of the documented exit codes; an unexpected one prints an id
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, FINDINGS, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8
 BROKEN_CHAIN: Final = 20
-COMMON: Final = frozenset({"data", "as_json", "debug"})
+COMMON: Final = frozenset({"data", "data_form", "as_json", "debug"})
+FORMS: Final = ("table", "json", "jsonl", "csv", "yaml")
+OWN_FORM: Final = frozenset({"-o", "--output", "--format"})
+"""A command that means something else by one of these has ``--json`` alone."""
 """The options of every command; help names them last."""
 EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
     (NotFoundError, NOT_FOUND),
@@ -109,7 +112,8 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
             _end(door.screen, work)
 
         decorated: Callable[..., Any] = called
-        for option in reversed(_common(data=data)):
+        own = {flag for option in getattr(function, "__click_params__", ()) for flag in option.opts}
+        for option in reversed(_common(data=data, form=not own & OWN_FORM)):
             decorated = option(decorated)
         made = click.command(name, cls=Command, **rest)(decorated)
         made.params.sort(key=lambda option: option.name in COMMON)
@@ -154,8 +158,10 @@ def fail(code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _common(*, data: bool) -> list[Callable[[Any], Any]]:
+def _common(*, data: bool, form: bool) -> list[Callable[[Any], Any]]:
+    forms = click.option("-o", "--output", "data_form", type=click.Choice(FORMS), help="How data are printed. [table]")
     options = [
+        *([forms] if form else []),
         click.option("--json", "as_json", is_flag=True, help="Print data as JSON."),
         click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error."),
     ]
@@ -167,7 +173,9 @@ def _common(*, data: bool) -> list[Callable[[Any], Any]]:
 
 def _door(given: dict[str, Any]) -> Door:
     debug = given.pop("debug")
-    return Door(Screen(as_json=given.pop("as_json"), debug=debug), given.pop("data", None), debug)
+    as_json, form = given.pop("as_json"), given.pop("data_form", None) or "table"
+    screen = Screen(as_json=as_json or form != "table", form="json" if form == "table" else form, debug=debug)
+    return Door(screen, given.pop("data", None), debug)
 
 
 def _end(screen: Screen, work: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""Commands on connections and seams: what is paused and why, pausing, and going on.
+"""Commands on connections and seams: what is paused and why, pausing, going on, and whether a system answers.
 
 A pause holds calls back; it fails none of them. What waits goes on as soon as it is resumed, at the
 rate of the connection.
@@ -6,24 +6,26 @@ rate of the connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from topstitch.cli.command import Door, command
+from topstitch.cli.command import FAILED, Door, command, fail
 from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON, REASON
-from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.foundation.errors import ConflictError, NotFoundError, TopstitchError
 
 if TYPE_CHECKING:
     from topstitch.connectors.connections import Connections
+    from topstitch.connectors.registry import Registry
     from topstitch.settings import Settings
 
 
 @click.group(cls=Group)
 def connections() -> None:
-    """List connections; pause or resume one, or a seam between two systems."""
+    """List or test connections; pause or resume one, or a seam between two systems."""
 
 
 def _connection_command(name: str, **rest: Any) -> Callable[[Callable[..., None]], click.Command]:
@@ -82,6 +84,85 @@ async def _list(door: Door) -> None:
         rows,
         "There are no connections; topstitch init makes some.",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a system answered just now."""
+
+    alias: str
+    connector: str
+    ok: bool
+    says: str
+    code: str | None = None
+    duration_ms: int | None = None
+
+
+@_connection_command("test")
+@click.argument("names", metavar="[ALIAS]...", nargs=-1)
+@PERSON
+def test(door: Door, names: Sequence[str], person: str | None) -> None:
+    """Ask each system whether it answers and takes the credential; nothing is written. Exit 1 when one does not."""
+    found = door.run(_test(door.settings(person=person), names))
+    items = [
+        {"alias": o.alias, "connector": o.connector, "ok": o.ok, "code": o.code, "says": o.says, "ms": o.duration_ms}
+        for o in found
+    ]
+    door.screen.data({"items": items})
+    good, bad = door.screen.mark("ok", "answers"), door.screen.mark("bad", "does not")
+    rows = [(one.alias, one.connector, good if one.ok else bad, one.says) for one in found]
+    empty = "There are no connections; topstitch init makes some."
+    door.screen.table(("connection", "connector", "is", "said"), rows, empty, wrap=True)
+    if not all(one.ok for one in found):
+        fail(FAILED)
+
+
+async def _test(settings: Settings, names: Sequence[str]) -> list[Health]:
+    from topstitch.connectors.connections import load_connections
+    from topstitch.connectors.registry import Registry
+
+    known = load_connections(settings.connections, check_credentials=False)  # what one lacks is said of that one
+    for name in names:
+        if name not in known.connections:
+            message = f"there is no connection {name!r}; use one of: {', '.join(known.connections)}"
+            raise NotFoundError("no-connection", message)
+    await reveal(settings, known)
+    registry = Registry(known)
+    try:
+        return [one async for one in healths(registry, names or tuple(known.connections))]
+    finally:
+        await registry.close()
+
+
+async def healths(registry: Registry, aliases: Sequence[str]) -> AsyncIterator[Health]:
+    """Ask systems, one after the other, whether they answer."""
+    for alias in aliases:
+        connector = registry.connections.connections[alias].connector
+        try:
+            outcome = await registry.health(alias)
+        except TopstitchError as error:
+            yield Health(alias=alias, connector=connector, ok=False, says=error.message, code=error.code)
+            continue
+        problem = outcome.problem
+        yield Health(
+            alias=alias,
+            connector=connector,
+            ok=problem is None,
+            says=problem.message if problem else f"answers in {outcome.duration_ms} ms",
+            code=problem.code if problem else None,
+            duration_ms=outcome.duration_ms,
+        )
+
+
+async def reveal(settings: Settings, known: Connections) -> None:
+    """Fill in the stored credentials, where connections refer to any and there is a database that holds them."""
+    if not known.stored_names():
+        return
+    from topstitch.bootstrap.credentials import reveal_stored
+    from topstitch.cli.desk import desk
+
+    async with desk(settings) as here:
+        await reveal_stored(here.store, known)
 
 
 @_connection_command("pause")

@@ -89,29 +89,20 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
 
 async def _connections(settings: Settings) -> AsyncIterator[Finding]:
     from topstitch.bootstrap.measuring import route_findings
+    from topstitch.cli.connections import healths, reveal
     from topstitch.connectors.connections import load_connections
     from topstitch.connectors.registry import Registry
-    from topstitch.model.orders import Result
 
     try:
         known = load_connections(settings.connections)
+        await reveal(settings, known)
     except TopstitchError as error:
         yield "bad", "connections", error.message
         return
     registry = Registry(known)
     try:
-        for alias, connection in known.connections.items():
-            try:
-                outcome = await registry.health(alias)
-            except TopstitchError as error:
-                yield "bad", alias, error.message
-                continue
-            said = (
-                outcome.problem.message
-                if outcome.problem
-                else f"{connection.connector} answers in {outcome.duration_ms} ms"
-            )
-            yield ("ok" if outcome.result is Result.OK else "bad"), alias, said
+        async for one in healths(registry, tuple(known.connections)):
+            yield ("ok" if one.ok else "bad"), one.alias, f"{one.connector} {one.says}" if one.ok else one.says
         for finding in route_findings(settings, registry):
             yield finding
     finally:

@@ -19,8 +19,12 @@ class Group(click.Group):
     """A group of commands on one kind of thing."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take no command at all for ``list``, where there is one."""
-        if LIST in self.commands and (not args or (args[0].startswith("-") and args[0] not in HELP)):
+        """Take no command at all for ``list``, where there is one; at TAB the command is still to come."""
+        if (
+            LIST in self.commands
+            and not ctx.resilient_parsing
+            and (not args or (args[0].startswith("-") and args[0] not in HELP))
+        ):
             args = [LIST, *args]
         return super().parse_args(ctx, args)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from topstitch.cli import INTERRUPTED
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Listed = Mapping[str, tuple[str, str]]
 """Name -> (``module:attribute``, what it does)."""
@@ -42,6 +45,15 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:  # which click would call a failure
             raise SystemExit(INTERRUPTED) from None
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command's name without loading any: TAB is pressed to be quick."""
+        from click.shell_completion import CompletionItem
+
+        if not incomplete.startswith("-"):
+            found = ((name, what) for name, (_, what) in self.commands_at.items() if name.startswith(incomplete))
+            return [CompletionItem(name, help=what) for name, what in found]
+        return super().shell_complete(ctx, incomplete)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

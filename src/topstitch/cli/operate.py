@@ -98,8 +98,13 @@ def edit(door: Door, name: str, change: str, reason: str, person: str | None) ->
 @PERSON
 def reassign(door: Door, name: str, item: str, to: str, reason: str, person: str | None) -> None:
     """Give an open approval or task to somebody else, who is told."""
+    door.run(given_to(door, name, item, to, reason, person))
+
+
+async def given_to(door: Door, name: str, item: str, to: str, reason: str, person: str | None) -> None:
+    """Give an open approval or task of an instance to somebody else."""
     people = ({"id": to, "email": to, "for": "reassigned"},)
-    door.run(_act(door, name, person, {"name": "reassign", "reason": reason, "item": item, "people": people}))
+    await _act(door, name, person, {"name": "reassign", "reason": reason, "item": item, "people": people})
 
 
 async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Commands on policy bundles: test, publish, show, explain, replay.
+"""Commands on policy bundles: list, test, publish, show, explain, replay.
 
 ``test`` and ``publish`` read a folder of YAML files; nothing with a finding or a failing test is
 published. ``explain`` works a recorded decision out again from what the record itself holds, and
@@ -38,7 +38,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 
 @click.group(cls=Group)
 def policy() -> None:
-    """Test, publish and show policy bundles; explain decisions, and replay them under another bundle."""
+    """List, test, publish and show policy bundles; explain decisions, and replay them under another bundle."""
 
 
 # --- test and publish -------------------------------------------------------------------------
@@ -223,7 +223,51 @@ def _failure(one: Tested) -> list[str]:
     return lines + [f"  unknown  {error}" for error in one.errors]
 
 
-# --- show -------------------------------------------------------------------------------------
+# --- list and show -------------------------------------------------------------------------------------
+
+
+@command_of(policy, "list")
+@ENVIRONMENT
+def list_bundles(door: Door, environment: str | None) -> None:
+    """List the bundles that are and were in force here, newest first."""
+    door.run(_list(door, door.settings(environment=environment)))
+
+
+async def _list(door: Door, settings: Settings) -> None:
+    from topstitch.cli.desk import desk
+    from topstitch.cli.when import at
+    from topstitch.foundation.timetext import rfc3339
+    from topstitch.store import policies
+
+    async with desk(settings) as here:
+        moves = await policies.history(here.store, settings.environment)
+        known = {digest: await policies.get(here.store, digest) for digest in {move.digest for move in moves}}
+    items = [
+        {
+            "bundle": known[move.digest].ref,
+            "digest": move.digest,
+            "environment": move.environment,
+            "in_force": move is moves[0],
+            "since": rfc3339(move.moved_at),
+            "by": move.moved_by,
+            "written_by": known[move.digest].published_by,
+        }
+        for move in moves
+    ]
+    door.screen.data({"items": items})
+    now, before = door.screen.mark("ok", "in force"), door.screen.mark("idle", "before")
+    rows = [
+        (
+            known[move.digest].ref,
+            now if move is moves[0] else before,
+            at(move.moved_at),
+            move.moved_by,
+            move.digest.removeprefix("sha256:")[:12],
+        )
+        for move in moves
+    ]
+    empty = f"No policy was ever in force in {settings.environment}; topstitch policy publish FOLDER begins."
+    door.screen.table(("bundle", "is", "since", "by", "digest"), rows, empty)
 
 
 @command_of(policy, "show")

@@ -36,6 +36,9 @@ RULES: Final[Mapping[str, str]] = {
     "bench": ON_THE_MACHINE,
     "doctor": ON_THE_MACHINE,
     "serve": ON_THE_MACHINE,
+    "server backup": ON_THE_MACHINE,  # whoever can read the folder can copy it
+    "server restore": ON_THE_MACHINE,  # where nothing is yet
+    "completion": ON_THE_MACHINE,
     "api get": ON_THE_MACHINE,  # the server asks who it is
     "api post": ON_THE_MACHINE,
     "trigger": "events.send",
@@ -45,6 +48,9 @@ RULES: Final[Mapping[str, str]] = {
     "workflows list": "workflows.read",
     "workflows versions": "workflows.read",
     "workflows diff": "workflows.read",
+    "workflows pin": "definitions.publish",
+    "workflows retire": "definitions.publish",
+    "policy list": "policies.read",
     "policy explain": "policies.read",
     "policy show": "policies.read",
     "policy replay": "policies.try",
@@ -63,6 +69,7 @@ RULES: Final[Mapping[str, str]] = {
     "approvals show": "approvals.read",
     "approvals approve": "approvals.decide",
     "approvals refuse": "approvals.decide",
+    "approvals reassign": "instances.operate",
     "tasks list": "tasks.read",
     "tasks show": "tasks.read",
     "tasks done": "tasks.finish",
@@ -95,6 +102,13 @@ RULES: Final[Mapping[str, str]] = {
     "connections list": "connectors.read",
     "connections pause": "connectors.pause",
     "connections resume": "connectors.pause",
+    "connections test": "connectors.test",
+    "webhooks list": "webhooks.read",
+    "webhooks deliveries": "webhooks.read",
+    "webhooks add": "webhooks.manage",
+    "webhooks remove": "webhooks.manage",
+    "webhooks test": "webhooks.manage",
+    "webhooks replay": "webhooks.manage",
     "secrets list": "settings.read",
     "secrets set": "settings.manage",
     "secrets remove": "settings.manage",
@@ -212,7 +226,7 @@ async def _required(settings: Settings, store: Store, right: str, given: Mapping
     if identity is None or may(identity, right):
         return
     if right == "definitions.publish" and may_somewhere(identity, right):
-        return  # it asks again with the workflow, which is in the file
+        return  # it asks again with the workflow
     place = await _place(store, given.get("name")) if may_somewhere(identity, right) else None
     require(identity, right, place)
 

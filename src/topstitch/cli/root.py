@@ -24,13 +24,22 @@ COMMANDS: Final[Listed] = {
     "drill": ("topstitch.cli.drill:drill", "Take each system down in turn; print what becomes of every step."),
     "plan": ("topstitch.cli.plan:plan", "Print what an event would write and of whom it would ask what; send nothing."),
     "publish": ("topstitch.cli.definitions:publish", "Publish a definition: from now on events start this version."),
-    "workflows": ("topstitch.cli.workflows:workflows", "List workflows and versions, and what a version changed."),
-    "policy": ("topstitch.cli.policy:policy", "Test, publish and show policy bundles; explain and replay decisions."),
+    "workflows": (
+        "topstitch.cli.workflows:workflows",
+        "List workflows and versions; put an earlier version in force, or none.",
+    ),
+    "policy": (
+        "topstitch.cli.policy:policy",
+        "List, test, publish and show policy bundles; explain and replay decisions.",
+    ),
     "serve": ("topstitch.cli.serve:serve", "Run the engine and the event endpoint."),
     "trigger": ("topstitch.cli.trigger:trigger", "Send an event, as a system would."),
     "instances": ("topstitch.cli.instances:instances", "List instances."),
     "instance": ("topstitch.cli.instances:instance", "Show one instance, watch it, or act on it."),
-    "approvals": ("topstitch.cli.approvals:approvals", "List, show, approve or refuse what waits for a decision."),
+    "approvals": (
+        "topstitch.cli.approvals:approvals",
+        "List, show, approve, refuse or reassign what waits for a decision.",
+    ),
     "tasks": ("topstitch.cli.tasks:tasks", "List, show, finish or fail work that is done by hand."),
     "delegations": ("topstitch.cli.delegations:delegations", "List, add or end delegations: who stands in for whom."),
     "agents": ("topstitch.cli.agents:agents", "List, add or disable agents; propose as one."),
@@ -42,7 +51,10 @@ COMMANDS: Final[Listed] = {
     ),
     "reconcile": ("topstitch.cli.reconcile:reconcile", "Compare now: what differs, or whole populations."),
     "batch": ("topstitch.cli.batch:batch", "Act on many instances at once: preview, start, show."),
-    "connections": ("topstitch.cli.connections:connections", "List connections; pause or resume one, or a seam."),
+    "connections": (
+        "topstitch.cli.connections:connections",
+        "List, test, pause or resume connections.",
+    ),
     "seams": ("topstitch.cli.seams:seams", "List every seam: handoff times, exceptions, trend, limit and state."),
     "seam": ("topstitch.cli.seams:seam", "Show one seam in depth; pin a new baseline."),
     "alerts": ("topstitch.cli.alerts:alerts", "List alerts; take one on, or mute it."),
@@ -54,6 +66,12 @@ COMMANDS: Final[Listed] = {
     "secrets": ("topstitch.cli.secrets:secrets", "List, set or remove stored credentials."),
     "api": ("topstitch.cli.api:api", "Ask the HTTP API of a running server: get or post any address."),
     "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
+    "webhooks": (
+        "topstitch.cli.webhooks:webhooks",
+        "List, add, test or remove webhooks; replay deliveries.",
+    ),
+    "server": ("topstitch.cli.server:server", "Back an installation up while it runs, and restore it."),
+    "completion": ("topstitch.cli.completion:completion", "Print what makes TAB complete commands in a shell."),
     "simulators": ("topstitch.cli.simulators:simulators", "Serve the simulated systems."),
     "bench": ("topstitch.cli.bench:bench", "Measure the engine beside a bare script."),
     "doctor": ("topstitch.cli.doctor:doctor", "Look whether everything that is needed is there."),
@@ -79,7 +97,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Mend": ("exceptions", "discrepancies", "reconcile", "batch", "connections"),
     "Measure": ("seams", "seam", "alerts", "sla", "report", "bench"),
     "Prove": ("audit",),
-    "Look after it": ("users", "tokens", "roles", "secrets", "api"),
+    "Look after it": ("server", "users", "tokens", "roles", "secrets", "webhooks", "api", "completion"),
 }
 """The commands as ``--help`` groups them, in the order of the path of work."""
 

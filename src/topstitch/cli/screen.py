@@ -1,7 +1,7 @@
 """Decides how a command speaks: data to standard output, all else to standard error.
 
-Every command gets a ``Screen``. With ``--json`` its data is one JSON document; otherwise text for
-a person. Colour and progress appear only on a terminal, and never with ``NO_COLOR``.
+Every command gets a ``Screen``. With ``--json``, or another form by ``-o``, its data is for a
+program; otherwise text for a person. Colour and progress appear only on a terminal, and never with ``NO_COLOR``.
 """
 
 from __future__ import annotations
@@ -44,18 +44,22 @@ LEAST: Final = 12
 class Screen:
     """Where a command's words go."""
 
-    def __init__(self, *, as_json: bool = False, debug: bool = False, out: TextIO | None = None) -> None:
+    def __init__(
+        self, *, as_json: bool = False, form: str = "json", debug: bool = False, out: TextIO | None = None
+    ) -> None:
         self.as_json = as_json
+        """Whether a program reads this: in ``form``, which is JSON unless it asked for another."""
+        self._form = form
         self.debug = debug
         self._out = out or sys.stdout
         self.is_terminal = _is_terminal(self._out)
 
     def data(self, document: Any) -> None:
-        """Print a command's data as JSON, if that is how it was asked for."""
+        """Print a command's data for a program, if one asked for them."""
         if self.as_json:
-            from topstitch.foundation.canonical import canonical_bytes
+            from topstitch.cli.forms import written
 
-            self._out.write(canonical_bytes(document).decode() + "\n")
+            self._out.write(written(document, self._form))
             self._out.flush()
 
     def print(self, text: str = "") -> None:

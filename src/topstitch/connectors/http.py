@@ -14,12 +14,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from topstitch.connectors.auth import Auth, NoAuth
 from topstitch.connectors.contract import CallContext, Given, Sent, unreadable
@@ -31,6 +29,13 @@ from topstitch.foundation.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from topstitch.foundation.later import Later
+
+if TYPE_CHECKING:
+    import aiohttp
+    import yarl
+else:
+    aiohttp, yarl = Later("aiohttp"), Later("yarl")  # contracts are read without sending anything
 
 CONNECT_SECONDS_MAX: Final = 10.0
 BODY_KEPT_MAX: Final = 2000
@@ -261,7 +266,7 @@ class HttpClient:
         session = self._session or self._open()
         answer = await session.request(
             method,
-            URL(url, encoded=True),
+            yarl.URL(url, encoded=True),
             headers=headers,
             data=data,
             timeout=_timeout(timeout),

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from topstitch.foundation.canonical import parse
-from topstitch.foundation.errors import AuthorError, NotAllowedError
+from topstitch.foundation.errors import AuthorError, ConflictError, NotAllowedError
 from topstitch.governance.access import Identity, require
 from topstitch.governance.four_eyes import why_two
 from topstitch.language.check import CheckResult
@@ -23,7 +23,8 @@ from topstitch.language.load import load
 from topstitch.language.normal import definition_digest, normal_form, workflow_from_normal
 from topstitch.language.schema import Workflow
 from topstitch.model.action import Contracts
-from topstitch.model.record import parse_actor
+from topstitch.model.kinds import Kind
+from topstitch.model.record import Draft, Stage, parse_actor
 from topstitch.plan.compile import compile_plan
 from topstitch.plan.plan import Plan
 from topstitch.store import Store, definitions, people, proposals
@@ -161,6 +162,26 @@ async def withdraw(store: Store, beginning: str, by: Identity, now: datetime) ->
         require(by, "definitions.publish", found.workflow)
     await proposals.withdraw(store, found, parse_actor(by.actor), now)
     return found
+
+
+async def retire(store: Store, workflow: str, by: Identity, now: datetime, *, because: str) -> Definition:
+    """Let new events start nothing of a workflow; return what was in force. What is under way keeps its version.
+
+    One that another workflow in force starts as a step is refused, because that step could only fail.
+    """
+    require(by, "definitions.publish", workflow)
+    callers = [one.workflow for one in await definitions.in_force(store) if workflow in _called(one)]
+    if callers:
+        message = f"{workflow} is started by a step of {', '.join(callers)}; publish that without it, or retire it"
+        raise ConflictError("workflow-called", message)
+    body = {"command": "workflow.retire", "workflow": workflow, "reason": because}
+    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=now, actor=parse_actor(by.actor), stage=Stage.AUDIT, body=body)
+    return await definitions.retire(store, workflow, draft)
+
+
+def _called(one: Definition) -> set[str]:
+    steps = workflow_from_normal(parse(one.normal)).steps.values()
+    return {step.call.workflow for step in steps if step.call is not None}
 
 
 async def _propose(store: Store, new: Definition, parent: str | None, because: tuple[str, ...]) -> None:

@@ -80,6 +80,15 @@ class Attendance:
         return self._folder / f"{owner.replace('/', '_')}.lock"
 
 
+def attended(path: Path) -> bool:
+    """Whether an engine of this machine is at work on the SQLite file at ``path``, even if that has been moved away."""
+    return any(_is_held(file) for file in (path.parent / FOLDER).glob("*.lock"))
+
+
+def _is_held(file: Path) -> bool:
+    return file.exists() and not _is_free(file)
+
+
 def _is_free(file: Path) -> bool:
     """Whether a lock file is there and nobody holds it; without one, only a lease's expiry tells."""
     try:

@@ -2,7 +2,7 @@
 
 ``publish`` is the only way in: a version is written once, and whoever publishes names the
 digest that was in force when they looked, so that of two publishers one hears of the other.
-What was published is never changed or removed.
+What was published is never changed or removed; ``retire`` only takes it out of force.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.model.record import Draft
 from topstitch.store.database import Backend
+from topstitch.store.ledger import note_down_with
 from topstitch.store.sealing import milliseconds, moment
 
 if TYPE_CHECKING:
@@ -109,6 +111,41 @@ async def in_force_of(store: Store, workflow: str) -> Definition | None:
 async def versions(store: Store, workflow: str) -> Sequence[Definition]:
     """Return all published versions of a workflow, newest first."""
     return await _select(store, "WHERE workflow = ? ORDER BY published_at DESC, version DESC", workflow)
+
+
+async def retire(store: Store, workflow: str, draft: Draft) -> Definition:
+    """Put nothing of a workflow in force any more, and note ``draft`` with it; return what was in force.
+
+    New events start nothing of it; instances under way keep their version. Publishing a version, an earlier one
+    too, puts it in force again.
+    """
+    was = await in_force_of(store, workflow)
+    if was is None:
+        known = await versions(store, workflow)
+        if not known:
+            message = f"no workflow {workflow!r} is published; topstitch workflows list names them"
+            raise NotFoundError("no-workflow", message)
+        raise ConflictError("retired-already", f"{workflow} is retired already; topstitch workflows pin puts it back")
+
+    def work(backend: Backend) -> None:
+        # it refuses before it writes: the transaction is shared with other work
+        gone = "DELETE FROM channels WHERE workflow = ? AND digest = ? RETURNING digest"
+        if not backend.execute(gone, (workflow, was.digest)):
+            message = f"{workflow} was published by somebody else since you looked; look again, then retire it"
+            raise ConflictError("stale-parent", message)
+        note_down_with(backend, draft)
+
+    await store.work(work, tells=True)
+    return was
+
+
+async def retired(store: Store) -> Sequence[Definition]:
+    """Return the newest version of each workflow of which nothing is in force."""
+    found = await _select(
+        store,
+        "WHERE workflow NOT IN (SELECT workflow FROM channels) ORDER BY workflow, published_at DESC, version DESC",
+    )
+    return list({one.workflow: one for one in reversed(found)}.values())[::-1]
 
 
 async def _select(store: Store, condition: str, *parameters: str) -> list[Definition]:

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from support.commands import Ran, called
 from topstitch.store import Store
 
 RUN: Final = """
@@ -48,6 +49,9 @@ def test_help_and_version_load_neither_database_nor_rooms(words: list[str]) -> N
         ["instances", "-q", "state:open"],
         ["exceptions", "list"],
         ["discrepancies", "list"],
+        ["webhooks", "list"],
+        ["workflows", "list"],
+        ["policy", "list"],
     ],
     ids=" ".join,
 )
@@ -58,9 +62,25 @@ def test_a_list_loads_the_database_and_no_rules(words: list[str], tmp_path: Path
     assert {"sqlalchemy", "topstitch.store"} <= found
 
 
+def test_tab_loads_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TOPSTITCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "topstitch app")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    found = loaded()
+    assert not found & {*HEAVY, *DATABASE, "asyncio", "topstitch.cli.approvals", "topstitch.cli.command"}
+    assert "click.shell_completion" in found
+
+
 @pytest.mark.parametrize("words", [["approvals", "refuse", "apr_none"], ["tasks", "fail", "tsk_none", "-m", "no"]])
 def test_who_may_is_asked_without_what_speaks_to_a_provider(words: list[str], tmp_path: Path) -> None:
     Store.open(str(tmp_path / "topstitch.db"), key_file=tmp_path / "installation.key").close()
     found = loaded(*words, "--data", str(tmp_path))
     assert "topstitch.store.people" in found
     assert not found & {"aiohttp", "argon2", "authlib", "fastapi", "topstitch.access"}
+
+
+def test_an_answer_compiles_the_plan_without_what_would_send(finished: tuple[Path, Ran]) -> None:
+    rows = called("approvals", "list", "--all", "--data", str(finished[0]), "--json").json()["items"]
+    found = loaded("approvals", "refuse", rows[0]["id"], "--data", str(finished[0]))
+    assert "topstitch.plan.compile" in found
+    assert not found & {"aiohttp", "aiosmtplib", "jinja2", "yarl"}

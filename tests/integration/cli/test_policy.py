@@ -199,6 +199,10 @@ def test_publish_and_show_say_what_is_in_force_since_when_and_by_whom(data: Path
     shown = policy(data, "show", "--json").json()
     assert (shown["bundle"], shown["in_force"]) == ("standard@1.1.0", True)
     assert [one["by"] for one in shown["history"]] == ["human:dave@acme.example", "human:carol@acme.example"]
+    listed = policy(data, "list", "--json").json()["items"]
+    assert [(one["bundle"], one["in_force"]) for one in listed] == [("standard@1.1.0", True), ("standard@1.0.0", False)]
+    assert "standard@1.0.0" in policy(data).out
+    assert policy(data, "list", "--environment", "test", "--json").json()["items"] == []
     page = policy(data, "show").out
     for part in ("equipment-2500", "in force in prod: standard@1.1.0 from", "before in prod: standard@1.0.0"):
         assert part in page

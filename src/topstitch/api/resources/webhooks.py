@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -12,13 +12,10 @@ from topstitch.api.guard import caller_of
 from topstitch.api.hands import ApiHands
 from topstitch.api.operations import PAGE, After, Id, Limit, operation, router
 from topstitch.api.shapes import Nothing, PageOf, SecretRotated, WebhookChanged, WebhookGiven
-from topstitch.connectors.outgoing import new_secret, require_sendable
-from topstitch.foundation.errors import RequestError
-from topstitch.foundation.ids import new_id
-from topstitch.model.kinds import Kind
-from topstitch.model.record import Draft, Stage, parse_actor
+from topstitch.connectors.outgoing import require_sendable
+from topstitch.office import webhooks as told
 from topstitch.office.told import TYPES
-from topstitch.store import ledger, webhooks
+from topstitch.store import webhooks
 from topstitch.store.sealing import milliseconds
 from topstitch.store.vault import Vault
 from topstitch.store.webhooks import Delivery, Endpoint, Secret
@@ -45,18 +42,16 @@ async def list_types(request: Request, limit: Limit = PAGE, after: After = None)
 async def add_webhook(request: Request, given: WebhookGiven) -> Response:
     """Tell an address from now on; its secret is in this answer and nowhere else."""
     hands: ApiHands = request.app.state.hands
-    require_sendable(given.url, hands.networks)
-    _require_types(given.types)
-    now, caller = hands.clock.now(), caller_of(request)
-    name = new_id("whe", now)
-    secret, kept = await _new_secret(hands, name, caller.actor, now)
-    endpoint = Endpoint(
-        id=name, url=given.url, types=tuple(given.types), description=given.description, owner=caller.id,
-        status=webhooks.ENABLED, because=None, failing_since=None, secrets=(kept,), made_at=now, changed_at=now,
-    )  # fmt: skip
-    await webhooks.add(hands.store, endpoint)
-    await _note(request, "webhook.add", endpoint)
-    return send({**_shown(endpoint), "secret": secret}, 201, {"Location": f"/api/v1/webhooks/{name}"})
+    endpoint, secret = await told.add(
+        hands.store,
+        given.url,
+        given.types,
+        caller_of(request),
+        hands.clock.now(),
+        description=given.description,
+        networks=hands.networks,
+    )
+    return send({**_shown(endpoint), "secret": secret}, 201, {"Location": f"/api/v1/webhooks/{endpoint.id}"})
 
 
 @operation(api, "GET", "/webhooks/{name}", "webhooks.read")
@@ -74,7 +69,7 @@ async def change_webhook(request: Request, name: Id, given: WebhookChanged) -> R
     require_match(request, _shown(was))
     url = given.url if given.url is not None else was.url
     require_sendable(url, hands.networks)
-    _require_types(given.types or ())
+    told.require_types(given.types or ())
     await webhooks.change(
         hands.store,
         name,
@@ -93,12 +88,7 @@ async def change_webhook(request: Request, name: Id, given: WebhookChanged) -> R
 async def remove_webhook(request: Request, name: Id) -> Response:
     """Tell an address nothing more, and forget its deliveries."""
     hands: ApiHands = request.app.state.hands
-    endpoint = await webhooks.get(hands.store, name)
-    await webhooks.remove(hands.store, name)
-    vault = Vault(hands.store)
-    for secret in endpoint.secrets:
-        await vault.forget(secret.name)
-    await _note(request, "webhook.remove", endpoint)
+    await told.remove(hands.store, name, caller_of(request), hands.clock.now())
     return send({"id": name, "removed": True})
 
 
@@ -109,7 +99,7 @@ async def rotate_secret(request: Request, name: Id, given: SecretRotated) -> Res
     endpoint = await webhooks.get(hands.store, name)
     now = hands.clock.now()
     ends_at = now + timedelta(hours=given.overlap_hours)
-    secret, kept = await _new_secret(hands, name, caller_of(request).actor, now)
+    secret, kept = await told.make_secret(hands.store, name, caller_of(request), now)
     live = [Secret(one.name, min(one.ends_at or ends_at, ends_at)) for one in endpoint.secrets]
     secrets = [kept, *live][:SECRETS_MAX]
     await webhooks.keep_secrets(hands.store, name, secrets, now)
@@ -150,36 +140,13 @@ async def get_delivery(request: Request, name: Id, delivery: Id) -> Response:
 async def replay_delivery(request: Request, name: Id, delivery: Id) -> Response:
     """Tell the same event again, under the same webhook-id, so that a receiver that has it can tell."""
     hands: ApiHands = request.app.state.hands
-    found = await webhooks.get_delivery(hands.store, name, delivery)
-    now = hands.clock.now()
-    again = new_id("dlv", now)
-    await webhooks.replay(hands.store, found, again, now)
-    made = await webhooks.get_delivery(hands.store, name, again)
-    return send(_delivery(made), 202, {"Location": f"/api/v1/webhooks/{name}/deliveries/{again}"})
-
-
-async def _new_secret(hands: ApiHands, name: str, actor: str, now: datetime) -> tuple[str, Secret]:
-    secret, kept = new_secret(), f"webhook/{name}/{new_id('sec', now)}"
-    await Vault(hands.store).put(kept, secret, parse_actor(actor), now)
-    return secret, Secret(kept)
-
-
-def _require_types(types: Any) -> None:
-    known = set(TYPES.values())
-    for one in types:
-        if not any(one == each or (one.endswith("*") and each.startswith(one[:-1])) for each in known):
-            message = f"there is no event of type {one!r}; use {', '.join(sorted(known))}, or a beginning with *"
-            error = {"pointer": "/types", "code": "unknown", "detail": f"{one} is no type of event"}
-            raise RequestError("event-unknown", message, detail={"errors": [error]})
+    made = await told.replay(hands.store, name, delivery, hands.clock.now())
+    return send(_delivery(made), 202, {"Location": f"/api/v1/webhooks/{name}/deliveries/{made.id}"})
 
 
 async def _note(request: Request, what: str, endpoint: Endpoint) -> None:
-    """Write in the installation's journal who changed what is told to whom."""
     hands: ApiHands = request.app.state.hands
-    body = {"command": what, "webhook": endpoint.id, "url": endpoint.url, "types": list(endpoint.types)}
-    actor = parse_actor(caller_of(request).actor)
-    draft = Draft(kind=Kind.OPERATOR_COMMANDED, at=hands.clock.now(), actor=actor, stage=Stage.AUDIT, body=body)
-    await ledger.note_down(hands.store, draft)
+    await told.note(hands.store, what, endpoint, caller_of(request), hands.clock.now())
 
 
 def _shown(one: Endpoint) -> dict[str, Any]:

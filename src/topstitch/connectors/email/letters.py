@@ -14,20 +14,16 @@ from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any, Final
-
-from jinja2 import (
-    ChoiceLoader,
-    FileSystemLoader,
-    PackageLoader,
-    StrictUndefined,
-    TemplateError,
-    TemplateNotFound,
-    UndefinedError,
-)
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any, Final
 
 from topstitch.foundation.errors import PermanentError
+from topstitch.foundation.later import Later
+
+if TYPE_CHECKING:
+    import jinja2
+    from jinja2 import sandbox
+else:
+    jinja2, sandbox = Later("jinja2"), Later("jinja2.sandbox")
 
 KEY_HEADER: Final = "X-Topstitch-Key"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -37,11 +33,11 @@ class Letters:
     """The templates of one connection."""
 
     def __init__(self, folder: Path | None) -> None:
-        packaged = PackageLoader("topstitch.connectors.email", "templates")
-        loader = ChoiceLoader([FileSystemLoader(folder), packaged]) if folder else packaged
-        self._environment = ImmutableSandboxedEnvironment(
+        packaged = jinja2.PackageLoader("topstitch.connectors.email", "templates")
+        loader = jinja2.ChoiceLoader([jinja2.FileSystemLoader(folder), packaged]) if folder else packaged
+        self._environment = sandbox.ImmutableSandboxedEnvironment(
             loader=loader,
-            undefined=StrictUndefined,
+            undefined=jinja2.StrictUndefined,
             autoescape=lambda name: bool(name and name.endswith(".html.j2")),
             trim_blocks=True,
             lstrip_blocks=True,
@@ -58,16 +54,16 @@ class Letters:
                 self._environment.get_template(f"{template}.{part}.j2").render(**data)
                 for part in ("subject", "txt", "html")
             )
-        except TemplateNotFound as error:
+        except jinja2.TemplateNotFound as error:
             raise PermanentError(
                 "template_unknown",
                 f"there is no {error.name}; add it to the connection's templates folder or correct the name",
             ) from None
-        except UndefinedError as error:
+        except jinja2.UndefinedError as error:
             raise PermanentError(
                 "template_data_missing", f"template {template}: {error.message}; add it to data:"
             ) from None
-        except TemplateError as error:
+        except jinja2.TemplateError as error:
             raise PermanentError(
                 "template_broken", f"template {template}: {error.message}; correct the template"
             ) from None

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Final
-
-import aiosmtplib
-from aiosmtplib.email import flatten_message
+from typing import TYPE_CHECKING, Final
 
 from topstitch.foundation.errors import (
     ConnectorError,
@@ -21,6 +18,13 @@ from topstitch.foundation.errors import (
     TransientError,
     UnknownOutcomeError,
 )
+from topstitch.foundation.later import Later
+
+if TYPE_CHECKING:
+    import aiosmtplib
+    import aiosmtplib.email
+else:
+    aiosmtplib = Later("aiosmtplib")
 
 FIRST_CODE: Final = 200
 """Below it the answer is none that a mail server gives: whether the message was taken cannot be read from it."""
@@ -57,7 +61,7 @@ class Server:
             for recipient in recipients:
                 await client.rcpt(recipient)
             handed_over = True
-            await client.data(flatten_message(message))
+            await client.data(aiosmtplib.email.flatten_message(message))
         except aiosmtplib.SMTPResponseException as error:
             if error.code < FIRST_CODE:
                 raise self._broken(error, handed_over=handed_over) from None

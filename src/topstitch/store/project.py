@@ -365,9 +365,14 @@ def _case_closed(r: Record, b: Body) -> Changes:
 
 
 def _commanded(r: Record, b: Body) -> Changes:
-    """An operator who takes a case becomes its owner; the other commands show in what follows from them."""
-    if b.get("command") == "take" and b.get("case"):
+    """Who takes a case owns it; who is given an item is asked in place of others; the rest shows in what follows."""
+    command = b.get("command")
+    if command == "take" and b.get("case"):
         yield CASES, {"id": b["case"], "instance": r.instance, "status": "open", "owner": b.get("owner")}
+    elif command == "reassign":
+        item = b.get("task") or b["approval"]
+        yield Touch("DELETE FROM asked_people WHERE item = ? AND instance = ?", item, r.instance)
+        yield from _people(r, item, b.get("people"))
 
 
 def _discrepancy(r: Record, b: Body, status: str, **more: Any) -> Change:

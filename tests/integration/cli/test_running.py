@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,10 @@ async def elsewhere(*words: str) -> Ran:
     return await asyncio.to_thread(lambda: called(*words, TOPSTITCH_ENVIRONMENT="test"))
 
 
+async def mine(world: World, person: str) -> Any:
+    return (await run(world, "approvals", "list", "--as", person, "--json")).json()["items"]
+
+
 async def test_a_decision_is_given_to_somebody_else_by_its_own_name(world: World) -> None:
     name = await world.hire(jobProfile="SAL-AE")
     asked = await world.run_until_asked(name)
@@ -44,7 +49,10 @@ async def test_a_decision_is_given_to_somebody_else_by_its_own_name(world: World
     assert given.code == 0, given.err
     assert (given.json()["instance"], given.json()["command"]) == (name, "reassign")
     await world.rest()
-    former = await run(world, "approvals", "approve", asked["id"], "--as", asked["people"][0]["id"])
+    was = asked["people"][0]["id"]
+    assert [one["id"] for one in await mine(world, "sara@corp.example")] == [asked["id"]]
+    assert await mine(world, was) == []
+    former = await run(world, "approvals", "approve", asked["id"], "--as", was)
     assert former.code == 4
     assert (await run(world, "approvals", "approve", asked["id"], "--as", "sara@corp.example")).code == 0
     assert (await run(world, "approvals", "reassign", "apr_none", "--to", "sara", "-m", "x")).code == 5

@@ -10,6 +10,7 @@ import click
 from topstitch.cli.command import WAITING, Door, command_of, fail
 from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
+from topstitch.cli.screen import counted
 from topstitch.foundation.errors import RequestError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ async def _load(door: Door, settings: Settings, file: Path, text: str) -> bool:
     freezes, absences = len(done.calendar.freezes), len(done.calendar.absences)
     door.screen.data({"environment": where, "digest": done.digest, "freezes": freezes, "waits": list(done.waits)})
     if not done.waits:
-        said = f"{done.calendar.zone}, {freezes} freezes, {absences} absences"
+        said = f"{done.calendar.zone}, {counted(freezes, 'freeze')}, {counted(absences, 'absence')}"
         door.screen.print(f"The calendar of {where} is {file.name}: {said}.")
         return False
     door.screen.print("It needs a second person, because")

@@ -12,10 +12,9 @@ Pure: who the author is, and whether two people are there at all, is the office'
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
-from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.bundle import TIERS, Bundle, Compiled
 from topstitch.governance.calendar import Calendar, Freeze
 from topstitch.governance.obligations import AUTO
@@ -87,7 +86,7 @@ def _thawed(old: Calendar, new: Calendar, now: datetime, *, reads_hours: bool) -
     for freeze in old.freezes:
         left = _uncovered(max(freeze.starts_at, now), freeze.ends_at, new.freezes)
         if left is not None:
-            until, thawed = rfc3339(freeze.ends_at), rfc3339(left)
+            until, thawed = (f"{one.astimezone(UTC):%Y-%m-%d %H:%M} UTC" for one in (freeze.ends_at, left))
             yield f"the change freeze '{freeze.because}' until {until} would not hold at {thawed}"
     hours = [(one.zone, one.hours, one.holidays, one.country) for one in (old, new)]
     if reads_hours and hours[0] != hours[1]:

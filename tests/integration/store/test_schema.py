@@ -42,9 +42,10 @@ async def test_an_older_database_is_given_the_words_of_the_instances_it_has(url:
         await start(store, "ins_1")
         words = await query(store, "SELECT instance, word FROM instance_words ORDER BY word")
     backend = open_backend(url)
-    backend.execute("DROP TABLE instance_words")
+    for later in ("instance_words", "calendar_proposals"):
+        backend.execute(f"DROP TABLE {later}")
     backend.execute("UPDATE instances SET correlation = NULL")
-    backend.execute("UPDATE alembic_version SET version_num = '0009'")
+    backend.execute("UPDATE alembic_version SET version_num = '0010'")
     backend.close()
     with Store.open(url, key_file=key_file) as store:
         assert await query(store, "SELECT instance, word FROM instance_words ORDER BY word") == words

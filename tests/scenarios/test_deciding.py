@@ -41,6 +41,7 @@ from topstitch.governance.access import Identity
 from topstitch.metrics.watch import keep
 from topstitch.model.kinds import Kind
 from topstitch.model.record import parse_actor
+from topstitch.office.codes import TRIES_MAX
 from topstitch.simulators.host import Simulators
 from topstitch.store import items, people
 from topstitch.store.deciding import forget_decided
@@ -445,12 +446,12 @@ async def test_A08_a_manager_who_may_not_decide_is_passed_over_for_the_one_above
 
 async def test_a_manager_who_is_away_is_passed_over_unless_somebody_stands_in(asking: World):
     from topstitch.governance.duties import Delegation
-    from topstitch.office import deciding
+    from topstitch.office import calendars, deciding
 
     now, admin = asking.clock.now(), parse_actor("admin@corp.example")
     until = (now + timedelta(days=30)).isoformat()
     text = f"absences:\n  - {{who: {JONAS}, from: '{now.isoformat()}', until: '{until}'}}\n"
-    await deciding.load_calendar(asking.store, text, "calendar.yaml", "test", admin, now)
+    await calendars.load(asking.store, text, "calendar.yaml", environment="test", by=admin, at=now)
     _, approval = await asked(asking)
     assert JONAS not in [p["id"] for p in approval["people"]]
     grant = Delegation(grantor=JONAS, delegate=SARA, starts_at=now, ends_at=now + timedelta(days=7))
@@ -461,7 +462,7 @@ async def test_a_manager_who_is_away_is_passed_over_unless_somebody_stands_in(as
 
 
 async def test_a_change_freeze_of_the_calendar_bites_at_the_next_decision(asking: World):
-    from topstitch.office import deciding
+    from topstitch.office import calendars
     from topstitch.office.lawmaking import check_bundle, publish
 
     now, admin = asking.clock.now(), parse_actor("admin@corp.example")
@@ -476,7 +477,7 @@ async def test_a_change_freeze_of_the_calendar_bites_at_the_next_decision(asking
     await publish(asking.store, checked, environment="test", by=admin, at=now, parent=None)
     until = (now + timedelta(days=2)).isoformat()
     text = f"freezes:\n  - {{from: '{now.isoformat()}', until: '{until}', because: year end}}\n"
-    await deciding.load_calendar(asking.store, text, "calendar.yaml", "test", admin, now)
+    await calendars.load(asking.store, text, "calendar.yaml", environment="test", by=admin, at=now)
     name = await asking.hire(jobProfile="ENG-SWE")
     await asking.run_for(minutes=2)
     denied = [r for r in await asking.records(name, Kind.DECISION) if r.body["outcome"] == "deny"]
@@ -564,6 +565,29 @@ async def test_the_right_to_approve_is_asked_at_the_answer_at_every_door_alike(a
     await doors.come(door)
     (answered,) = await asking.records(name, Kind.APPROVAL_ANSWERED)
     assert str(answered.actor) == f"human:{JONAS}"
+
+
+async def test_a_code_outlives_a_missing_right_and_says_nothing_of_rights_to_who_has_it_wrong(asking: World):
+    name, approval = await asked(asking)
+    admin, now = parse_actor("human:admin"), asking.clock.now()
+    await people.add(asking.store, people.PersonRow(id="jonas", email=JONAS, made_at=now, made_by="admin"), admin)
+    path, digest = link(asking), approval["payload_digest"]
+    async with pages(asking) as nobody:
+        await nobody(f"{path}/code", send="1")
+        sent = re.search(r"code is (\d{4} \d{4})", letters(asking, JONAS)[-1])
+        assert sent is not None
+        wrong = "0000 0000" if sent[1] != "0000 0000" else "1111 1111"
+        status, shown = await nobody(path, said="approve", code=wrong, digest=digest)
+        assert (status, "not the code of the last mail" in shown, "the role" in shown) == (403, True, False)
+        for _ in range(6):  # more often than a wrong one may be tried
+            status, shown = await nobody(path, said="approve", code=sent[1], digest=digest)
+            assert (status, "needs the role approver" in unescape(shown).lower()) == (403, True)
+        await people.grant(asking.store, "jonas", "approver", "", admin, now)
+        assert (await nobody(path, said="approve", code=sent[1], digest=digest))[0] == 200
+    (answered,) = await asking.records(name, Kind.APPROVAL_ANSWERED)
+    assert str(answered.actor) == f"human:{JONAS}"
+    (left,) = await asking.store.work(lambda b: b.execute("SELECT tries FROM decision_codes"))
+    assert left[0] >= TRIES_MAX  # it opens nothing any more
 
 
 @pytest.mark.parametrize("door", ["code", "slack"])

@@ -20,7 +20,7 @@ from topstitch.metrics.spans import spans_of
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import StartCall
 from topstitch.model.record import Actor, ActorKind
-from topstitch.office import deciding
+from topstitch.office import calendars
 from topstitch.store import alarms, instances, items
 from topstitch.trigger.accept import accept_hook
 
@@ -81,7 +81,7 @@ async def test_O06_a_promise_in_business_hours_waits_while_nobody_works(world: W
     world.fault("entra-id", "503", match={"method": "POST", "path": "users"})
     far = (world.clock.now() + timedelta(days=3)).strftime("%a").lower()
     text = f"zone: UTC\nhours: {{{far}: '09:00-17:00'}}\n"
-    await deciding.load_calendar(world.store, text, "calendar.yaml", "test", DANA, world.clock.now())
+    await calendars.load(world.store, text, "calendar.yaml", environment="test", by=DANA, at=world.clock.now())
     world.settings = replace(world.settings, business_promises=(f"{ONBOARDING}/account",))
     async with watching(world) as one:
         late = await world.hire()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -38,15 +37,13 @@ CANARIES = (TOKEN, SECRET, ANSWERED, STORED)
 
 
 class Collected:
-    """Takes spans as a collector does and keeps what they say."""
+    """Takes what a collector is sent, and keeps what it says."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
 
     async def send(self, raw: bytes) -> None:
-        request = ExportTraceServiceRequest.FromString(raw)
-        spans = (span for one in request.resource_spans for scope in one.scope_spans for span in scope.spans)
-        self.said += [str(span) for span in spans]
+        self.said.append(raw.decode("latin-1"))
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
@@ -113,7 +110,8 @@ async def _carried_out(
     await world.close()
     assert all(sims[system].faults.entries[0].used for system in ("servicenow", "entra-id", "slack"))
     assert len(pages) > 10
-    assert len(collected.said) > 10
+    assert name in "".join(collected.said)
+    assert "identity" in "".join(collected.said)
     assert len(said["audit export --format jsonl"]) > 10_000
     places = [path for path in data.rglob("*") if path.is_file() and path.parent.name != "secrets"]
     assert dsn or any(path.suffix == ".db" for path in places)

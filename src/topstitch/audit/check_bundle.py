@@ -1,12 +1,13 @@
 """Checks an evidence pack of Topstitch on any machine: this one file, Python 3.9 or newer, nothing else.
 
-    python3 check_bundle.py FOLDER_OR_BUNDLE [--key KEY_OR_FILE]
+    python3 check_bundle.py FOLDER_OR_BUNDLE [--key KEY_OR_FILE] [--last]
 
 It recomputes the chain of the records, their places in the Merkle tree (RFC 6962), the
-signature of the checkpoint (C2SP signed note, Ed25519), every disclosed personal value, and
-rebuilds the readable files beside the bundle from the records. It needs no database and no
-network, changes nothing, and uses the ``cryptography`` package when it is there and its own
-Ed25519 when it is not. Exit code 0: everything holds; 20: something does not; 2: not a bundle.
+signatures of the checkpoint and of the statement which record was the last (C2SP signed
+notes, Ed25519), every disclosed personal value, and rebuilds the readable files beside the
+bundle from the records. It needs no database and no network, changes nothing, and uses the
+``cryptography`` package when it is there and its own Ed25519 when it is not. Exit code 0:
+everything holds; 20: something does not; 2: not a bundle.
 
 Topstitch itself uses these functions too, so that there is one definition of what holds.
 """
@@ -23,12 +24,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMAT = "topstitch-bundle/1"
+FORMAT = "topstitch-bundle/2"
+OLD_FORMAT = "topstitch-bundle/1"
+"""Packs from before the statement of the last record: they are read, and the report says what they cannot show."""
 EXIT_TAMPERED, EXIT_USAGE = 20, 2
 GENESIS = bytes(32)
 KEY_TYPE_ED25519 = b"\x01"
 NOTE_BYTES_MAX = 1 << 20
 ROTATION = "topstitch key rotation"
+LAST = "topstitch last record"
 _DASH = "\u2014 "
 
 
@@ -58,7 +62,11 @@ class Checkpoint(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was checked, for people. ``trusted`` says whether the key came from outside the pack."""
+    """What was checked, for people.
+
+    ``trusted`` says whether the key came from outside the pack, ``last`` whether the installation signed which
+    record was the last when the pack was made.
+    """
 
     instance: str
     records: int
@@ -68,6 +76,7 @@ class Report(NamedTuple):
     trusted: bool
     disclosed: int
     files: tuple[str, ...]
+    last: bool
 
     def lines(self) -> list[str]:
         """Return the report as sentences."""
@@ -77,8 +86,14 @@ class Report(NamedTuple):
             if self.trusted
             else "THE KEY THAT CAME WITH THE PACK: compare it with the published one"
         )
+        whole = (
+            f"Its last record then was number {self.records}, which the installation signed: none was cut from its end."
+            if self.last
+            else "NOTHING SAYS WHICH RECORD WAS THE LAST: later ones may have been cut away; ask for a new pack."
+        )
         return [
-            f"{self.instance}: {self.records} records, none changed, removed or moved; {end}.",
+            f"{self.instance}: {self.records} records, none changed or moved, none missing between; {end}.",
+            whole,
             f"All of them are in the tree of {self.checkpoint.size} leaves at {self.checkpoint.origin}.",
             f"Its checkpoint is signed by {self.key.name}+{self.key.key_id.hex()}, {key}.",
             f"{self.disclosed} disclosed values open their commitments.",
@@ -91,7 +106,7 @@ class Report(NamedTuple):
 
 def check(bundle: Mapping[str, Any], trusted: VerifyKey | None = None) -> Report:
     """Check everything in a bundle; raise ``Problem`` at the first thing that does not hold."""
-    if bundle.get("format") != FORMAT:
+    if bundle.get("format") not in (FORMAT, OLD_FORMAT):
         msg = "this is no bundle that this program knows (format {!r})".format(bundle.get("format"))
         raise Problem(msg)
     hashes = check_chain(str(bundle["instance"]), bundle["records"])
@@ -103,11 +118,12 @@ def check(bundle: Mapping[str, Any], trusted: VerifyKey | None = None) -> Report
         leaf = hashlib.sha256(b"\x00" + own).digest()
         if inclusion_root(leaf, int(record["leaf"]), checkpoint.size, proof) != checkpoint.root:
             raise Problem(f"record {record['seq']} is not in the signed tree: it was changed, or never was there")
+    last = check_last(bundle, hashes, checkpoint, ring)
     check_disclosures(bundle["records"], bundle.get("disclosed", ()))
     ended = any(json.loads(record["text"])["kind"] == "ended" for record in bundle["records"])
     count = len(bundle["records"])
     disclosed = len(bundle.get("disclosed", ()))
-    return Report(str(bundle["instance"]), count, ended, checkpoint, key, trusted is not None, disclosed, ())
+    return Report(str(bundle["instance"]), count, ended, checkpoint, key, trusted is not None, disclosed, (), last)
 
 
 def check_chain(instance: str, records: Sequence[Mapping[str, Any]]) -> list[bytes]:
@@ -127,6 +143,28 @@ def check_chain(instance: str, records: Sequence[Mapping[str, Any]]) -> list[byt
             raise Problem(f"record {number} is not what was written: its text does not give its hash")
         hashes.append(previous)
     return hashes
+
+
+def check_last(bundle: Mapping[str, Any], hashes: Sequence[bytes], checkpoint: Checkpoint, ring: Ring) -> bool:
+    """See that the records end where the installation signed that they do; tell whether it signed that at all."""
+    if bundle["format"] == OLD_FORMAT and "last" not in bundle:
+        return False
+    if "last" not in bundle:
+        raise Problem("the statement which record was the last is missing")
+    text, signers = signers_of(str(bundle["last"]), ring.all())
+    lines = text.split("\n")
+    if len(lines) != 7 or lines[0] != LAST or not (lines[3].isdigit() and lines[5].isdigit()):
+        raise Problem("the statement which record was the last is damaged")
+    _, origin, instance, seq, head, size, _ = lines
+    if not any(k in signers and k.name == origin and (end is None or int(size) <= end) for k, _, end in ring.keys):
+        raise Problem("the statement which record was the last is signed by no known key that was in force then")
+    if (origin, instance, int(size)) != (checkpoint.origin, bundle["instance"], checkpoint.size):
+        raise Problem("the statement which record was the last belongs to another pack")
+    if int(seq) > len(hashes):
+        raise Problem(f"the tail was cut: {instance} had {seq} records when this was made, and here are {len(hashes)}")
+    if (int(seq), head) != (len(hashes), hashes[-1].hex()):
+        raise Problem(f"the records do not end with record {seq}, which the installation signed as the last")
+    return True
 
 
 def check_disclosures(records: Sequence[Mapping[str, Any]], disclosed: Iterable[Mapping[str, Any]]) -> None:
@@ -556,6 +594,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Check an evidence pack of Topstitch without Topstitch.")
     parser.add_argument("bundle", nargs="?", default=".", help="the pack's folder, or its bundle.json (default: here)")
     parser.add_argument("--key", help="the installation's public key, or a file that holds it; from somebody you trust")
+    parser.add_argument("--last", action="store_true", help="refuse a pack that does not say which record was the last")
     given = parser.parse_args(arguments)
     path = Path(given.bundle)
     path = path / "bundle.json" if path.is_dir() else path
@@ -568,6 +607,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = check(bundle, trusted)
         report = report._replace(files=check_files(path.parent, bundle))
+        if given.last and not report.last:
+            raise Problem("nothing says which record was the last; ask for a new pack")
     except Problem as problem:
         sys.stdout.write(f"DOES NOT HOLD: {problem}\n")
         return EXIT_TAMPERED

@@ -10,6 +10,7 @@ and verifying notes is in ``check_bundle``, which auditors carry away.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from topstitch.audit import tree
 from topstitch.audit.check_bundle import (
     KEY_TYPE_ED25519,
+    LAST,
     ROTATION,
     Checkpoint,
     Problem,
@@ -29,8 +31,10 @@ from topstitch.audit.check_bundle import (
     follow_rotations,
     make_key,
     open_checkpoint,
+    parse_checkpoint,
+    split_note,
 )
-from topstitch.foundation.errors import OperatorError, TamperError
+from topstitch.foundation.errors import OperatorError, RequestError, TamperError
 from topstitch.foundation.ids import random_bytes
 
 KEY_FILE: Final = "checkpoint.key"
@@ -166,6 +170,11 @@ def rotation_note(old: Signer, new: Signer, size: int) -> str:
     return signed_note(f"{ROTATION}\n{old.key.name}\n{old.key}\n{new.key}\n{size}\n", [old, new])
 
 
+def last_note(signer: Signer, instance: str, seq: int, own: str, size: int) -> str:
+    """Return the statement which record of an instance is the last in the tree of ``size`` leaves; ``own`` its hash."""
+    return signed_note(f"{LAST}\n{signer.key.name}\n{instance}\n{seq}\n{own}\n{size}\n", [signer])
+
+
 def read_checkpoint(note: str, ring: Ring) -> tuple[Checkpoint, VerifyKey]:
     """Return a checkpoint and who signed it; raise ``TamperError`` unless a key in force has."""
     try:
@@ -174,6 +183,28 @@ def read_checkpoint(note: str, ring: Ring) -> tuple[Checkpoint, VerifyKey]:
         raise TamperError(
             "checkpoint-refused", f"{problem}; ask the operator for the key, and compare with an anchor"
         ) from problem
+
+
+def note_of(text: str, where: str) -> str:
+    """Return the checkpoint in a file that somebody names: itself, or the one of a bundle; raise when it holds none."""
+    found = _note_in_bundle(text) if text.lstrip().startswith("{") else text
+    try:
+        parse_checkpoint(split_note(found)[0])
+    except Problem as problem:
+        message = (
+            f"{where} is no checkpoint ({problem}); name a file that `topstitch audit checkpoint -o FILE` wrote, "
+            "one that an anchor keeps, or an evidence pack"
+        )
+        raise RequestError("no-checkpoint-file", message) from problem
+    return found
+
+
+def _note_in_bundle(text: str) -> str:
+    try:
+        bundle = json.loads(text)
+    except ValueError:
+        return ""
+    return str(bundle.get("checkpoint", ""))
 
 
 def ring_of(keys: Iterable[VerifyKey], rotations: Iterable[str]) -> Ring:

@@ -91,10 +91,17 @@ _ANSWERS: Final = {"ok": _SUCCESS, "unknown": _UNKNOWN}
 
 
 def _ocsf(records: Placed) -> Iterator[str]:
+    sent: dict[tuple[str, str], Mapping[str, Any]] = {}
     for record, _ in records:
+        if record.kind == Kind.ACT_INTENT:
+            body = orjson.loads(record.text)["body"]
+            sent[record.instance, body["act"]] = {"system": body.get("system"), "action": body.get("action")}
         maker = _OCSF.get(record.kind)
         if maker is not None:
-            event = maker(orjson.loads(record.text))
+            value = orjson.loads(record.text)
+            if record.kind == Kind.ACT_RESULT:  # which system and action it answers, the intent before it says
+                value["body"] = {**sent.pop((record.instance, value["body"]["act"]), {}), **value["body"]}
+            event = maker(value)
             yield canonical_bytes({**event, **_common(record)}).decode() + "\n"
 
 
@@ -163,7 +170,7 @@ def _context_failed(value: Mapping[str, Any]) -> dict[str, Any]:
 def _result(value: Mapping[str, Any]) -> dict[str, Any]:
     body = value["body"]
     activity = _DELETE if str(body.get("act", "")).endswith("/undo") else _UPDATE
-    return _api(body, activity, _ANSWERS.get(str(body.get("result")), _FAILURE), str(body.get("act")))
+    return _api(body, activity, _ANSWERS.get(str(body.get("result")), _FAILURE), str(body.get("action") or body["act"]))
 
 
 def _entity(

@@ -1,7 +1,8 @@
 """Decides what an outsider is handed to check one instance: a bundle, or a folder with reading aids.
 
 The bundle holds the exact texts of the records, the proof that each is in the tree, the
-signed checkpoint, the public keys with their rotations, and those personal values that were
+signed checkpoint, a signed statement which record was the last, so that nobody can cut the
+end away, the public keys with their rotations, and those personal values that were
 asked for, each with its salt. The folder adds readable files made from the records and the
 checker itself, ``check_bundle.py``, which recomputes everything without this installation.
 Personal values that were not asked for stay commitments.
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from topstitch.audit import check_bundle, tree
-from topstitch.audit.check_bundle import FORMAT, VerifyKey
-from topstitch.audit.checkpoint import KEY_ROTATED
+from topstitch.audit.check_bundle import FORMAT, OLD_FORMAT, VerifyKey
+from topstitch.audit.checkpoint import KEY_ROTATED, Signer, last_note
 from topstitch.foundation.errors import ConflictError, NotFoundError, OperatorError
 from topstitch.store.keys import InstallationKey
 from topstitch.store.ledger_reader import LedgerReader, Personal
@@ -38,7 +39,7 @@ decisions.json    every decision with who made it: human, agent, policy or syste
 outcome.json      how it ended, what is left, what reconciliation found
 check_bundle.py   checks all of this; needs Python 3.9 and nothing else
 
-    python3 check_bundle.py . --key KEY
+    python3 check_bundle.py . --key KEY --last
 
 KEY is the public key of the installation, from somebody you trust; without it the key in this
 pack is used, which proves that the pack is whole and not who made it. Values that stand as
@@ -51,10 +52,14 @@ def prove(
     instance: str,
     keys: Sequence[VerifyKey],
     *,
+    signer: Signer | None = None,
     opener: InstallationKey | None = None,
     discloses: Discloses | None = None,
 ) -> dict[str, Any]:
-    """Return the bundle of an instance; ``opener`` and ``discloses`` choose the personal values in it."""
+    """Return the bundle of an instance; ``opener`` and ``discloses`` choose the personal values in it.
+
+    ``signer`` states which record is the last; without one the bundle is of the old form, which cannot show that.
+    """
     records = reader.records(instance)
     if not records:
         raise NotFoundError("no-instance", f"there is no instance {instance}; `topstitch instances` lists them")
@@ -77,11 +82,14 @@ def prove(
         for record in records
     ]
     disclosed = disclosures(reader, instance, opener, discloses) if opener and discloses else []
+    head = records[-1]
+    last = {"last": last_note(signer, instance, head.seq, head.hash, signed.size)} if signer else {}
     return {
-        "format": FORMAT,
+        "format": FORMAT if last else OLD_FORMAT,
         "instance": instance,
         "records": proved,
         "checkpoint": signed.note,
+        **last,
         "keys": [str(key) for key in keys],
         "rotations": [body["note"] for body in reader.installation_bodies(KEY_ROTATED)],
         "disclosed": disclosed,

@@ -249,6 +249,16 @@ def _take(handle: int, *, alone: bool) -> None:
         raise ConflictError("checkpoint-key-busy", f"{other}; stop it or wait for it, then try again") from None
 
 
+@contextlib.asynccontextmanager
+async def vouching(settings: Settings, store: Store) -> AsyncIterator[SigningKey | None]:
+    """Hold the key that vouches for what is handed out; nothing where only its public half can be read."""
+    if not os.access(key_path(settings), os.R_OK):
+        yield None
+        return
+    with signing(settings):
+        yield await signer_of(settings, store)
+
+
 async def signer_of(settings: Settings, store: Store) -> SigningKey:
     """Return the key that signs; make it where nothing was ever signed; finish a rotation that was interrupted."""
     path = key_path(settings)

@@ -91,9 +91,8 @@ async def _add(door: Door, limits: Mapping[str, Any], person: str | None) -> Non
     async with desk(settings) as here:
         await deciding.set_agent(here.store, agent, parse_actor(settings.person), here.now())
     door.screen.data({"agent": agent.id, "owner": agent.owner})
-    door.screen.print(
-        f"{agent.id} may propose {', '.join(agent.actions) or 'nothing yet'}; {agent.owner} answers for it."
-    )
+    actions = ", ".join(agent.actions) or "nothing yet (name what with --action)"
+    door.screen.print(f"{agent.id} may propose {actions}; {agent.owner} answers for it.")
 
 
 @command_of(agents, "disable")

@@ -80,8 +80,8 @@ async def _show(door: Door, name: str, *, full: bool) -> None:
     "--checkpoint",
     "kept",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A checkpoint that you kept, to compare with.",
+    type=evidence.NOTE,
+    help="A checkpoint or an evidence pack that you kept, to compare with.",
 )
 def verify(door: Door, name: str | None, keys: Sequence[str], kept: Sequence[Path]) -> None:
     """Verify chains, tree, signatures and anchors; of one instance, say only what concerns it.
@@ -99,7 +99,7 @@ async def _verify(door: Door, name: str | None, keys: Sequence[str], kept: Seque
     from topstitch.cli.desk import desk
 
     settings = door.settings()
-    outside = {str(path): [evidence.text_of(path)] for path in kept}
+    outside = {str(path): [evidence.checkpoint_of(path)] for path in kept}
     async with desk(settings) as here:
         found, silent = await verdict_of(settings, here.store, keys=evidence.keys_of(keys), outside=outside)
         if name:

@@ -27,7 +27,8 @@ PERSON: Final = click.option(
 DISCLOSE: Final = click.option(
     "--disclose", "fields", multiple=True, metavar="FIELD", help="A personal field to open, such as email; * is all."
 )
-NOTE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+NOTE: Final = click.Path(exists=True, path_type=Path)
+"""A checkpoint that somebody kept: a file of its own, or an evidence pack that holds one."""
 
 
 @command("prove")
@@ -62,22 +63,22 @@ async def _evidence(door: Door, name: str, output: Path, fields: Sequence[str]) 
     bundle = await _bundle(door, name, fields)
     write_pack(output, evidence_pack(bundle))
     _said(door, bundle, output)
-    door.screen.note(f"To check it anywhere: python3 {output / 'check_bundle.py'} {output} --key KEY")
+    door.screen.note(f"To check it anywhere: python3 {output / 'check_bundle.py'} {output} --key KEY --last")
 
 
 async def _bundle(door: Door, name: str, fields: Sequence[str]) -> dict[str, Any]:
     from topstitch.audit.prove import discloses_fields, prove as bundle_of
-    from topstitch.bootstrap.auditing import trusted_keys
+    from topstitch.bootstrap.auditing import trusted_keys, vouching
     from topstitch.cli.desk import desk
     from topstitch.store.ledger_reader import open_ledger
 
     settings = door.settings()
-    async with desk(settings) as here:
+    async with desk(settings) as here, vouching(settings, here.store) as signer:
         full = await here.named(name)
         discloses = discloses_fields(fields) if fields else None
         with open_ledger(here.store) as reader:
-            opener = here.store.installation_key
-            return bundle_of(reader, full, trusted_keys(settings), opener=opener, discloses=discloses)
+            opener, keys = here.store.installation_key, trusted_keys(settings)
+            return bundle_of(reader, full, keys, signer=signer, opener=opener, discloses=discloses)
 
 
 def _said(door: Door, bundle: dict[str, Any], output: Path) -> None:
@@ -90,6 +91,11 @@ def _said(door: Door, bundle: dict[str, Any], output: Path) -> None:
         f"{door.screen.mark('ok')} {output}: {count} records of {bundle['instance']} in the tree of {size} leaves, "
         f"{opened} personal values disclosed"
     )
+    if "last" not in bundle:
+        door.screen.note(
+            f"{door.screen.mark('warn')} The key that signs cannot be read here, so nothing in it shows "
+            "that its end is whole; make it where topstitch serve runs."
+        )
 
 
 @command("consistency")
@@ -113,7 +119,7 @@ async def _consistency(door: Door, old: Path, new: Path | None, keys: Sequence[s
         with open_ledger(here.store) as reader:
             notes = [str(body.get("note")) for body in reader.installation_bodies(KEY_ROTATED)]
             ring = ring_of(keys_of(keys) or trusted_keys(settings), notes)
-            found = continuation_of(reader, text_of(old), text_of(new) if new else None, ring)
+            found = continuation_of(reader, checkpoint_of(old), checkpoint_of(new) if new else None, ring)
     door.screen.data(found.document())
     door.screen.print(
         f"{door.screen.mark('ok')} The tree of {found.new.size} leaves continues the one of {found.old.size}: "
@@ -236,6 +242,14 @@ def keys_of(given: Sequence[str]) -> list[VerifyKey]:
         except (Problem, ValueError) as error:
             raise RequestError("no-key", f"{text} is no public key ({error}); it looks like name+id+base64") from None
     return found
+
+
+def checkpoint_of(path: Path) -> str:
+    """Read a checkpoint that somebody kept, by itself or in an evidence pack."""
+    from topstitch.audit.checkpoint import note_of
+
+    file = path / "checkpoint.txt" if path.is_dir() else path
+    return note_of(text_of(file), str(path))
 
 
 def text_of(path: Path) -> str:

@@ -73,6 +73,7 @@ async def publish_into(
         text,
         checked,
         contracts(now_of),
+        environment=now_of.environment,
         now=clock_of(now_of).now(),
         by=by,
         four_eyes=four_eyes,

@@ -186,7 +186,9 @@ async def acting(settings: Settings, store: Store) -> Identity | None:
     found = await entrance(settings, store, clock_of(settings)).find(settings.person)
     if found is None:
         remedy = "say who you are with --as, TOPSTITCH_PERSON or person in topstitch.toml"
-        raise NotAllowedError("person-unknown", f"{settings.person} is no user here, or is disabled; {remedy}")
+        raise NotAllowedError(
+            "person-unknown", f"there is no user '{settings.person}' here, or they are disabled; {remedy}"
+        )
     return found
 
 

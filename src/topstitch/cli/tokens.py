@@ -89,7 +89,11 @@ async def _list(door: Door, owner: str | None) -> None:
         )
         for token in found
     ]
-    door.screen.table(("token", "name", "of", "scopes", "until", "last used"), rows, "There are no tokens.")
+    door.screen.table(
+        ("token", "name", "of", "scopes", "until", "last used"),
+        rows,
+        "There are no tokens; topstitch tokens create makes one.",
+    )
 
 
 @command_of(tokens, "revoke")

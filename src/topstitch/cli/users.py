@@ -15,6 +15,7 @@ import click
 from topstitch.cli.command import Door, command, command_of
 from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
+from topstitch.cli.screen import counted
 from topstitch.foundation.errors import RequestError
 
 if TYPE_CHECKING:
@@ -115,7 +116,8 @@ async def _list(door: Door) -> None:
         for row in found
     ]
     rows += [(principal, "group", " ".join(held), "", "") for principal, held in groups.items()]
-    door.screen.table(("user", "kind", "roles", "signs in", "last"), rows, "There are no users: nobody has to sign in.")
+    empty = "There are no users: nobody has to sign in. The first is an admin: topstitch users add NAME --role admin"
+    door.screen.table(("user", "kind", "roles", "signs in", "last"), rows, empty)
 
 
 @command_of(users, "show")
@@ -194,8 +196,9 @@ async def _change(door: Door, settings: Settings, principal: str, roles: Sequenc
         for text in roles:
             one = _grant(text)
             done = await change(store, principal, one.role, one.where, actor, now)
-            said = ("has" if granting else "no longer has") if done else ("has already" if granting else "never had")
-            door.screen.print(f"{door.screen.mark('ok')} {principal} {said} {one}")
+            said = ("has" if granting else "no longer has") if done else ("had" if granting else "never had")
+            before = " before" if granting and not done else ""
+            door.screen.print(f"{door.screen.mark('ok')} {principal} {said} the role {one}{before}.")
 
 
 @command_of(users, "disable")
@@ -212,7 +215,9 @@ async def _disable(door: Door, settings: Settings, name: str) -> None:
     async with _house(settings) as (store, actor, now):
         ended, revoked = await people.disable(store, name, actor, now)
     door.screen.data({"id": name, "sessions_ended": ended, "tokens_revoked": revoked})
-    door.screen.print(f"{door.screen.mark('ok')} {name} is disabled; {ended} sessions and {revoked} tokens ended.")
+    door.screen.print(
+        f"{door.screen.mark('ok')} {name} is disabled; ended: {counted(ended, 'session')}, {counted(revoked, 'token')}."
+    )
 
 
 @command_of(users, "enable")

@@ -2,7 +2,7 @@
 
 ``app`` puts it in front of every route; an address that is not in ``RULES`` is refused, and the test
 over all routes names it. Whoever holds a right for a part of the workflows only sees what is about
-one of them, and the lists in ``FILTERED``, which leave the rest out.
+one of them, and the pages in ``FILTERED``, which leave the rest out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from topstitch.access.guard import RULE, SOMEWHERE, Somewhere
 from topstitch.foundation.errors import NotFoundError
 from topstitch.governance.access import PUBLIC, SIGNED_IN, covered, part_of
-from topstitch.store import Store, instances, items
+from topstitch.store import Store, alarms, instances, items
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
 RULES: Final[Mapping[tuple[str, str], str]] = {
@@ -117,16 +117,24 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
 
 FILTERED: Final = frozenset(
     f"/{name}{twin}"
-    for name in ("instances", "approvals", "exceptions", "discrepancies", "workflows")
+    for name in ("instances", "approvals", "exceptions", "discrepancies", "workflows", "connectors", "policies")
     for twin in ("", ".json", ".csv")
-)
-"""Lists that show somebody with a right for a part of the workflows what is theirs."""
+) | {"/", "/index.json", "/index.csv", "/policies/try"}
+"""Pages that show somebody with a right for a part of the workflows what is theirs."""
+SHOWN_IN_PART: Final = ("seams", "connectors")
+"""What is looked at one by one and shows only what is theirs; what is done to a connection is about the whole."""
 
 
 def theirs(request: Request, right: str, rows: Iterable[Row]) -> list[Row]:
     """Return the rows whose workflow the person of a request may see; what is about none is for who sees all."""
     part = part_of(request.state.person.identity, right)
     return [row for row in rows if part is None or (row.get("workflow") and covered(part, str(row["workflow"])))]
+
+
+def part_seen(request: Request, right: str) -> tuple[str, ...] | None:
+    """Return which workflows the person of a request may see; nothing: all of them. Without a person, none."""
+    person = request.state.person
+    return part_of(person.identity, right) if person else ()
 
 
 def declare(routes: Sequence[BaseRoute]) -> None:
@@ -150,7 +158,8 @@ async def place_of(store: Store, request: Request) -> str | Somewhere | None:
     if not name:
         if request.url.path == "/stream" and "instance" in request.query_params:
             return await _workflow(store, request.query_params["instance"])
-        return SOMEWHERE if request.url.path in FILTERED or path in ("views", "account") else None
+        shown = request.method in ("GET", "HEAD") and path in SHOWN_IN_PART
+        return SOMEWHERE if shown or request.url.path in FILTERED or path in ("views", "account") else None
     match path:
         case "instances":
             return await _workflow(store, name)
@@ -162,12 +171,21 @@ async def place_of(store: Store, request: Request) -> str | Somewhere | None:
             return await _workflow(store, (await items.get_case(store, name))["instance"])
         case "discrepancies":
             return await _workflow(store, (await items.get_discrepancy(store, name))["instance"])
+        case "alerts":
+            return await _alerting(store, name)
         case "workflows":
             return name
-        case "views" | "account":
+        case "views" | "account" | "policies":  # publishing a policy is about the whole, wherever it is asked
             return SOMEWHERE
         case _:
             return None
+
+
+async def _alerting(store: Store, alert: str) -> str | None:
+    try:
+        return (await alarms.get(store, alert)).workflow
+    except NotFoundError:
+        return None
 
 
 async def _workflow(store: Store, instance: str) -> str | None:

@@ -24,6 +24,7 @@ from topstitch import __version__
 from topstitch.console import icons, times, words
 from topstitch.console.hands import Hands
 from topstitch.console.people import Person
+from topstitch.console.rights import part_seen
 from topstitch.foundation.canonical import canonical_bytes, digest_bytes
 from topstitch.foundation.errors import ConflictError, NotAllowedError, NotFoundError, RequestError, TopstitchError
 from topstitch.foundation.timetext import rfc3339
@@ -111,7 +112,7 @@ class Site:
             "theme": _chosen(request, THEME_COOKIE, THEMES),
             "keys": request.cookies.get(KEYS_COOKIE) != "off",
             "rail": RAIL,
-            "open": None if bare else await open_counts(self.hands.store),
+            "open": None if bare else await open_counts(self.hands.store, part_seen(request, "instances.read")),
             "notices": self.hands.notices,
             "demo": acts_as_anybody(self.hands, person),
             "cast": self.hands.cast,
@@ -148,9 +149,12 @@ class Site:
         )
 
 
+STREAM: Final = "/stream"
+
+
 def _live(request: Request, stream: str | None) -> str | None:
-    """Let the stream of a page begin where the reading of the page began."""
-    if stream is None:
+    """Let the stream of a page begin where the reading of the page began; all that happens is for who sees all."""
+    if stream is None or (stream == STREAM and part_seen(request, "instances.read") is not None):
         return None
     return f"{stream}{'&' if '?' in stream else '?'}since={request.state.position}"
 

@@ -202,17 +202,19 @@ class Kind(StrEnum):
     AGENT_CHANGED = "agent.changed"
     """{agent, owner, max_tier, actions, money_per_day, asks_per_day, off}, in the installation's own journal."""
     CALENDAR_LOADED = "calendar.loaded"
-    """{environment, digest}, in the installation's own journal: working hours, absences and freezes from here on."""
+    """{environment, digest, four_eyes}, in the installation's own journal: working hours, absences and freezes from
+    here on."""
     SECRET_CHANGED = "secret.changed"  # noqa: S105 -- the name of a kind
     """{name, how: set | removed}, in the installation's own journal; never a value."""
     ACCESS_CHANGED = "access.changed"
     """{command: add | disable | enable | password | grant | revoke | token | token_revoke | link, about, role?, where?,
     scopes?, ends_at?}, in the installation's own journal: who may do what was changed."""
     PUBLISH_PROPOSED = "publish.proposed"
-    """{workflow | policy, version, digest, environment?, parent?, because: [...]}, in the installation's own journal: a
-    change of high risk waits for a second person. A policy bundle has its environment."""
+    """{workflow | policy | calendar, version?, digest, environment?, parent?, because: [...]}, in the installation's
+    own journal: a change of high risk waits for a second person. A policy bundle has its environment, a calendar is
+    named by it."""
     PUBLISH_SETTLED = "publish.settled"
-    """{workflow | policy, version, digest, environment?, ending: published | withdrawn, proposed_by, four_eyes}, in the
-    installation's own journal."""
+    """{workflow | policy | calendar, version?, digest, environment?, ending: published | withdrawn, proposed_by,
+    four_eyes}, in the installation's own journal."""
     PLAN_MOVED = "plan.moved"
     """{from, to, plan_digest}"""

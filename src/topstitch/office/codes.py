@@ -70,7 +70,11 @@ class Codes:
         await self._send(person["email"], "Your code for a decision", words, f"code:{digest}")
 
     async def speaker(self, asked: Asked, person: Mapping[str, str], mark: str, code: str) -> Identity:
-        """Return who speaks with a code, and use it up; raise unless it is the one that was sent."""
+        """Return who speaks with a code; raise unless it is the one that was sent.
+
+        Only who holds the right one is told more than that. It is used up once they have decided (``spend``): who
+        may not decide keeps it until somebody has given them the right.
+        """
         self._require(asked, person)
         digits = "".join(c for c in code if c.isdigit())
         digest = deciding.code_mark(self._desk.store, asked.id, mark, digits)
@@ -82,6 +86,10 @@ class Codes:
                 "code-wrong", "this is not the code of the last mail, or its time is over; have another one sent"
             )
         return await self._speakers.speaker(person, asked.risk)
+
+    async def spend(self, asked: Asked, mark: str) -> None:
+        """Use a code up, after its answer: until then the rules let each person answer only once."""
+        await deciding.spend_code(self._desk.store, asked.id, mark, tries_max=TRIES_MAX)
 
     def _require(self, asked: Asked, person: Mapping[str, str]) -> None:
         why = self.why_not(asked, person)

@@ -1,4 +1,4 @@
-"""Records who decides beside the rules: a stand-in for a time, an agent with its limits, a calendar.
+"""Records who decides beside the rules: a stand-in for a time, an agent with its limits.
 
 Every door calls the same functions. Whether somebody may do it is asked at the door; an agent
 never may. What may not be granted at all, ``governance`` says before anything is kept.
@@ -10,17 +10,15 @@ from datetime import datetime
 
 import msgspec
 
-from topstitch.foundation.canonical import digest_bytes
 from topstitch.foundation.errors import NotFoundError, RequestError
 from topstitch.foundation.money import parse_money
 from topstitch.governance.agents import Act, Agent, require_agent_may
-from topstitch.governance.calendar import Calendar, read_calendar
 from topstitch.governance.delegations import require_grant
 from topstitch.governance.duties import Delegation
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office.standing import agents_of, delegations_of
 from topstitch.store import Store, deciding
-from topstitch.store.deciding import Granted, KeptCalendar
+from topstitch.store.deciding import Granted
 
 TIER_MAX = 4
 ASKS_MAX = 1_000
@@ -75,15 +73,6 @@ async def the_agent(store: Store, name: str) -> Agent:
     if name not in known:
         raise NotFoundError("no-agent", f"there is no agent {name}; topstitch agents list names them")
     return known[name]
-
-
-async def load_calendar(store: Store, text: str, path: str, environment: str, actor: Actor, now: datetime) -> Calendar:
-    """Read a calendar file and put it in force in an environment."""
-    _require_person(actor, Act.CHANGE_POLICY)
-    calendar = read_calendar(text, path)
-    new = KeptCalendar(environment=environment, document=text, loaded_at=now, loaded_by=str(actor))
-    await deciding.load_calendar(store, new, digest_bytes(text.encode()), actor)
-    return calendar
 
 
 def _require_person(actor: Actor, act: Act) -> None:

@@ -2,7 +2,8 @@
 
 The doors call it. Nothing is published that has a failure without a declared end. What is in force
 when the author looks is the parent; if somebody else has published since, nothing is published.
-Where four eyes are asked for, a change of high risk by its own author waits for a second person.
+Where four eyes are asked for, a change of high risk by its own author waits for a second person; in
+production, every change does.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ async def publish_into(
     checked: CheckResult,
     contracts: Contracts,
     *,
+    environment: str,
     now: datetime,
     by: str,
     author: str | None = None,
@@ -108,7 +110,7 @@ async def publish_into(
     known = {d.version: d.digest for d in await definitions.versions(store, workflow.workflow)}
     if difference is not None and difference.refused and workflow.version not in known:
         raise AuthorError("version-too-small", f"{workflow.workflow} {workflow.version}: {difference.verdict()}")
-    changed, risks = False, why_two(difference, plan) if before is None or before.digest != digest else ()
+    changed, risks = False, why_two(difference, plan, environment) if before is None or before.digest != digest else ()
     waits = risks if four_eyes and author in (None, by) else ()
     if not dry_run:
         new = Definition(

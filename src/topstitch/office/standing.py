@@ -13,7 +13,7 @@ import msgspec
 from topstitch.foundation.canonical import parse
 from topstitch.governance.agents import Agent
 from topstitch.governance.duties import Delegation
-from topstitch.store import Store, deciding
+from topstitch.store import Store, calendars, deciding
 from topstitch.store.deciding import Granted
 
 if TYPE_CHECKING:
@@ -51,5 +51,5 @@ async def calendar_of(store: Store, environment: str) -> Calendar:
     """Return the calendar of an environment; without one, people are there at all hours."""
     from topstitch.governance.calendar import ALL_HOURS, read_calendar  # noqa: PLC0415 -- it reads expressions
 
-    found = [one for one in await deciding.all_calendars(store) if one.environment == environment]
-    return read_calendar(found[0].document, f"the calendar of {environment}") if found else ALL_HOURS
+    found = await calendars.in_force(store, environment)
+    return read_calendar(found.document, f"the calendar of {environment}") if found else ALL_HOURS

@@ -1,4 +1,4 @@
-"""Who decides beside the rules: delegations, agents with their limits, calendars; and codes and messages of letters.
+"""Who decides beside the rules: delegations, agents with their limits; and codes and messages of letters.
 
 ``bootstrap.law`` reads them when the installation's own journal has grown; the doors write. Every
 change stands in that journal too, written in the same transaction, with its actor. A delegation
@@ -20,7 +20,7 @@ from topstitch.foundation.timetext import rfc3339
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, Draft, Stage
 from topstitch.store.database import Backend
-from topstitch.store.deciding_tables import agents, calendars, delegations, messages
+from topstitch.store.deciding_tables import agents, delegations, messages
 from topstitch.store.ledger import INSTALLATION, note_down_with
 from topstitch.store.policy_tables import moves
 from topstitch.store.sealing import milliseconds, moment
@@ -36,11 +36,6 @@ _GRANT: Final = (
 _AGENT: Final = (
     "INSERT INTO agents (id, document, changed_at, changed_by) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
     " document = excluded.document, changed_at = excluded.changed_at, changed_by = excluded.changed_by"
-)
-_CALENDAR: Final = (
-    "INSERT INTO calendars (environment, document, loaded_at, loaded_by) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (environment) DO UPDATE SET document = excluded.document, loaded_at = excluded.loaded_at,"
-    " loaded_by = excluded.loaded_by"
 )
 _CODE: Final = (
     "INSERT INTO decision_codes (approval, recipient, digest, made_at, ends_at, tries, made)"
@@ -85,15 +80,6 @@ class KeptAgent(msgspec.Struct, frozen=True, kw_only=True):
     document: str
     changed_at: datetime
     changed_by: str
-
-
-class KeptCalendar(msgspec.Struct, frozen=True, kw_only=True):
-    """The calendar of an environment, as it was loaded."""
-
-    environment: str
-    document: str
-    loaded_at: datetime
-    loaded_by: str
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +160,7 @@ def _granted(row: dict[str, Any]) -> Granted:
     return Granted(**{**row, **times, "ended_at": moment(row["ended_at"]) if row["ended_at"] is not None else None})
 
 
-# --- Agents and calendars ----------------------------------------------------------------------
+# --- Agents ---------------------------------------------------------------------------------
 
 
 async def set_agent(store: Store, name: str, document: dict[str, Any], actor: Actor, now: datetime) -> None:
@@ -195,26 +181,6 @@ async def all_agents(store: Store) -> Sequence[KeptAgent]:
         return KeptAgent(**{**row, "changed_at": moment(row["changed_at"])})
 
     return await _listed(store, select(agents).order_by(agents.c.id), kept)
-
-
-async def load_calendar(store: Store, new: KeptCalendar, digest: str, actor: Actor) -> None:
-    """Put the calendar of an environment in the place of the one before."""
-
-    def work(backend: Backend) -> None:
-        body = {"environment": new.environment, "digest": digest}
-        _note(backend, Kind.CALENDAR_LOADED, body, actor, new.loaded_at)
-        backend.execute(_CALENDAR, (new.environment, new.document, milliseconds(new.loaded_at), str(actor)))
-
-    await store.work(work, tells=True)
-
-
-async def all_calendars(store: Store) -> Sequence[KeptCalendar]:
-    """Return the calendar of each environment that has one."""
-
-    def kept(row: dict[str, Any]) -> KeptCalendar:
-        return KeptCalendar(**{**row, "loaded_at": moment(row["loaded_at"])})
-
-    return await _listed(store, select(calendars).order_by(calendars.c.environment), kept)
 
 
 # --- Proposals ---------------------------------------------------------------------------------
@@ -266,7 +232,7 @@ async def keep_code(
 
 
 async def try_code(store: Store, approval: str, recipient: str, digest: str, *, now: datetime, tries_max: int) -> bool:
-    """Whether a code is the one that was sent and is still good; every try counts, and a good one is used up."""
+    """Whether a code is the one that was sent and is still good; every wrong try counts."""
 
     def work(backend: Backend) -> bool:
         found = backend.execute(
@@ -277,13 +243,20 @@ async def try_code(store: Store, approval: str, recipient: str, digest: str, *, 
             return False
         wanted, ends_ms, tries = found[0]
         good = bool(wanted == digest and milliseconds(now) < ends_ms and tries < tries_max)
-        backend.execute(
-            "UPDATE decision_codes SET tries = ? WHERE approval = ? AND recipient = ?",
-            (tries_max if good else tries + 1, approval, recipient),
-        )
+        if not good:
+            backend.execute(
+                "UPDATE decision_codes SET tries = tries + 1 WHERE approval = ? AND recipient = ?",
+                (approval, recipient),
+            )
         return good
 
     return await store.work(work)
+
+
+async def spend_code(store: Store, approval: str, recipient: str, *, tries_max: int) -> None:
+    """Use up the code of a recipient."""
+    sql = "UPDATE decision_codes SET tries = ? WHERE approval = ? AND recipient = ?"
+    await store.work(lambda backend: backend.execute(sql, (tries_max, approval, recipient)))
 
 
 async def keep_message(store: Store, message: Message, now: datetime) -> None:

@@ -1,8 +1,9 @@
-"""Decides what the database holds of who decides: delegations, agents, calendars, and what decision letters left.
+"""Decides what the database holds of who decides: delegations, agents, calendars, what letters left.
 
 Beside ``tables``, whose metadata it adds to; ``schema`` makes both. The first three are truth:
 ``deciding`` writes them together with a record in the installation's own journal. Codes and
-messages help people to decide and decide nothing themselves. It holds no SQL that reads or writes.
+messages help people to decide and decide nothing themselves. A
+calendar's proposal waits for a second person. It holds no SQL that reads or writes.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ calendars: Final = Table(
     sqlite_with_rowid=False,
 )
 
+calendar_proposals: Final = Table(
+    "calendar_proposals",
+    metadata,
+    Column("environment", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("parent", Text),
+    Column("because", Text, nullable=False),  # a JSON list: why it needs a second person
+    Column("proposed_at", BigInteger, nullable=False),
+    Column("proposed_by", Text, nullable=False),
+    PrimaryKeyConstraint("environment", "digest"),
+    sqlite_with_rowid=False,
+)
+
 codes: Final = Table(
     "decision_codes",
     metadata,
@@ -77,4 +92,4 @@ messages: Final = Table(
     sqlite_with_rowid=False,
 )
 
-__all__ = ["agents", "calendars", "codes", "delegations", "messages", "metadata"]
+__all__ = ["agents", "calendar_proposals", "calendars", "codes", "delegations", "messages", "metadata"]

@@ -135,8 +135,8 @@ def _refuse(backend: Backend, subject: str, names: Sequence[str]) -> None:
     if held:
         raise ConflictError(
             "legal-hold",
-            f"a legal hold ({held[0][0]}: {held[0][2]}) forbids to erase this person; nothing was erased; "
-            "lift the hold first",
+            f"a legal hold ({held[0][0]}: {held[0][2]}) forbids erasing this person, so nothing was erased; "
+            f"once it is over, lift it with topstitch audit hold lift {held[0][0]}",
             detail={"hold": held[0][0]},
         )
     if not names:

@@ -30,6 +30,10 @@ GROUP: Final = "group:"
 """How a principal that is a group begins."""
 
 
+ADMIN: Final = ("admin", "")
+"""The role, and where, that lets somebody change who may do what."""
+
+
 class PersonRow(msgspec.Struct, frozen=True, kw_only=True):
     """One person or service account."""
 
@@ -208,6 +212,7 @@ def _set_password(backend: Backend, name: str, password: str, actor: Actor, now:
 
 
 def _disable(backend: Backend, name: str, actor: Actor, now: datetime) -> tuple[int, int]:
+    _not_the_last_admin(backend, name)
     rows = backend.execute(
         "UPDATE people SET disabled_at = coalesce(disabled_at, ?), disabled_by = coalesce(disabled_by, ?)"
         " WHERE id = ? RETURNING id",
@@ -245,6 +250,8 @@ def _grant(backend: Backend, principal: str, role: str, place: str, actor: Actor
 
 
 def _revoke(backend: Backend, principal: str, role: str, place: str, actor: Actor, now: datetime) -> bool:
+    if (role, place) == ADMIN:
+        _not_the_last_admin(backend, principal)
     rows = backend.execute(
         "DELETE FROM role_grants WHERE principal = ? AND role = ? AND place = ? RETURNING role",
         (principal, role, place),
@@ -252,6 +259,19 @@ def _revoke(backend: Backend, principal: str, role: str, place: str, actor: Acto
     if rows:
         note(backend, actor, now, "revoke", principal, role=role, where=place)
     return bool(rows)
+
+
+def _not_the_last_admin(backend: Backend, principal: str) -> None:
+    """Raise when nobody else could let anybody in again; a group's admins are in its provider's hands."""
+    found = backend.execute(
+        "SELECT g.principal FROM role_grants g LEFT JOIN people p ON p.id = g.principal"
+        " WHERE g.role = ? AND g.place = ? AND (p.id IS NULL OR (p.disabled_at IS NULL AND p.kind = 'human'))",
+        ADMIN,
+    )
+    admins = {str(row[0]) for row in found}
+    if admins == {principal}:
+        message = f"{principal} is the last admin; make somebody else one first: topstitch users grant PERSON admin"
+        raise ConflictError("last-admin", message)
 
 
 def _must_be_there(rows: Sequence[Any], name: str) -> None:

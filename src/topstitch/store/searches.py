@@ -164,6 +164,11 @@ def within(part: Sequence[str] | None) -> list[ColumnElement[bool]]:
     return [or_(instances.c.workflow.in_(exact), *begun)]
 
 
+def _of_part(instance: ColumnElement[Any], part: Sequence[str] | None) -> list[ColumnElement[bool]]:
+    """Return the condition that what belongs to an instance is of one of the workflows named."""
+    return [] if part is None else [instance.in_(select(instances.c.id).where(*within(part)))]
+
+
 MOST: Final = "completed"
 """How most instances end: how many did is what the others leave of all, and all are counted without reading them."""
 _STATUSES: Final = frozenset(STATES["open"] + STATES["ended"])
@@ -332,8 +337,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     discrepancies: int
 
 
-async def open_counts(store: Store) -> Open:
-    """Count what is open, in one statement."""
+async def open_counts(store: Store, part: Sequence[str] | None = None) -> Open:
+    """Count what is open, in one statement; ``part`` as ``search``."""
     counted = {
         "approvals": approvals,
         "tasks": tasks,
@@ -341,7 +346,13 @@ async def open_counts(store: Store) -> Open:
         "discrepancies": discrepancies,
     }
     statement = select(
-        *(select(func.count()).where(t.c.status == "open").scalar_subquery().label(name) for name, t in counted.items())
+        *(
+            select(func.count())
+            .where(t.c.status == "open", *_of_part(t.c.instance, part))
+            .scalar_subquery()
+            .label(name)
+            for name, t in counted.items()
+        )
     )
     row = await store.read(lambda c: c.execute(statement).mappings().one())
     return Open(**{name: int(row[name]) for name in counted})
@@ -374,13 +385,20 @@ class Crossing(msgspec.Struct, frozen=True):
 
 
 async def crossings(
-    store: Store, since: datetime, *, source: str | None = None, target: str | None = None, limit: int = HANDOFFS_MAX
+    store: Store,
+    since: datetime,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    part: Sequence[str] | None = None,
+    limit: int = HANDOFFS_MAX,
 ) -> list[Crossing]:
-    """Return handoffs between two systems since a time, oldest first."""
+    """Return handoffs between two systems since a time, oldest first; ``part`` as ``search``."""
     h = handoffs.c
     query: Select[Any] = (
         select(h.from_system, h.to_system, h.started_at, h.net_ms, h.instance)
         .where(h.started_at >= milliseconds(since), h.net_ms.isnot(None), h.from_system.isnot(None))
+        .where(*_of_part(h.instance, part))
         .order_by(h.started_at.desc())
         .limit(limit)
     )
@@ -390,11 +408,12 @@ async def crossings(
     return rows[::-1]
 
 
-async def seam_failures(store: Store, since: datetime) -> dict[tuple[str, str], int]:
-    """Count the steps that failed at each seam since a time."""
+async def seam_failures(store: Store, since: datetime, part: Sequence[str] | None = None) -> dict[tuple[str, str], int]:
+    """Count the steps that failed at each seam since a time; ``part`` as ``search``."""
     query = (
         select(steps.c.from_system, steps.c.to_system, func.count())
         .where(steps.c.failed_at >= milliseconds(since), steps.c.from_system.isnot(None))
+        .where(*_of_part(steps.c.instance, part))
         .group_by(steps.c.from_system, steps.c.to_system)
     )
     return await store.read(lambda c: {(a, b): int(n) for a, b, n in c.execute(query)})
@@ -410,11 +429,12 @@ async def by_version(store: Store) -> dict[tuple[str, str], dict[str, int]]:
     )
 
 
-async def step_failures(store: Store, since: datetime) -> dict[str, int]:
-    """Count the steps that failed, by the system they work on."""
+async def step_failures(store: Store, since: datetime, part: Sequence[str] | None = None) -> dict[str, int]:
+    """Count the steps that failed, by the system they work on; ``part`` as ``search``."""
     query = (
         select(steps.c.system, func.count())
         .where(steps.c.failed_at >= milliseconds(since), steps.c.system.isnot(None))
+        .where(*_of_part(steps.c.instance, part))
         .group_by(steps.c.system)
     )
     return await store.read(lambda c: {str(s): int(n) for s, n in c.execute(query)})

@@ -55,9 +55,10 @@ async def test_a_draft_is_planned_and_published_as_it_was_looked_at(programs: Pr
     assert len([one for one in versions if one["version"] == "9.0.0"]) == 1
 
 
-def of_two(programs: Programs) -> Programs:
+def of_two(programs: Programs, environment: str = "test") -> Programs:
     """The same story where a change of high risk needs two people."""
-    return Programs(programs.store, programs.hires, more={"four_eyes": "high-risk"})
+    more = {"four_eyes": "high-risk", "environment": environment}
+    return Programs(programs.store, programs.hires, more=more)
 
 
 async def planned(programs: Programs, name: str = "ana") -> tuple[dict[str, Any], dict[str, str]]:
@@ -93,6 +94,15 @@ async def test_who_wrote_a_change_without_high_risk_publishes_it(programs: Progr
     programs = of_two(programs)
     plan, match = await planned(programs)
     assert (plan["waits"], (await published(programs, plan, match)).json["changed"]) == ([], True)
+
+
+async def test_G05_in_production_who_wrote_a_change_never_publishes_it(programs: Programs):
+    programs = of_two(programs, "prod")
+    plan, match = await planned(programs)
+    assert plan["waits"] == ["putting a definition in force in prod is an act of risk 3 itself"]
+    assert (await published(programs, plan, match)).json["code"] == "author-publishes"
+    programs.caller = signed_in(programs, "bob")
+    assert (await published(programs, plan, match)).json["changed"]
 
 
 async def test_one_person_publishes_what_they_wrote_while_there_are_no_users(programs: Programs):

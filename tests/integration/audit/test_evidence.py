@@ -14,7 +14,7 @@ import pytest
 
 from support.onboarding import HIRE, Company, onboarding_plan
 from support.paper import PaperEngine, transient
-from support.trail import NAME, Trail
+from support.trail import HR, NAME, Trail
 from topstitch import lifecycle
 from topstitch.audit.check_bundle import check
 from topstitch.audit.prove import discloses_fields, evidence_pack, prove, write_pack
@@ -57,7 +57,8 @@ async def keep(trail: Trail, drafts: list[Draft], name: str = "ins_1") -> None:
 def bundle_of(trail: Trail, name: str = "ins_1", fields: tuple[str, ...] = ()) -> Bundle:
     with open_ledger(trail.store) as reader:
         discloses = discloses_fields(fields) if fields else None
-        return prove(reader, name, [trail.key.key], opener=trail.store.installation_key, discloses=discloses)
+        opener = trail.store.installation_key
+        return prove(reader, name, [trail.key.key], signer=trail.key, opener=opener, discloses=discloses)
 
 
 async def pack(trail: Trail, folder: Path, fields: tuple[str, ...] = ("*",)) -> dict[str, Any]:
@@ -363,22 +364,104 @@ async def test_U08_an_old_checkpoint_does_not_reach_the_records_of_a_pack(trail:
     assert re.search(r"a tree of \d+ leaves has no leaf \d+|is not in the signed tree", done.stdout), done.stdout
 
 
-async def test_U08_a_pack_whose_end_was_cut_says_that_it_does_not_show_an_end(trail: Trail, tmp_path: Path) -> None:
-    folder = tmp_path / "pack"
-    await pack(trail, folder)
-    whole = check_elsewhere(folder, "--key", str(trail.key.key))
-    assert "it has ended" in whole.stdout
-    bundle = json.loads((folder / "bundle.json").read_text())
+def cut_tail(bundle: Bundle) -> None:
     del bundle["records"][-3:]
     bundle["disclosed"] = [one for one in bundle["disclosed"] if one["seq"] <= len(bundle["records"])]
+
+
+def say_that_it_is_older(bundle: Bundle) -> None:
+    bundle["format"] = "topstitch-bundle/1"
+    bundle.pop("last")
+
+
+async def test_U08_a_pack_whose_end_was_cut_is_found_without_its_reading_aids(trail: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    await pack(trail, folder)
+    whole = check_elsewhere(folder, "--key", str(trail.key.key), "--last")
+    assert whole.returncode == 0
+    assert "it has ended" in whole.stdout
+    assert "which the installation signed: none was cut from its end" in whole.stdout
+    text = (folder / "bundle.json").read_text()
+    for path in folder.glob("*.json"):
+        path.unlink()
+    count = len(json.loads(text)["records"])
+    lines = json.loads(text)["last"].split("\n")
+
+    def restate(line: int, value: str) -> Callable[[Bundle], None]:
+        def change(bundle: Bundle) -> None:
+            cut_tail(bundle)
+            bundle["last"] = "\n".join([*lines[:line], value, *lines[line + 1 :]])
+
+        return change
+
+    def keep_no_statement(bundle: Bundle) -> None:
+        cut_tail(bundle)
+        del bundle["last"]
+
+    for change, named in (
+        (cut_tail, f"the tail was cut: ins_1 had {count} records when this was made, and here are {count - 3}"),
+        (restate(3, str(count - 3)), "the note was changed, or another key made it"),
+        (restate(0, "topstitch key rotation"), "the note was changed, or another key made it"),
+        (keep_no_statement, "the statement which record was the last is missing"),
+    ):
+        bundle = json.loads(text)
+        change(bundle)
+        (folder / "bundle.json").write_text(json.dumps(bundle))
+        done = check_elsewhere(folder, "--key", str(trail.key.key))
+        assert (done.returncode, named in done.stdout) == (20, True), done.stdout
+
+
+async def test_U08_a_cut_pack_cannot_pass_for_one_of_the_form_before(trail: Trail, tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    await pack(trail, folder)
+    text = (folder / "bundle.json").read_text()
+    for path in folder.glob("*.json"):
+        path.unlink()
+    bundle = json.loads(text)
+    cut_tail(bundle)
+    say_that_it_is_older(bundle)
     (folder / "bundle.json").write_text(json.dumps(bundle))
     done = check_elsewhere(folder, "--key", str(trail.key.key))
-    assert (done.returncode, "does not say what the records say" in done.stdout) == (20, True), done.stdout
-    for path in folder.glob("*.json"):
-        if path.name != "bundle.json":
-            path.unlink()
-    done = check_elsewhere(folder, "--key", str(trail.key.key))
-    assert "it had not ended when this was made, so later records may exist" in done.stdout
+    assert (done.returncode, "NOTHING SAYS WHICH RECORD WAS THE LAST" in done.stdout) == (0, True), done.stdout
+    done = check_elsewhere(folder, "--key", str(trail.key.key), "--last")
+    assert (done.returncode, "ask for a new pack" in done.stdout) == (20, True), done.stdout
+
+
+async def test_U08_the_statement_of_another_pack_or_key_is_refused(trail: Trail) -> None:
+    from topstitch.audit.check_bundle import Problem
+    from topstitch.audit.checkpoint import last_note, new_signing_key
+
+    await trail.start("ins_1")
+    await trail.start("ins_2")
+    await trail.seal()
+    mine, other = bundle_of(trail), bundle_of(trail, "ins_2")
+    assert check(mine, trail.key.key).last
+    stranger = new_signing_key(trail.key.key.name)
+    own = mine["records"][-1]["hash"]
+    for last, named in (
+        (other["last"], "belongs to another pack"),
+        (last_note(trail.key, "ins_1", 1, own, 1), "belongs to another pack"),
+        (last_note(trail.key, "ins_1", 1, "0" * 64, 2), "do not end with record 1"),
+        (last_note(stranger, "ins_1", 1, own, 2), "signed by no known key"),
+        (mine["checkpoint"], "is damaged"),
+    ):
+        with pytest.raises(Problem, match=named):
+            check({**mine, "last": last}, trail.key.key)
+
+
+async def test_a_pack_of_the_form_before_and_one_after_a_rotation_are_read(trail: Trail) -> None:
+    from topstitch.audit.checkpoint import new_signing_key
+
+    await trail.start("ins_1")
+    await trail.seal()
+    older = bundle_of(trail)
+    say_that_it_is_older(older)
+    assert not check(older, trail.key.key).last
+    new = new_signing_key(trail.key.key.name)
+    await trail.sequencer.rotate(new, HR)
+    first, trail.key = trail.key.key, new
+    report = check(bundle_of(trail), first)
+    assert (report.last, report.key) == (True, new.key)
 
 
 async def test_H06_c_a_changed_reading_aid_is_found(trail: Trail, tmp_path: Path) -> None:

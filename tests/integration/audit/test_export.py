@@ -87,6 +87,23 @@ async def test_ocsf_events_have_what_their_classes_require(trail: Trail) -> None
     assert [one["activity_name"] for one in events[:3]] == ["Read", "Update", "Delete"]
 
 
+async def test_ocsf_says_of_a_write_which_system_and_operation_it_was(trail: Trail) -> None:
+    await trail.start("ins_1")
+    intent = {"act": "identity", "action": "create_user", "attempt": 1, "system": "directory"}
+    for kind, body in (
+        ("act.result", {"act": "identity", "attempt": 0, "result": "ok"}),  # its intent is before the export
+        ("act.intent", intent),
+        ("act.result", {"act": "identity", "attempt": 1, "result": "unknown"}),
+        ("act.intent", {**intent, "attempt": 2}),
+        ("act.result", {"act": "identity", "attempt": 2, "result": "ok"}),
+    ):
+        await trail.store.append_outside("ins_1", [trail.draft(kind, body, step="identity")], trail.clock.now())
+    events = [json.loads(line) for line in exported(trail, Format.OCSF).splitlines()]
+    said = [(one["api"]["service"]["name"], one["api"]["operation"], one["status"]) for one in events]
+    known = ("directory", "create_user")
+    assert said == [("", "identity", "Success"), (*known, "Unknown"), (*known, "Success")]
+
+
 async def test_csv_can_be_read_back_and_holds_no_formula(trail: Trail) -> None:
     await journey(trail)
     rows = list(csv.DictReader(io.StringIO(exported(trail, Format.CSV))))

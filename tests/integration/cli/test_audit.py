@@ -274,6 +274,38 @@ def test_what_is_not_signed_yet_is_said_with_the_remedy(never_sealed: Path, tmp_
     assert audit(never_sealed, "prove", name, "-o", str(tmp_path / "x")).code == 0
 
 
+def test_consistency_and_verify_take_the_checkpoint_out_of_an_evidence_pack(copied: Path, tmp_path: Path):
+    name, pack, proof = first_instance(copied), tmp_path / "pack", tmp_path / "proof.json"
+    assert audit(copied, "evidence", name, "-o", str(pack)).code == 0
+    assert audit(copied, "prove", name, "-o", str(proof)).code == 0
+    for kept in (pack, pack / "bundle.json", pack / "checkpoint.txt", proof):
+        assert "continues the one" in audit(copied, "consistency", str(kept)).out
+        assert "Chain intact" in audit(copied, "verify", "--checkpoint", str(kept)).out
+    proof.write_text('{"checkpoint": 1')
+    for kept in (pack / "trigger.json", pack / "README.txt", proof):
+        for words in (("consistency", str(kept)), ("verify", "--checkpoint", str(kept))):
+            said = audit(copied, *words)
+            assert (said.code, "name a file that `topstitch audit checkpoint -o FILE` wrote" in said.err) == (2, True)
+            assert "ask the operator for the key" not in said.err
+
+
+def test_a_pack_made_without_the_signing_key_says_that_its_end_is_not_shown(copied: Path, tmp_path: Path):
+    name = first_instance(copied)
+    assert audit(copied, "evidence", name, "-o", str(tmp_path / "whole")).code == 0
+    assert checked(tmp_path / "whole", "--last").returncode == 0
+    (copied / "checkpoint.key").rename(copied / "elsewhere")
+    said = audit(copied, "evidence", name, "-o", str(tmp_path / "open"))
+    assert (said.code, "nothing in it shows that its end is whole" in said.err) == (0, True)
+    assert checked(tmp_path / "open").returncode == 0
+    assert checked(tmp_path / "open", "--last").returncode == 20
+    assert not (copied / "checkpoint.key").exists()
+
+
+def checked(pack: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "check_bundle.py", ".", *words]
+    return subprocess.run(line, cwd=pack, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_consistency_with_a_checkpoint_that_somebody_kept(copied: Path, tmp_path: Path):
     old, new = tmp_path / "old", tmp_path / "new"
     audit(copied, "checkpoint", "-o", str(old))

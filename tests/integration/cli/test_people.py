@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from support.commands import Ran, called
 from support.definitions import onboarding_text, spoiled
 from topstitch.access.words import is_token
-from topstitch.store import Store
+from topstitch.store import Store, calendars
 from topstitch.store.instances import records
 from topstitch.store.ledger import INSTALLATION
 
@@ -41,8 +42,6 @@ class Folder:
 
 
 def _journal(store: Store) -> Any:
-    import asyncio
-
     return asyncio.run(_read(store))
 
 
@@ -108,6 +107,19 @@ def test_roles_are_granted_and_taken_back_and_noted(peopled: Folder) -> None:
     )
 
 
+def test_the_last_admin_stays_until_there_is_another(peopled: Folder) -> None:
+    for words in (("users", "disable", "ada"), ("users", "revoke", "ada", "admin")):
+        kept = peopled.run(*words, person="ada")
+        assert (kept.code, "is the last admin; make somebody else one first" in kept.err) == (6, True)
+    assert peopled.run("users", "add", "bot", "--service", "--role", "admin", person="ada").code == 0
+    assert peopled.run("users", "disable", "ada", person="ada").code == 6  # a service account manages nobody
+    assert peopled.run("users", "grant", "vera", "admin:employee-*", person="ada").code == 0
+    assert peopled.run("users", "disable", "ada", person="ada").code == 6  # nor an admin of a part
+    assert peopled.run("users", "grant", "vera", "admin", person="ada").code == 0
+    assert peopled.run("users", "revoke", "ada", "admin", person="ada").code == 0
+    assert peopled.run("users", "disable", "vera", person="vera").code == 6
+
+
 def test_a_token_is_printed_once_and_never_wider_than_its_maker(peopled: Folder) -> None:
     made = peopled.run("tokens", "create", "ci", "--scope", "*.read", person="vera")
     assert is_token(made.out.strip())
@@ -126,7 +138,7 @@ def test_G05_a_publisher_does_not_publish_their_own_change_of_high_risk_alone(pe
     file = peopled.write("onboarding.yaml", onboarding_text())
     assert peopled.run("publish", file, person="ada").code == 4
     proposed = peopled.run("publish", file, "--json", person="paul")
-    assert (proposed.code, proposed.json()["waits"]) == (8, ["'CRM team assignment' writes with risk 3"])
+    assert (proposed.code, proposed.json()["waits"]) == (8, ["'CRM team assignment' writes with risk 3", IN_PROD])
     (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
     digest = waiting["digest"].removeprefix("sha256:")[:12]
     alone = peopled.run("publish", "--agree", digest, person="paul")
@@ -202,13 +214,113 @@ def test_a_policy_that_waits_is_withdrawn_or_overtaken(peopled: Folder) -> None:
     assert back.code == 8  # putting an earlier, looser one back in force is loosening too
 
 
-def test_words_are_published_by_one_person(peopled: Folder) -> None:
-    peopled.run("publish", peopled.write("one.yaml", onboarding_text()), person="paul")
-    (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
-    assert peopled.run("publish", "--agree", waiting["digest"], person="pia").code == 0
-    text = spoiled(("version: 1.0.0", "version: 1.0.1"), ("title: Welcome e-mail", "title: Welcome letter"))
-    done = peopled.run("publish", peopled.write("two.yaml", text), person="paul")
+IN_PROD = "putting a definition in force in prod is an act of risk 3 itself"
+WORDS = ("version: 1.0.0", "version: 1.0.1"), ("title: Welcome e-mail", "title: Welcome letter")
+
+
+def publish_by_two(folder: Folder) -> None:
+    folder.run("publish", folder.write("one.yaml", onboarding_text()), person="paul")
+    (waiting,) = folder.run("publish", "--pending", "--json").json()["items"]
+    assert folder.run("publish", "--agree", waiting["digest"], person="pia").code == 0
+
+
+def calendar(folder: Folder, name: str, *freezes: tuple[str, str], rest: str = "") -> str:
+    lines = "".join(f"  - {{from: '{start}', until: '{end}', because: Year end}}\n" for start, end in freezes)
+    return folder.write(name, f"zone: UTC\n{rest}" + (f"freezes:\n{lines}" if freezes else ""))
+
+
+def test_G05_a_publisher_does_not_thaw_a_change_freeze_alone(peopled: Folder) -> None:
+    long, short = ("2990-12-19T00:00:00Z", "2991-01-04T00:00:00Z"), ("2990-12-19T00:00:00Z", "2990-12-24T00:00:00Z")
+    load = ("calendars", "load")
+    assert peopled.run(*load, calendar(peopled, "long.yaml", long), person="vera").code == 4
+    assert peopled.run(*load, calendar(peopled, "long.yaml", long), person="paul").code == 0  # it only adds
+    proposed = peopled.run(*load, calendar(peopled, "short.yaml", short), "--json", person="paul")
+    why = ["the change freeze 'Year end' until 2991-01-04 00:00 UTC would not hold at 2990-12-24 00:00 UTC"]
+    assert (proposed.code, proposed.json()["waits"]) == (8, why)
+    assert frozen_until(peopled) == long[1]
+    (waiting,) = peopled.run(*load, "--pending", "--json").json()["items"]
+    assert (waiting["proposed_by"], waiting["because"]) == ("human:paul", why)
+    digest = waiting["digest"].removeprefix("sha256:")[:12]
+    alone = peopled.run(*load, "--agree", digest, person="paul")
+    assert (alone.code, "ask another publisher" in alone.err) == (4, True)
+    assert peopled.run(*load, "--agree", digest, person="vera").code == 4
+    assert frozen_until(peopled) == long[1]
+    assert peopled.run(*load, "--agree", digest, person="pia").code == 0
+    assert frozen_until(peopled) == short[1]
+    assert peopled.run(*load, "--agree", digest, person="pia").code == 5
+    settled = [(kind, actor, body) for kind, actor, body in peopled.noted() if body.get("four_eyes")]
+    assert [(kind, actor, body["four_eyes"]) for kind, actor, body in settled] == [
+        ("calendar.loaded", "human:paul", "not needed"),
+        ("publish.settled", "human:pia", "agreed"),
+        ("calendar.loaded", "human:pia", "agreed"),
+    ]
+
+
+def frozen_until(folder: Folder) -> str:
+    with Store.open(str(folder.path / "data" / "topstitch.db")) as store:
+        found = asyncio.run(calendars.in_force(store, "prod"))
+    assert found is not None
+    return found.document.partition("until: '")[2].partition("'")[0]
+
+
+def test_a_calendar_that_waits_is_withdrawn_or_overtaken(peopled: Folder) -> None:
+    one, two = ("2990-01-01T00:00:00Z", "2990-01-09T00:00:00Z"), ("2990-01-09T00:00:00Z", "2990-02-01T00:00:00Z")
+    load = ("calendars", "load")
+    assert peopled.run(*load, calendar(peopled, "both.yaml", one, two), person="paul").code == 0
+    joined = calendar(peopled, "joined.yaml", (one[0], two[1]))
+    assert peopled.run(*load, joined, person="paul").code == 0  # the same days in other words
+    for _ in range(2):  # loading it again takes its own place
+        assert peopled.run(*load, calendar(peopled, "one.yaml", one), person="paul").code == 8
+    (waiting,) = peopled.run(*load, "--pending", "--json").json()["items"]
+    assert peopled.run(*load, calendar(peopled, "more.yaml", one, two), person="pia").code == 0
+    stale = peopled.run(*load, "--agree", waiting["digest"], person="pia")
+    assert (stale.code, "stale-parent" in stale.err) == (6, True)
+    assert peopled.run(*load, "--withdraw", waiting["digest"], person="paul").code == 0
+    assert peopled.run(*load, "--pending", "--json").json()["items"] == []
+    assert peopled.run(*load, person="paul").code == 2
+
+
+def test_hours_that_no_policy_asks_for_are_changed_by_one_person(peopled: Folder) -> None:
+    hours = 'hours: {mon: ["09:00-17:00"]}\n'
+    assert peopled.run("calendars", "load", calendar(peopled, "a.yaml", rest=hours), person="paul").code == 0
+    made = peopled.path / "asks"
+    made.mkdir()
+    text = policy_text("1.0.0", "auto").replace(
+        "defaults:", "soft: [{id: late, when: '!calendar.working_hours', approve: {from: owner}}]\ndefaults:"
+    )
+    (made / "policy.yaml").write_text(text)
+    assert peopled.run("policy", "publish", str(made), person="paul").code == 0
+    wider = calendar(peopled, "b.yaml", rest=hours.replace("17:00", "24:00"))
+    assert peopled.run("calendars", "load", wider, person="paul").code == 8
+
+
+def test_without_users_one_person_thaws_and_the_record_says_so(folder: Folder) -> None:
+    freeze = ("2990-12-19T00:00:00Z", "2991-01-04T00:00:00Z")
+    assert folder.run("publish", folder.write("onboarding.yaml", onboarding_text()), person="solo").code == 0
+    assert folder.run("calendars", "load", calendar(folder, "a.yaml", freeze), person="solo").code == 0
+    assert folder.run("calendars", "load", calendar(folder, "b.yaml"), person="solo").code == 0
+    noted = [body["four_eyes"] for kind, _, body in folder.noted() if kind == "calendar.loaded"]
+    assert noted == ["not needed", "off"]
+
+
+def test_words_are_published_by_one_person_where_it_is_not_production(peopled: Folder) -> None:
+    settings = peopled.path / "data" / "topstitch.toml"
+    settings.write_text(settings.read_text() + 'environment = "test"\n')
+    publish_by_two(peopled)
+    done = peopled.run("publish", peopled.write("two.yaml", spoiled(*WORDS)), person="paul")
     assert (done.code, "Published" in done.out) == (0, True)
+
+
+def test_G05_putting_any_definition_in_force_in_production_is_an_act_of_tier_3(peopled: Folder) -> None:
+    publish_by_two(peopled)
+    done = peopled.run("publish", peopled.write("two.yaml", spoiled(*WORDS)), "--json", person="paul")
+    assert (done.code, done.json()["waits"], done.json()["changed"]) == (8, [IN_PROD], False)
+    (waiting,) = peopled.run("publish", "--pending", "--json").json()["items"]
+    assert (waiting["version"], waiting["because"]) == ("1.0.1", [IN_PROD])
+    assert peopled.run("publish", "--agree", waiting["digest"], person="paul").code == 4
+    assert peopled.run("publish", "--agree", waiting["digest"], person="pia").code == 0
+    same = peopled.run("publish", str(peopled.path / "two.yaml"), person="paul")
+    assert (same.code, "in force already" in same.out) == (0, True)
 
 
 def test_a_proposal_is_withdrawn_by_its_author(peopled: Folder) -> None:

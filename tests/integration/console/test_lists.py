@@ -327,9 +327,80 @@ async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole(house: Any) -
     eve = house.again(
         identify=lambda _: Identity(id="eve", grants=EVERY_ROLE_ELSEWHERE, via="session", signed_in_at=NOW)
     )
-    for path in ("/audit", "/connectors", "/policies", "/"):
-        assert (await eve.get(path)).status == 403, path
-    assert (await eve.post("/connectors/itsm/pause", reason="because")).status == 403
+    assert (await eve.get("/audit")).status == 403
+    for path in ("/connectors/itsm/pause", "/connectors/itsm/resume", "/connectors/itsm/test"):
+        assert (await eve.post(path, reason="because")).status == 403, path
+    for path in ("/policies/proposals/sha256:0/agree", "/policies/proposals/sha256:0/withdraw"):
+        assert (await eve.post(path)).status == 403, path
+
+
+def in_part(house: Any, where: str, role: str = "viewer") -> Any:
+    """Return the console as somebody sees it who has a role for a part of the workflows."""
+    return house.again(
+        identify=lambda _: Identity(id="eve", grants=(Grant(role, where),), via="session", signed_in_at=NOW)
+    )
+
+
+async def test_G05_the_first_page_shows_whose_role_is_for_a_part_what_is_theirs(house: Any) -> None:
+    await trouble(house.store)
+    whole = house.again(identify=lambda _: Identity(id="eve", roles=("viewer",), via="session", signed_in_at=NOW))
+    mine, other = in_part(house, "employee-*"), in_part(house, "other-*")
+    for path in ("/index.json", "/index.csv", "/connectors.csv", "/policies.csv"):
+        assert (await mine.get(path)).text == (await whole.get(path)).text, path
+    shown = said((await mine.get("/")).text)
+    missing = [w for w in ("ServiceNow", "waiting", "open exception", "work lay here") if w not in shown]
+    assert not missing, shown
+    page = await other.get("/")
+    assert page.status == 200
+    for word in (
+        *house.hires,
+        "Entra",
+        "waiting",
+        "open exception",
+        "is not as it was left",
+        "employee-onboarding",
+        "/alerts/",
+    ):
+        assert word not in page.text, word
+    assert "No handoffs yet" in said(page.text)
+    assert 'data-live="/stream' not in page.text
+    assert (await other.get("/index.json")).json == {"range": "last 24 hours", "seams": [], "workflows": []}
+    assert table((await other.get("/index.csv")).text) == []
+
+
+async def test_G05_a_seam_shows_whose_role_is_for_a_part_the_crossings_of_theirs(house: Any) -> None:
+    path = "/seams/entra-id/servicenow"
+    mine, other = in_part(house, "employee-*"), in_part(house, "other-*")
+    assert (await mine.get(f"{path}.json")).text == (await house.get(f"{path}.json")).text
+    assert (await mine.get(f"{path}.json")).json["crossings"]
+    empty = (await other.get(f"{path}.json")).json
+    assert (empty["seam"], empty["crossings"]) == (None, [])
+    page = await other.get(path)
+    assert page.status == 200
+    assert not [name for name in house.hires if name in page.text]
+
+
+async def test_G05_an_alert_is_muted_by_who_operates_its_workflow(house: Any) -> None:
+    await trouble(house.store)
+    name = "alt_1"
+    form = {"for": "1h", "because": "known"}
+    for where, status in (("other-*", 403), ("employee-*", 303)):
+        one = in_part(house, where, "operator")
+        assert (await one.post(f"/alerts/{name}/acknowledge")).status == status
+        assert (await one.post(f"/alerts/{name}/mute", **form)).status == status
+    assert (await in_part(house, "*", "operator").post("/alerts/alr_nothing/mute", **form)).status in (403, 404)
+
+
+async def test_G05_connectors_and_policies_show_whose_role_is_for_a_part_what_is_theirs(house: Any) -> None:
+    mine, other = in_part(house, "employee-*", "operator"), in_part(house, "other-*", "operator")
+    assert {row["alias"] for row in (await mine.get("/connectors.json")).json["items"]} >= {"itsm", "directory"}
+    assert (await other.get("/connectors.json")).json["items"] == []
+    assert (await mine.get("/connectors/itsm")).status == 200
+    assert (await other.get("/connectors/itsm")).status == 404
+    assert (await other.get("/policies.json")).json["writes"] == []
+    assert (await mine.get("/policies.json")).json["writes"]
+    assert (await other.post("/policies/try", facts="{}")).status == 200
+    assert "employee-onboarding" not in (await other.get("/policies.csv")).text
 
 
 async def test_exceptions_and_discrepancies_are_narrowed_with_the_language_of_instances(house: Any) -> None:

@@ -40,6 +40,9 @@ async def test_a_person_stands_with_their_own_roles_and_those_of_their_groups(st
         ("ada", "operator", "people-*"),
         ("group:ops", "viewer", ""),
     }
+    with pytest.raises(ConflictError, match="is the last admin"):
+        await people.revoke(store, "ada", "admin", "", ROOT, NOW)
+    assert await people.grant(store, "group:admins", "admin", "", ROOT, NOW)  # whoever a provider says is in it
     assert await people.revoke(store, "ada", "admin", "", ROOT, NOW)
     assert not await people.revoke(store, "ada", "admin", "", ROOT, NOW)
     assert [row.id for row in await people.listing(store)] == ["ada", "robot"]

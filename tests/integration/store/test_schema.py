@@ -42,7 +42,7 @@ async def test_an_older_database_is_given_the_words_of_the_instances_it_has(url:
         await start(store, "ins_1")
         words = await query(store, "SELECT instance, word FROM instance_words ORDER BY word")
     backend = open_backend(url)
-    for made_since in ("instance_words", "seasons"):
+    for made_since in ("instance_words", "seasons", "calendar_proposals"):
         backend.execute(f"DROP TABLE {made_since}")
     backend.execute("UPDATE instances SET correlation = NULL")
     backend.execute("UPDATE alembic_version SET version_num = '0010'")

@@ -17,9 +17,9 @@ REST = '        remind: 4h\n        escalate: [{after: 24h, to: "group:people-op
 LATER = ("version: 1.0.0", "version: 2.0.0")
 
 
-def why(*changes: tuple[str, str]) -> tuple[str, ...]:
+def why(*changes: tuple[str, str], environment: str = "test") -> tuple[str, ...]:
     new = workflow(spoiled(LATER, *changes))
-    return why_two(diff(workflow(), new), compile_plan(new, CONTRACTS, "sha256:new"))
+    return why_two(diff(workflow(), new), compile_plan(new, CONTRACTS, "sha256:new"), environment)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,13 @@ def test_words_and_small_risks_do_not(before: str, after: str) -> None:
 
 def test_a_first_version_that_writes_at_high_risk_does() -> None:
     plan = compile_plan(workflow(), CONTRACTS, "sha256:first")
-    assert why_two(None, plan) == ("'CRM team assignment' writes with risk 3",)
+    assert why_two(None, plan, "test") == ("'CRM team assignment' writes with risk 3",)
+
+
+def test_G05_in_production_every_definition_is_put_in_force_by_two() -> None:
+    words = why(("title: CRM team assignment", "title: Team in the CRM"), environment="prod")
+    assert words == ("putting a definition in force in prod is an act of risk 3 itself",)
+    assert why(("title: CRM team assignment", "title: Team in the CRM"), environment="staging") == ()
 
 
 # --- Policies --------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ async def _publication(
         text,
         _checked(hands, name, text),
         hands.contracts,
+        environment=hands.environment,
         now=hands.clock.now(),
         by=by,
         author=author,

@@ -16,6 +16,7 @@ from topstitch.console.hands import Hands
 from topstitch.console.site import back, local_path, sent
 from topstitch.foundation.errors import RequestError
 from topstitch.foundation.timetext import parse_duration
+from topstitch.governance.access import covered
 from topstitch.metrics import watch
 from topstitch.model.record import Actor, ActorKind
 from topstitch.plan.plan import Plan
@@ -46,18 +47,21 @@ def watcher(hands: Hands) -> watch.Watcher:
     return watch.Watcher(store=hands.store, plans=Plans(hands))
 
 
-async def open_alerts(hands: Hands) -> list[dict[str, Any]]:
-    """Return the alerts that stand, the worst first; muted ones last."""
+async def open_alerts(hands: Hands, part: tuple[str, ...] | None) -> list[dict[str, Any]]:
+    """Return the alerts that stand, the worst first; muted ones last. ``part`` are the workflows that may be seen."""
     now = milliseconds(hands.clock.now())
     muted = {mute.cause: mute for mute in await alarms.mutes(hands.store) if mute.ends_ms > now}
     found = []
     for row in await alarms.listing(hands.store):
+        if not covered(part, row.workflow):
+            continue
         mute = muted.get(row.cause)
         seam = f"/seams/{row.from_system}/{row.to_system}" if row.from_system and row.to_system else None
         worst = next((one.get("instance") for one in row.body.get("worst") or ()), None)
         found.append(
             {
                 "id": row.id,
+                "workflow": row.workflow,
                 "tone": TONES.get(row.level, "breach"),
                 "title": row.body.get("title") or row.cause,
                 "why": row.body.get("text") or row.kind,

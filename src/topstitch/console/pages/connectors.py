@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from topstitch.connectors.connections import ConnectionSettings
 from topstitch.console.hands import Hands
+from topstitch.console.rights import part_seen
 from topstitch.console.site import Site, back, sent, sheet, twin
 from topstitch.foundation.errors import NotAllowedError, NotFoundError, RequestError, TopstitchError
+from topstitch.governance.access import covered
 from topstitch.model.orders import Result
 from topstitch.model.record import Actor, ActorKind
 from topstitch.store import definitions, pauses
@@ -26,7 +28,7 @@ async def listing(request: Request) -> Response:
         "connectors.html",
         nav="connectors",
         title="Connectors",
-        rows=await _rows(site.hands),
+        rows=await _rows(request),
         twin="/connectors.json",
         sheet="/connectors.csv",
         command="topstitch doctor",
@@ -35,7 +37,7 @@ async def listing(request: Request) -> Response:
 
 async def listing_json(request: Request) -> Response:
     """``GET /connectors.json``."""
-    rows = await _rows(request.app.state.hands)
+    rows = await _rows(request)
     hidden = ("contract", "settings", "pause", "seams")
     items = [{k: v for k, v in row.items() if k not in hidden} | {"paused": row["pause"] is not None} for row in rows]
     return twin({"items": items})
@@ -48,7 +50,7 @@ COLUMNS = (
 
 async def listing_csv(request: Request) -> Response:
     """``GET /connectors.csv``."""
-    rows = await _rows(request.app.state.hands)
+    rows = await _rows(request)
     return sheet(COLUMNS, [{**row, "paused": row["pause"] is not None} for row in rows])
 
 
@@ -104,7 +106,7 @@ async def prove(request: Request) -> Response:
 async def _connector(request: Request, proof: dict[str, Any] | None) -> Response:
     site: Site = request.app.state.site
     alias = request.path_params["alias"]
-    row = next((r for r in await _rows(site.hands) if r["alias"] == alias), None)
+    row = next((r for r in await _rows(request) if r["alias"] == alias), None)
     if row is None:
         raise NotFoundError("no-connection", f"there is no connection {alias}; see the list of connectors")
     return await site.render(
@@ -119,15 +121,21 @@ async def _connector(request: Request, proof: dict[str, Any] | None) -> Response
     )
 
 
-async def _rows(hands: Hands) -> list[dict[str, Any]]:
-    """Return every connection, and every system that definitions name without one."""
-    plans = [await hands.load(d.digest) for d in await definitions.in_force(hands.store)]
-    failures = await step_failures(hands.store, hands.clock.now() - timedelta(hours=24))
+async def _rows(request: Request) -> list[dict[str, Any]]:
+    """Return every connection, and every system that definitions name without one.
+
+    Whoever sees a part of the workflows sees those that one of them uses.
+    """
+    hands: Hands = request.app.state.hands
+    part = part_seen(request, "connectors.read")
+    mine = [d for d in await definitions.in_force(hands.store) if covered(part, d.workflow)]
+    plans = [await hands.load(d.digest) for d in mine]
+    failures = await step_failures(hands.store, hands.clock.now() - timedelta(hours=24), part)
     known = dict(hands.connections.connections) if hands.connections else {}
     paused = {one.subject: one for one in await pauses.open_pauses(hands.store)}
     aliases = {alias: system for plan in plans for alias, system in plan.systems.items()}
     rows = []
-    for alias in [*known, *(a for a in aliases if a not in known)]:
+    for alias in [*(a for a in known if part is None or a in aliases), *(a for a in aliases if a not in known)]:
         settings = known.get(alias)
         ref = settings.connector if settings else aliases[alias].connector
         contract = hands.contracts.get(ref)

@@ -71,6 +71,7 @@ async def _answered(request: Request, hands: Hands, said: str, comment: str, for
         raise NotAllowedError("not-signed-in", "nobody is signed in; sign in, then decide")
     speaker = await hands.codes.speaker(asked, recipient, mark, str(form.get("code") or ""))
     await desk.answer(asked.id, speaker, said, comment=comment or None, digest=digest, via=BY_CODE)
+    await hands.codes.spend(asked, mark)
 
 
 async def _page(request: Request, *, problem: str | None = None, status: int = 200) -> Response:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from topstitch.console.hands import Hands
 from topstitch.console.sparks import percentile
+from topstitch.governance.access import covered
 from topstitch.metrics.time_split import Where, of_progress
 from topstitch.metrics.watch import progress_of
 from topstitch.model.record import Stage
@@ -24,11 +25,13 @@ DIVIDED_MAX: Final = 400
 UNDER_WAY: Final = (Stage.TRIGGER, Stage.CONTEXT, Stage.EXECUTION)
 
 
-async def ends(hands: Hands, hours: int) -> Sequence[dict[str, Any]]:
-    """Return each workflow in force with its times, those that began in the last hours."""
+async def ends(hands: Hands, hours: int, part: tuple[str, ...] | None) -> Sequence[dict[str, Any]]:
+    """Return each workflow in force with its times, those that began in the last hours; ``part`` may be seen."""
     now = hands.clock.now()
     now_ms, found = milliseconds(now), []
     for definition in await definitions.in_force(hands.store):
+        if not covered(part, definition.workflow):
+            continue
         plan = await hands.load(definition.digest)
         begin = milliseconds(now - timedelta(hours=hours))
         since = await busiest_since(hands.store, plan.workflow, begin, DIVIDED_MAX)

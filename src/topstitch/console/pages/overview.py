@@ -14,15 +14,18 @@ from topstitch.console.pages.alerts import open_alerts
 from topstitch.console.pages.ends import ends
 from topstitch.console.pages.instances import marked
 from topstitch.console.picture import in_order
+from topstitch.console.rights import part_seen, theirs
 from topstitch.console.site import Site, plural, sheet, twin
 from topstitch.console.sparks import BUCKETS, Seam, gathered, line_svg, order_of, seams, spark
 from topstitch.console.stream import looked_on
 from topstitch.console.times import Zone, span
+from topstitch.governance.access import covered
 from topstitch.model.query import Query, parse_query
 from topstitch.store import definitions, items, measures
 from topstitch.store.sealing import milliseconds
 from topstitch.store.searches import crossings, open_counts, seam_failures, search
 
+RIGHT = "seams.read"
 RANGES = {"24h": ("last 24 hours", 24), "7d": ("last 7 days", 24 * 7), "30d": ("last 30 days", 24 * 30)}
 
 
@@ -30,13 +33,13 @@ RANGES = {"24h": ("last 24 hours", 24), "7d": ("last 7 days", 24 * 7), "30d": ("
 async def overview(request: Request) -> Response:
     """``GET /?range=``."""
     site: Site = request.app.state.site
-    hands = site.hands
+    hands, part = site.hands, part_seen(request, RIGHT)
     found, label, hours = await _seams(request)
     names = await titles(hands)
     systems = _order({k for key in found for k in key}, names)
-    attention = await _attention(hands, found, names)
-    standing, begun = await open_alerts(hands), await ends(hands, hours)
-    page = await search(hands.store, Query(), hands.clock.now(), limit=6)
+    attention = await _attention(request, found, names)
+    standing, begun = await open_alerts(hands, part), await ends(hands, hours, part)
+    page = await search(hands.store, Query(), hands.clock.now(), limit=6, part=part)
     worst = max(found.values(), key=lambda s: (order_of(s.tone), s.p95_ms), default=None)
     crossed = sum(s.count for s in found.values())
     sick = sum(1 for s in found.values() if s.tone == "breach")
@@ -55,7 +58,7 @@ async def overview(request: Request) -> Response:
         attention=[one for one in attention if one["href"] not in {alert["href"] for alert in standing}],
         alerts=standing,
         begun=begun,
-        may_mute=request.state.person.why_not("alerts.mute"),
+        may_mute=lambda workflow: request.state.person.why_not("alerts.mute", workflow),
         worst=worst,
         line=drawn(line_svg(worst, _times(site.zone(request), hours))) if worst and worst.count else "",
         ranges=RANGES,
@@ -74,12 +77,9 @@ async def overview(request: Request) -> Response:
 
 async def overview_json(request: Request) -> Response:
     """``GET /index.json?range=``."""
-    found, label, _ = await _seams(request)
-    hands: Hands = request.app.state.hands
-    _, _, hours = await _seams(request)
-    return twin(
-        {"range": label, "seams": [_data(s) for s in found.values()], "workflows": list(await ends(hands, hours))}
-    )
+    found, label, hours = await _seams(request)
+    workflows = await ends(request.app.state.hands, hours, part_seen(request, RIGHT))
+    return twin({"range": label, "seams": [_data(s) for s in found.values()], "workflows": list(workflows)})
 
 
 async def overview_csv(request: Request) -> Response:
@@ -96,7 +96,8 @@ async def seam(request: Request) -> Response:
     one, ones, label, _ = await _one(request)
     names = await titles(site.hands)
     source, target = request.path_params["source"], request.path_params["target"]
-    listed = await search(site.hands.store, parse_query(f"seam:'{source}>{target}'"), site.hands.clock.now(), limit=200)
+    query, now = parse_query(f"seam:'{source}>{target}'"), site.hands.clock.now()
+    listed = await search(site.hands.store, query, now, limit=200, part=part_seen(request, RIGHT))
     by_id = {row["id"]: row for row in listed.rows}
     slowest = sorted(ones, key=lambda c: c.net_ms, reverse=True)[:10]
     return await site.render(
@@ -150,7 +151,9 @@ async def _seams(request: Request) -> tuple[dict[tuple[str, str], Seam], str, in
     since = until - timedelta(hours=hours)
     begin, end = milliseconds(since), milliseconds(until)
     crossed = await measures.crossings(hands.store, begin, end + 1, slot_ms=max((end - begin) // BUCKETS, 1))
-    return gathered(crossed, await seam_failures(hands.store, since)), label, hours
+    part = part_seen(request, RIGHT)
+    mine = [one for one in crossed if covered(part, one.workflow)]
+    return gathered(mine, await seam_failures(hands.store, since, part)), label, hours
 
 
 async def _one(request: Request) -> tuple[Seam | None, Any, str, Any]:
@@ -159,8 +162,9 @@ async def _one(request: Request) -> tuple[Seam | None, Any, str, Any]:
     until = hands.clock.now()
     since = until - timedelta(hours=hours)
     key = (request.path_params["source"], request.path_params["target"])
-    ones = await crossings(hands.store, since, source=key[0], target=key[1])
-    failed = {k: n for k, n in (await seam_failures(hands.store, since)).items() if k == key}
+    part = part_seen(request, RIGHT)
+    ones = await crossings(hands.store, since, source=key[0], target=key[1], part=part)
+    failed = {k: n for k, n in (await seam_failures(hands.store, since, part)).items() if k == key}
     return seams(ones, failed, since, until).get(key), ones, label, (since, until)
 
 
@@ -178,8 +182,11 @@ def _order(used: set[str], names: dict[str, str]) -> list[str]:
     return [name for name in names if name in used] + sorted(used - set(names))
 
 
-async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: dict[str, str]) -> list[dict[str, str]]:
+async def _attention(
+    request: Request, found: dict[tuple[str, str], Seam], names: dict[str, str]
+) -> list[dict[str, str]]:
     """Return what somebody should look at now, the worst first."""
+    hands: Hands = request.app.state.hands
     listed = []
     for (a, b), one in sorted(found.items(), key=lambda kv: -order_of(kv[1].tone)):
         if one.tone != "ok":
@@ -191,7 +198,7 @@ async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: di
                     "href": f"/seams/{a}/{b}",
                 }
             )
-    now, counts = hands.clock.now(), await open_counts(hands.store)
+    now, counts = hands.clock.now(), await open_counts(hands.store, part_seen(request, RIGHT))
     if counts.discrepancies:
         listed.append(
             {
@@ -211,8 +218,13 @@ async def _attention(hands: Hands, found: dict[tuple[str, str], Seam], names: di
             }
         )
     for noun, rows, key, href in (
-        ("approval", await items.list_approvals(hands.store), "asked_at", "/approvals?show=all"),
-        ("task", await items.list_tasks(hands.store), "opened_at", "/exceptions"),
+        (
+            "approval",
+            theirs(request, RIGHT, await items.list_approvals(hands.store)),
+            "asked_at",
+            "/approvals?show=all",
+        ),
+        ("task", theirs(request, RIGHT, await items.list_tasks(hands.store)), "opened_at", "/exceptions"),
     ):
         if rows:
             oldest = span((now - rows[0][key]).total_seconds())

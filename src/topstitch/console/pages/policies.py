@@ -15,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
+from topstitch.console.rights import part_seen
 from topstitch.console.site import Site, back, sent, sheet, twin, who
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotFoundError, RequestError
-from topstitch.governance.access import Identity
+from topstitch.governance.access import Identity, covered
 from topstitch.governance.agents import limits
 from topstitch.governance.bundle import TIERS, Bundle
 from topstitch.governance.policy import Law, assumed, run_tests
@@ -94,7 +95,7 @@ def _verdict(law: Law, text: str) -> dict[str, Any]:
 async def _policies(request: Request, **more: Any) -> Response:
     site: Site = request.app.state.site
     law = await _law(request)
-    own = await _own(site.hands)
+    own = await _own(request)
     return await site.render(
         request,
         "policies.html",
@@ -126,7 +127,7 @@ async def policies_json(request: Request) -> Response:
             "environment": site.hands.environment,
             "in_force": law.in_force.normal() if law.in_force else None,
             "history": await _moves(site.hands),
-            "writes": [{k: one[k] for k in WRITES} for one in await _own(site.hands)],
+            "writes": [{k: one[k] for k in WRITES} for one in await _own(request)],
         }
     )
 
@@ -136,8 +137,7 @@ WRITES: Final = ("workflow", "step", "title", "system", "risk", "alone_when", "a
 
 async def policies_csv(request: Request) -> Response:
     """``GET /policies.csv``: every write of every definition in force, and what releases it."""
-    site: Site = request.app.state.site
-    return sheet(WRITES, await _own(site.hands))
+    return sheet(WRITES, await _own(request))
 
 
 async def _law(request: Request) -> Law:
@@ -147,10 +147,13 @@ async def _law(request: Request) -> Law:
     return Law(in_force=hands.bundles[0] if hands.bundles else None)
 
 
-async def _own(hands: Hands) -> list[dict[str, Any]]:
-    """Return every write of the definitions in force, and what the definition itself asks."""
-    found = []
+async def _own(request: Request) -> list[dict[str, Any]]:
+    """Return every write of the definitions in force that may be seen, and what the definition itself asks."""
+    hands: Hands = request.app.state.hands
+    part, found = part_seen(request, "policies.read"), []
     for definition in await definitions.in_force(hands.store):
+        if not covered(part, definition.workflow):
+            continue
         plan = await hands.load(definition.digest)
         for step in plan.steps.values():
             if step.act is None or not step.act.action.writes:

@@ -116,6 +116,7 @@ async def _carried_out(
     places = [path for path in data.rglob("*") if path.is_file() and path.parent.name != "secrets"]
     assert dsn or any(path.suffix == ".db" for path in places)
     assert (pack / "bundle.json").exists()
+    logging.getLogger("topstitch").warning("%s was carried out", name)  # others may have silenced the rest
     lines = "\n".join(map(formatter(terminal=False).format, caplog.records))
     assert "{" in lines
     names = {**said, **pages, "the log": caplog.text, "the log as JSON": lines}

@@ -5,9 +5,10 @@ request and awaits the answer; all that has gathered is written and committed at
 nobody waits for company and everybody shares the sync. One transaction is under way at a
 time. On SQLite its rows are written by the event loop that asked, and only the commit, which
 waits for the disk, is the thread's: handing the interpreter lock over at every statement
-cost more than the statements. What may take long, what another process holds up, and all of
-PostgreSQL is the thread's from begin to end. ``Inline`` is the writer of a database in
-memory: it carries each request out on the spot. Neither looks into a request.
+cost more than the statements. What may take long, a file that other processes write to as well,
+whose lock must not wait for a change of hands, and all of PostgreSQL is the thread's throughout.
+``Inline`` is the writer of a database in memory: it carries each request out on the spot.
+Neither looks into a request.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ from typing import Any, Final, Protocol, TypeVar
 
 from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import OperatorError, TopstitchError
-from topstitch.store.database import Backend
+from topstitch.store.database import Backend, Contended
 from topstitch.store.journal import Answer, Journal, Started
 from topstitch.store.requests import Request, Work
 
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
 """How often a SQLite writer looks whether another process has committed."""
+SHARED_SECONDS: Final = 10.0
+"""How long after another process was seen to write the file counts as shared."""
 
 Listener = Callable[[], None]
 T = TypeVar("T")
@@ -102,6 +105,8 @@ class GroupCommit:
         self._listeners: list[tuple[asyncio.AbstractEventLoop, Listener]] = []
         self._closed = False
         self._looked_at = stopwatch()
+        self._shared_at = -SHARED_SECONDS
+        """When another process was last seen to write."""
         self._thread = threading.Thread(target=self._serve, name="topstitch-writer", daemon=True)
         self._thread.start()
 
@@ -150,8 +155,10 @@ class GroupCommit:
         self._waiting.append(item)
 
     def _is_quick(self, item: _Item) -> bool:
-        """Whether a loop may write it: it asked for it itself, and it is a few rows in a file on this machine."""
-        return self._backend.dialect == "sqlite" and item.loop is not None and not isinstance(item.request, Work)
+        """Whether a loop may write it: it asked for it itself, and it is a few rows in a file that is ours alone."""
+        if self._backend.dialect != "sqlite" or item.loop is None or isinstance(item.request, Work):
+            return False
+        return stopwatch() - self._shared_at >= SHARED_SECONDS
 
     def _gather(self) -> list[_Item]:
         """Take what is waiting. Only whoever holds the turn may."""
@@ -170,9 +177,11 @@ class GroupCommit:
         batch, started = self._gather(), None
         try:
             if all(self._is_quick(item) for item in batch):
-                # whatever goes wrong is rolled back; the thread meets it again, and has the time to deal with it
-                with contextlib.suppress(Exception):
-                    started = self._journal.start([item.request for item in batch], patient=False)
+                started = self._journal.start([item.request for item in batch], patient=False)
+        except Contended:
+            self._shared_at = stopwatch()
+        except Exception:  # noqa: BLE001, S110 -- it was rolled back; the thread meets it again, and deals with it
+            pass
         finally:
             self._handed.put(_Handed(batch, started))
 
@@ -271,6 +280,7 @@ class GroupCommit:
         self._looked_at = now
         with contextlib.suppress(OperatorError):  # the next request will meet the same failure, and tell
             if self._backend.changed_elsewhere():
+                self._shared_at = self._looked_at
                 self.changed()
 
 

@@ -133,6 +133,7 @@ async def test_a_provider_never_takes_over_somebody_with_a_password(site: Site) 
 
 async def test_somebody_whom_an_admin_made_for_the_provider_is_linked_the_first_time(site: Site) -> None:
     await site.add("root@acme.example", "admin", provider=None)
+    await site.add("mia", "admin")
     async with site.browser() as browser:
         assert (await come_back(site, browser, await go(browser, "u-3"))).status == 303
         assert "admin" in (await browser.get("/account")).text

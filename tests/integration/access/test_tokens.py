@@ -59,6 +59,7 @@ async def test_a_token_is_found_by_its_digest_and_its_text_is_kept_nowhere(site:
 
 
 async def test_what_its_maker_may_not_is_refused_when_it_is_made_and_whenever_it_is_used(site: Site) -> None:
+    await site.add("mia", "admin")
     await site.add("ada", "admin")
     await site.add("robot", "operator", "publisher", kind="service", owner="ada")
     with pytest.raises(NotAllowedError) as refused:
@@ -74,6 +75,7 @@ async def test_what_its_maker_may_not_is_refused_when_it_is_made_and_whenever_it
 
 
 async def test_a_token_ends_by_time_by_revoking_and_with_its_people(site: Site) -> None:
+    await site.add("mia", "admin")
     await site.add("ada", "admin")
     await site.add("robot", "operator", kind="service")
     timed, revoked, orphan = [await made(site, "ada", "*.read", bound_to="robot", days=days) for days in (1, 9, 9)]

@@ -58,6 +58,9 @@ async def test_what_another_process_holds_up_does_not_hold_the_loop_up(store: St
     assert not asked.done()
     other.execute("COMMIT")
     assert (await asked).first
+    seen = threads_of(store)
+    assert (await store.accept(event("hire-2"), [new("ins_2")])).first
+    assert seen["INSERT"] == {"topstitch-writer"}, "a file that others write to is not locked across a change of hands"
 
 
 async def test_a_row_that_the_database_refuses_takes_no_other_request_with_it(store: Store) -> None:

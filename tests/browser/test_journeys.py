@@ -97,8 +97,8 @@ def test_dana_finds_opens_and_approves_with_the_keyboard_alone_while_ivo_looks_o
     before = time.monotonic()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Approved")).to_be_visible()
-    expect(watching.get_by_text("Dana approves CRM team assignment: territory checked")).to_be_visible(timeout=8000)
-    assert time.monotonic() - before < 10  # a bound for a busy machine; topstitch bench --console measures
+    expect(watching.get_by_text("Dana approves CRM team assignment: territory checked")).to_be_visible(timeout=25_000)
+    assert time.monotonic() - before < 30  # a bound for a busy machine; topstitch bench --console measures
 
 
 # --- Ivo, IT operations -------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_X07_ivo_acts_on_many_with_the_keyboard_and_reads_how_each_went(page_of:
     page.get_by_role("button", name="Preview…").click()
     expect(page.get_by_text("2 can be done, 0 cannot.")).to_be_visible()
     page.get_by_role("button", name="Pause 2 instances").click()
-    expect(page.get_by_text("2 of 2 done.")).to_be_visible(timeout=8000)
+    expect(page.get_by_text("2 of 2 done.")).to_be_visible(timeout=25_000)
     expect(page.locator("td .tag", has_text="done")).to_have_count(2)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from browser.conftest import Open
 from browser.site import Served, served
@@ -125,6 +126,51 @@ def test_ivo_cancels_after_reading_what_would_happen(page_of: Open, site: Served
     page.get_by_label("Reason").fill("entered twice")
     page.get_by_role("button", name="Cancel the instance").click()
     expect(page.get_by_role("status").filter(has_text="kept with your reason")).to_be_visible()
+
+
+def test_a_page_is_live_however_late_its_scripts_come(page_of: Open, site: Served) -> None:
+    """htmx once began between two deferred scripts, before it knew of streams, and the page stayed as it was."""
+    page = page_of("/settings", person="ivo")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/hx-sse*", hold)
+    page.goto(site.origin + f"/instances/{named(site, 'Priya Raman')}", wait_until="commit")
+    page.wait_for_function("window.htmx && new Promise((done) => setTimeout(() => done(true)))")
+    (late,) = held
+    late.continue_()
+    expect(page.locator("#live-word")).to_have_text("Live", timeout=25_000)
+
+
+def test_a_page_whose_stream_and_renewal_fail_tries_both_again(page_of: Open, site: Served) -> None:
+    refused = "Failed to load resource|stream"
+    page = page_of("/settings", person="ivo", expected=refused)
+    failures = {"stream": 1, "page": 1}
+
+    def fail_once(what: str) -> Callable[[Route], None]:
+        def handle(route: Route) -> None:
+            failures[what] -= 1
+            if failures[what] < 0:
+                route.continue_()
+            else:
+                route.fulfill(status=503, body="busy")
+
+        return handle
+
+    name = named(site, "Priya Raman")
+    page.route("**/stream?*", fail_once("stream"))
+    page.goto(site.origin + f"/instances/{name}")
+    expect(page.locator("#live-word")).to_have_text("Connecting")
+    expect(page.locator("#live-word")).to_have_text("Live", timeout=25_000)
+    page.route(f"**/instances/{name}", fail_once("page"))
+    other = page_of(f"/instances/{name}/pause", person="ana")
+    other.get_by_label("Reason").fill("payroll asks to wait")
+    other.get_by_role("button", name="Pause it").click()
+    expect(page.locator("h1 + .tag")).to_have_text("Paused", timeout=25_000)
+    assert failures["stream"] < 0
+    assert failures["page"] < 0
 
 
 def test_ivo_pauses_live_updates_and_catches_up(page_of: Open, site: Served) -> None:

@@ -119,18 +119,20 @@ class Watcher:
             one.tell(text)
 
     async def _watch(self) -> None:
-        position = await head_position(self._hands.store)
-        self.ready.set()
+        position: int | None = None
         while self._onlookers and not self._closed:
-            await asyncio.sleep(self._hands.poll_seconds)
-            self._comfort()
             try:
+                if position is None:
+                    position = await head_position(self._hands.store)
+                    self.ready.set()
                 changes = await changed_since(self._hands.store, position)
             except TopstitchError:
-                continue
+                changes = []  # the database is away; it is asked again
             if changes:
                 position = changes[-1][0]
                 await self._tell(in_words(changes))
+            await asyncio.sleep(self._hands.poll_seconds)
+            self._comfort()
         self.ready.clear()
 
     async def _tell(self, texts: Mapping[str | None, bytes]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from browser.site import ask
 from topstitch.console import stream
 from topstitch.console.stream import TOLD_MAX, Watcher, in_words
+from topstitch.foundation.errors import OperatorError
 from topstitch.store import items
 from topstitch.store.searches import head_position
 
@@ -139,3 +140,19 @@ async def test_the_watcher_rests_when_nobody_looks(house: Any) -> None:
     answer = await ask(house.app, "/instances")
     assert answer.status == 200
     assert house.app.state.watcher.listeners == 0
+
+
+async def test_the_watcher_outlives_a_database_that_is_away_when_it_begins(house: Any, monkeypatch: Any) -> None:
+    asked = []
+
+    async def away_once(store: Any) -> int:
+        asked.append(store)
+        if len(asked) == 1:
+            raise OperatorError("database-away", "the database does not answer")
+        return await head_position(store)
+
+    monkeypatch.setattr(stream, "head_position", away_once)
+    task, _ = await heard(house, 1)
+    instance = await approve(house)
+    assert f"data: {instance}\n" in await asyncio.wait_for(task, 5)
+    assert len(asked) == 2

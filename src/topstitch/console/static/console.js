@@ -30,9 +30,19 @@
     $("b", button).textContent = count;
   };
   if (live) {
-    state(paused() ? "paused" : "on");
-    live.addEventListener("htmx:sse:after:connection", () => state(paused() ? "paused" : "on"));
-    live.addEventListener("htmx:sse:error", () => state(paused() ? "paused" : "lost"));
+    let connected = false;
+    const show = () => state(paused() ? "paused" : connected ? "on" : "lost");
+    const connect = (is) => { connected = is; show(); };
+    const later = (what) => setTimeout(() => live.dispatchEvent(new CustomEvent(what)), 1000 + 2000 * Math.random());
+    show();
+    live.addEventListener("htmx:sse:after:connection", () => connect(true));
+    live.addEventListener("htmx:sse:error", () => connect(false));
+    // A stream that breaks off is taken up again by its extension; one that never came, and a page that was not renewed, by us.
+    for (const failed of ["htmx:error", "htmx:response:error"]) document.addEventListener(failed, ({ target, detail }) => {
+      if (detail?.ctx?.response?.status < 500) return; // no longer signed in, or no longer allowed
+      if (target === live && !live._htmx?.sse) { connect(false); later("look"); }
+      if (target === $("#main")) later("renew");
+    });
     live.addEventListener("changed", (event) => {
       missed += 1;
       if (paused() || live.dataset.mode === "hold") { hold(missed); event.stopImmediatePropagation(); return; }
@@ -47,7 +57,7 @@
     });
     $("#live-switch")?.addEventListener("click", () => {
       sessionStorage.setItem("topstitch-paused", paused() ? "0" : "1");
-      state(paused() ? "paused" : "on");
+      show();
       $("#live-switch").setAttribute("aria-pressed", String(!paused()));
       if (!paused() && missed) live.dispatchEvent(new CustomEvent("renew"));
     });

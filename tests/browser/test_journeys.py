@@ -129,7 +129,7 @@ def test_ivo_cancels_after_reading_what_would_happen(page_of: Open, site: Served
 
 
 def test_a_page_is_live_however_late_its_scripts_come(page_of: Open, site: Served) -> None:
-    """htmx once began between two deferred scripts, before it knew of streams, and the page stayed as it was."""
+    """Htmx once began between two deferred scripts, before it knew of streams, and the page stayed as it was."""
     page = page_of("/settings", person="ivo")
     held: list[Route] = []
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-import orjson
 from sqlalchemy import Connection, select
 
 from topstitch.foundation.canonical import digest_bytes
-from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.foundation.errors import ConflictError
 from topstitch.model.kinds import Kind
-from topstitch.model.record import Actor, Draft, Stage
+from topstitch.model.record import Actor
+from topstitch.store import two_people
 from topstitch.store.database import Backend
 from topstitch.store.deciding_tables import calendar_proposals, calendars
-from topstitch.store.ledger import note_down_with
 from topstitch.store.sealing import milliseconds, moment
 
 if TYPE_CHECKING:
@@ -31,10 +30,6 @@ _CALENDAR: Final = (
     "INSERT INTO calendars (environment, document, loaded_at, loaded_by) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (environment) DO UPDATE SET document = excluded.document, loaded_at = excluded.loaded_at,"
     " loaded_by = excluded.loaded_by"
-)
-_PROPOSE: Final = (
-    "INSERT INTO calendar_proposals (environment, digest, document, parent, because, proposed_at, proposed_by)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _FORGET: Final = "DELETE FROM calendar_proposals WHERE environment = ? AND digest = ?"
 
@@ -96,12 +91,10 @@ async def propose(store: Store, new: Proposal, actor: Actor) -> None:
 
     def work(backend: Backend) -> None:
         backend.execute(_FORGET, (new.environment, new.digest))
-        because = orjson.dumps(list(new.because)).decode()
-        times = milliseconds(new.proposed_at), new.proposed_by
-        backend.execute(_PROPOSE, (new.environment, new.digest, new.document, new.parent, because, *times))
+        two_people.insert(backend, "calendar_proposals", new)
         body = {"calendar": new.environment, "digest": new.digest, "because": list(new.because)}
         body |= {"parent": new.parent} if new.parent else {}
-        _note(backend, Kind.PUBLISH_PROPOSED, body, actor, new.proposed_at)
+        two_people.note(backend, Kind.PUBLISH_PROPOSED, body, actor, new.proposed_at)
 
     await store.work(work)
 
@@ -111,25 +104,14 @@ async def waiting(store: Store) -> Sequence[Proposal]:
     own = calendar_proposals.c
     query = select(calendar_proposals).order_by(own.proposed_at, own.environment, own.digest)
 
-    def proposal(row: dict[str, Any]) -> Proposal:
-        because = tuple(orjson.loads(row["because"]))
-        return Proposal(**{**row, "proposed_at": moment(row["proposed_at"]), "because": because})
-
-    return await store.read(lambda c: [proposal(dict(row)) for row in c.execute(query).mappings()])
+    return await store.read(lambda c: [two_people.read(Proposal, row) for row in c.execute(query).mappings()])
 
 
 async def find_proposal(store: Store, beginning: str, environment: str) -> Proposal:
     """Return the one waiting calendar of ``environment`` whose digest begins so, with or without ``sha256:``."""
-    bare = beginning.removeprefix("sha256:")
-    here = [p for p in await waiting(store) if p.environment == environment]
-    found = [p for p in here if bare and p.digest.removeprefix("sha256:").startswith(bare)]
-    if len(found) != 1:
-        message = (
-            f"{len(found)} calendars that wait in {environment} begin with {beginning!r}; topstitch calendars load "
-            "--pending lists them"
-        )
-        raise NotFoundError("no-proposal", message)
-    return found[0]
+    here = [one for one in await waiting(store) if one.environment == environment]
+    listed = "topstitch calendars load --pending"
+    return two_people.one_of(here, beginning, f"calendars that wait in {environment}", listed)
 
 
 async def agree(store: Store, proposal: Proposal, actor: Actor, now: datetime) -> None:
@@ -168,7 +150,7 @@ def _require_parent(backend: Backend, environment: str, parent: str | None) -> N
 
 def _load(backend: Backend, new: KeptCalendar, actor: Actor, four_eyes: str) -> None:
     body = {"environment": new.environment, "digest": new.digest, "four_eyes": four_eyes}
-    _note(backend, Kind.CALENDAR_LOADED, body, actor, new.loaded_at)
+    two_people.note(backend, Kind.CALENDAR_LOADED, body, actor, new.loaded_at)
     backend.execute(_CALENDAR, (new.environment, new.document, milliseconds(new.loaded_at), new.loaded_by))
 
 
@@ -183,8 +165,4 @@ def _settle(backend: Backend, one: Proposal, actor: Actor, now: datetime, ending
         "proposed_by": one.proposed_by,
         "four_eyes": four_eyes,
     }
-    _note(backend, Kind.PUBLISH_SETTLED, body, actor, now)
-
-
-def _note(backend: Backend, kind: Kind, body: dict[str, Any], actor: Actor, at: datetime) -> None:
-    note_down_with(backend, Draft(kind=kind, at=at, actor=actor, stage=Stage.AUDIT, body=body))
+    two_people.note(backend, Kind.PUBLISH_SETTLED, body, actor, now)

@@ -13,14 +13,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import orjson
 from sqlalchemy import Connection, Select, func, select
 
 from topstitch.foundation.errors import ConflictError, NotFoundError
 from topstitch.model.kinds import Kind
-from topstitch.model.record import Actor, Draft, Stage
+from topstitch.model.record import Actor
+from topstitch.store import two_people
 from topstitch.store.database import Backend
-from topstitch.store.ledger import note_down_with
 from topstitch.store.policy_tables import bundles, moves, proposals
 from topstitch.store.sealing import milliseconds, moment
 from topstitch.store.tables import journal
@@ -125,21 +124,15 @@ async def waiting(store: Store) -> list[Proposal]:
     """Return what waits for a second person, oldest first."""
     query = select(proposals).where(proposals.c.ending.is_(None))
     query = query.order_by(proposals.c.proposed_at, proposals.c.environment, proposals.c.digest)
-    return await store.read(lambda c: [_proposal(dict(row)) for row in c.execute(query).mappings()])
+    return await store.read(lambda c: [two_people.read(Proposal, row) for row in c.execute(query).mappings()])
 
 
 async def find_proposal(store: Store, beginning: str, environment: str) -> Proposal:
     """Return the one waiting proposal for ``environment`` whose digest begins so, with or without ``sha256:``."""
-    here = [p for p in await waiting(store) if p.environment == environment]
-    bare = beginning.removeprefix("sha256:")
-    found = [p for p in here if bare and p.digest.removeprefix("sha256:").startswith(bare)]
-    if len(found) != 1:
-        message = (
-            f"{len(found)} policies that wait in {environment} begin with {beginning!r}; topstitch policy publish "
-            "--pending lists them"
-        )
-        raise NotFoundError("no-proposal", message)
-    return found[0]
+    here = [one for one in await waiting(store) if one.environment == environment]
+    return two_people.one_of(
+        here, beginning, f"policies that wait in {environment}", "topstitch policy publish --pending"
+    )
 
 
 async def agree(store: Store, proposal: Proposal, actor: Actor, now: datetime) -> bool:
@@ -169,11 +162,7 @@ def _propose(backend: Backend, new: Proposal, actor: Actor) -> None:
     _is_known(backend, new.bundle(new.proposed_at))
     place = (new.environment, new.digest)
     backend.execute("DELETE FROM policy_proposals WHERE environment = ? AND digest = ?", place)
-    values = {**msgspec.structs.asdict(new), "because": orjson.dumps(list(new.because)).decode()}
-    backend.execute(
-        f"INSERT INTO policy_proposals ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608 -- constants
-        [milliseconds(v) if isinstance(v, datetime) else v for v in values.values()],
-    )
+    two_people.insert(backend, "policy_proposals", new)
     body: dict[str, Any] = {
         "policy": new.name,
         "version": new.version,
@@ -182,7 +171,7 @@ def _propose(backend: Backend, new: Proposal, actor: Actor) -> None:
     }
     body |= {"parent": new.parent} if new.parent else {}
     body |= {"because": list(new.because)}
-    note_down_with(backend, _draft(Kind.PUBLISH_PROPOSED, actor, new.proposed_at, body))
+    two_people.note(backend, Kind.PUBLISH_PROPOSED, body, actor, new.proposed_at)
 
 
 def _settle(backend: Backend, one: Proposal, actor: Actor, now: datetime, how: tuple[str, str]) -> None:
@@ -206,7 +195,7 @@ def _note_settled(
         "proposed_by": new.published_by,
         "four_eyes": four_eyes,
     }
-    note_down_with(backend, _draft(Kind.PUBLISH_SETTLED, actor, now, body))
+    two_people.note(backend, Kind.PUBLISH_SETTLED, body, actor, now)
 
 
 def _must_wait(backend: Backend, one: Proposal) -> None:
@@ -214,15 +203,6 @@ def _must_wait(backend: Backend, one: Proposal) -> None:
     if not backend.execute(waits, (one.environment, one.digest)):
         message = f"{one.ref} waits no longer; topstitch policy publish --pending lists what does"
         raise ConflictError("proposal-settled", message)
-
-
-def _draft(kind: Kind, actor: Actor, at: datetime, body: dict[str, Any]) -> Draft:
-    return Draft(kind=kind, at=at, actor=actor, stage=Stage.AUDIT, body=body)
-
-
-def _proposal(row: dict[str, Any]) -> Proposal:
-    times = {n: moment(row[n]) if row[n] is not None else None for n in ("proposed_at", "settled_at")}
-    return Proposal(**{**row, **times, "because": tuple(orjson.loads(row["because"]))})
 
 
 def _publish(backend: Backend, new: StoredBundle, environment: str, parent: str | None, moved_by: str) -> bool:

@@ -10,17 +10,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 from sqlalchemy import select
 
-from topstitch.foundation.errors import ConflictError, NotFoundError
+from topstitch.foundation.errors import ConflictError
 from topstitch.model.kinds import Kind
-from topstitch.model.record import Actor, Draft, Stage
+from topstitch.model.record import Actor
+from topstitch.store import two_people
 from topstitch.store.database import Backend
 from topstitch.store.definitions import Definition, publish_with
 from topstitch.store.identity_tables import publish_proposals
-from topstitch.store.ledger import note_down_with
-from topstitch.store.sealing import milliseconds, moment
+from topstitch.store.sealing import milliseconds
 
 if TYPE_CHECKING:
     from topstitch.store.store import Store
@@ -65,17 +64,12 @@ async def waiting(store: Store) -> list[Proposal]:
     """Return what waits for a second person, oldest first."""
     query = select(publish_proposals).where(publish_proposals.c.ending.is_(None))
     query = query.order_by(publish_proposals.c.proposed_at, publish_proposals.c.digest)
-    return await store.read(lambda c: [_proposal(dict(row)) for row in c.execute(query).mappings()])
+    return await store.read(lambda c: [two_people.read(Proposal, row) for row in c.execute(query).mappings()])
 
 
 async def find(store: Store, beginning: str) -> Proposal:
     """Return the one waiting proposal whose digest begins so, with or without ``sha256:``."""
-    found = [p for p in await waiting(store) if beginning and p.digest.removeprefix("sha256:").startswith(beginning)]
-    found = found or [p for p in await waiting(store) if beginning and p.digest.startswith(beginning)]
-    if len(found) != 1:
-        message = f"{len(found)} proposals begin with {beginning!r}; topstitch publish --pending lists them"
-        raise NotFoundError("no-proposal", message)
-    return found[0]
+    return two_people.one_of(await waiting(store), beginning, "proposals", "topstitch publish --pending")
 
 
 async def agree(store: Store, proposal: Proposal, actor: Actor, now: datetime) -> bool:
@@ -98,20 +92,16 @@ async def note_alone(store: Store, new: Definition, actor: Actor, now: datetime,
         "proposed_by": new.published_by,
         "four_eyes": four_eyes,
     }
-    await store.work(lambda backend: note_down_with(backend, _draft(Kind.PUBLISH_SETTLED, actor, now, body)))
+    await store.work(lambda backend: two_people.note(backend, Kind.PUBLISH_SETTLED, body, actor, now))
 
 
 def _propose(backend: Backend, new: Proposal, actor: Actor) -> None:
     backend.execute("DELETE FROM publish_proposals WHERE digest = ?", (new.digest,))
-    values = {**msgspec.structs.asdict(new), "because": orjson.dumps(list(new.because)).decode()}
-    backend.execute(
-        f"INSERT INTO publish_proposals ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608 -- constants
-        [milliseconds(v) if isinstance(v, datetime) else v for v in values.values()],
-    )
+    two_people.insert(backend, "publish_proposals", new)
     body: dict[str, Any] = {"workflow": new.workflow, "version": new.version, "digest": new.digest}
     body |= {"parent": new.parent} if new.parent else {}
     body |= {"because": list(new.because)}
-    note_down_with(backend, _draft(Kind.PUBLISH_PROPOSED, actor, new.proposed_at, body))
+    two_people.note(backend, Kind.PUBLISH_PROPOSED, body, actor, new.proposed_at)
 
 
 def _agree(backend: Backend, proposal: Proposal, actor: Actor, now: datetime) -> bool:
@@ -137,19 +127,10 @@ def _settle(backend: Backend, one: Proposal, ending: str, actor: Actor, now: dat
         "proposed_by": one.proposed_by,
         "four_eyes": four_eyes,
     }
-    note_down_with(backend, _draft(Kind.PUBLISH_SETTLED, actor, now, body))
+    two_people.note(backend, Kind.PUBLISH_SETTLED, body, actor, now)
 
 
 def _must_wait(backend: Backend, one: Proposal) -> None:
     if not backend.execute("SELECT 1 FROM publish_proposals WHERE digest = ? AND ending IS NULL", (one.digest,)):
         message = f"{one.workflow} {one.version} waits no longer; topstitch publish --pending lists what does"
         raise ConflictError("proposal-settled", message)
-
-
-def _draft(kind: Kind, actor: Actor, at: datetime, body: dict[str, Any]) -> Draft:
-    return Draft(kind=kind, at=at, actor=actor, stage=Stage.AUDIT, body=body)
-
-
-def _proposal(row: dict[str, Any]) -> Proposal:
-    times = {n: moment(row[n]) if row[n] is not None else None for n in ("proposed_at", "settled_at")}
-    return Proposal(**{**row, **times, "because": tuple(orjson.loads(row["because"]))})

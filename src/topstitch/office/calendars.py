@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from topstitch.foundation.errors import NotAllowedError
-from topstitch.governance.access import Identity, require
+from topstitch.governance.access import Identity
 from topstitch.governance.agents import Act, require_agent_may
 from topstitch.governance.calendar import ALL_HOURS, Calendar, read_calendar
 from topstitch.governance.four_eyes import why_two_for_calendar
 from topstitch.model.record import Actor, ActorKind, parse_actor
 from topstitch.office.lawmaking import opened
+from topstitch.office.second_people import require_author_or, require_second
 from topstitch.store import Store, calendars, policies
 from topstitch.store.calendars import KeptCalendar, Proposal
 
@@ -66,11 +66,8 @@ async def load(
 
 async def agree(store: Store, beginning: str, environment: str, by: Identity, now: datetime) -> Proposal:
     """Put a proposal in force as a second person; raise when they loaded it, or may not publish."""
-    require(by, "policies.publish")
     found = await calendars.find_proposal(store, beginning, environment)
-    if by.actor == found.proposed_by:
-        message = "you loaded this calendar, so somebody else has to agree; ask another publisher"
-        raise NotAllowedError("author-agrees", message)
+    require_second(by, found.proposed_by, "policies.publish", wrote="loaded this calendar")
     await calendars.agree(store, found, parse_actor(by.actor), now)
     return found
 
@@ -78,8 +75,7 @@ async def agree(store: Store, beginning: str, environment: str, by: Identity, no
 async def withdraw(store: Store, beginning: str, environment: str, by: Identity, now: datetime) -> Proposal:
     """Take a proposal back: whoever loaded it, or whoever may publish."""
     found = await calendars.find_proposal(store, beginning, environment)
-    if by.actor != found.proposed_by:
-        require(by, "policies.publish")
+    require_author_or(by, found.proposed_by, "policies.publish")
     await calendars.withdraw(store, found, parse_actor(by.actor), now)
     return found
 

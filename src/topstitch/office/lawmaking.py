@@ -15,14 +15,15 @@ from functools import cached_property
 from typing import Any
 
 from topstitch.foundation.canonical import canonical_bytes, digest_bytes, parse
-from topstitch.foundation.errors import AuthorError, NotAllowedError, RequestError, TamperError
-from topstitch.governance.access import Identity, require
+from topstitch.foundation.errors import AuthorError, RequestError, TamperError
+from topstitch.governance.access import Identity
 from topstitch.governance.agents import Act, require_agent_may
 from topstitch.governance.bundle import Bundle, Rule, bundle_from_normal, demanded
 from topstitch.governance.bundle_files import FILES_MAX, Findings, read_bundle
 from topstitch.governance.four_eyes import why_two_for_policy
 from topstitch.governance.policy import Tested, run_tests
 from topstitch.model.record import Actor, ActorKind, parse_actor
+from topstitch.office.second_people import require_author_or, require_second
 from topstitch.store import Store, policies
 from topstitch.store.policies import Proposal, StoredBundle
 
@@ -173,11 +174,8 @@ async def publish(
 
 async def agree(store: Store, beginning: str, environment: str, by: Identity, now: datetime) -> Proposal:
     """Put a proposal in force as a second person; raise when they are its author, or may not publish."""
-    require(by, "policies.publish")
     found = await policies.find_proposal(store, beginning, environment)
-    if by.actor == found.proposed_by:
-        message = f"you wrote {found.ref}, so somebody else has to agree; ask another publisher"
-        raise NotAllowedError("author-agrees", message)
+    require_second(by, found.proposed_by, "policies.publish", wrote=f"wrote {found.ref}")
     await policies.agree(store, found, parse_actor(by.actor), now)
     return found
 
@@ -185,8 +183,7 @@ async def agree(store: Store, beginning: str, environment: str, by: Identity, no
 async def withdraw(store: Store, beginning: str, environment: str, by: Identity, now: datetime) -> Proposal:
     """Take a proposal back: its author, or whoever may publish."""
     found = await policies.find_proposal(store, beginning, environment)
-    if by.actor != found.proposed_by:
-        require(by, "policies.publish")
+    require_author_or(by, found.proposed_by, "policies.publish")
     await policies.withdraw(store, found, parse_actor(by.actor), now)
     return found
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from topstitch.foundation.canonical import parse
-from topstitch.foundation.errors import AuthorError, ConflictError, NotAllowedError
+from topstitch.foundation.errors import AuthorError, ConflictError
 from topstitch.governance.access import Identity, require
 from topstitch.governance.four_eyes import why_two
 from topstitch.language.check import CheckResult
@@ -26,6 +26,7 @@ from topstitch.language.schema import Workflow
 from topstitch.model.action import Contracts
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft, Stage, parse_actor
+from topstitch.office.second_people import require_author_or, require_second
 from topstitch.plan.compile import compile_plan
 from topstitch.plan.plan import Plan
 from topstitch.store import Store, definitions, people, proposals
@@ -149,10 +150,9 @@ async def wants_four_eyes(store: Store, setting: str) -> bool:
 async def agree(store: Store, beginning: str, by: Identity, now: datetime) -> Proposal:
     """Put a proposal in force as a second person; raise when they are its author, or may not publish."""
     found = await proposals.find(store, beginning)
-    require(by, "definitions.publish", found.workflow)
-    if by.actor == found.proposed_by:
-        message = f"you wrote {found.workflow} {found.version}, so somebody else has to agree; ask another publisher"
-        raise NotAllowedError("author-agrees", message)
+    require_second(
+        by, found.proposed_by, "definitions.publish", found.workflow, wrote=f"wrote {found.workflow} {found.version}"
+    )
     await proposals.agree(store, found, parse_actor(by.actor), now)
     return found
 
@@ -160,8 +160,7 @@ async def agree(store: Store, beginning: str, by: Identity, now: datetime) -> Pr
 async def withdraw(store: Store, beginning: str, by: Identity, now: datetime) -> Proposal:
     """Take a proposal back: its author, or whoever may publish."""
     found = await proposals.find(store, beginning)
-    if by.actor != found.proposed_by:
-        require(by, "definitions.publish", found.workflow)
+    require_author_or(by, found.proposed_by, "definitions.publish", found.workflow)
     await proposals.withdraw(store, found, parse_actor(by.actor), now)
     return found
 

@@ -230,10 +230,20 @@ def _run_quietly(self: Hired, now: datetime) -> Hired:
 Hired.run_quietly = _run_quietly  # type: ignore[attr-defined]
 
 
-async def publish(store: Store, definition: Workflow, at: datetime, *, parent: str | None = None) -> None:
-    """Publish a definition as ``topstitch publish`` does."""
+async def publish(
+    store: Store,
+    definition: Workflow,
+    at: datetime,
+    *,
+    parent: str | None = None,
+    edits: Mapping[str, str] | None = None,
+) -> None:
+    """Publish a definition as ``topstitch publish`` does; ``edits`` are what its author wrote in place of what."""
     digest = definition_digest(definition)
     text = FILE.read_text(encoding="utf-8").replace("version: 1.0.0", f"version: {definition.version}")
+    for old, new in (edits or {}).items():
+        assert old in text
+        text = text.replace(old, new, 1)
     await definitions.publish(
         store,
         Definition(

@@ -330,6 +330,24 @@ async def test_two_versions_are_compared_in_business_terms(house: Any) -> None:
     assert "18 on v1.0.0" in listed
 
 
+async def test_two_versions_are_compared_line_by_line(house: Any) -> None:
+    old = workflow()
+    form = copy.deepcopy(normal_form(old))
+    form["version"], form["title"] = "1.0.1", "<b>Hire</b>"
+    new = workflow_from_normal(form)
+    edits = {"title: Employee onboarding": "title: <b>Hire</b>"}
+    await publish(house.store, new, NOW, parent=definition_digest(old), edits=edits)
+    path = "/workflows/employee-onboarding/diff/1.0.0..1.0.1"
+    page = (await house.get(path)).text
+    assert "2 lines removed, 2 added" in said(page)
+    assert "removed version: 1.0.0" in said(page)
+    assert "added version: 1.0.1" in said(page)
+    assert "<code>title: &lt;b&gt;Hire&lt;/b&gt;</code>" in page
+    assert "<b>Hire" not in page
+    same = said((await house.get("/workflows/employee-onboarding/diff/1.0.1..1.0.1")).text)
+    assert "Line by line the two files are the same." in same
+
+
 async def test_large_values_are_cut_on_the_page() -> None:
     shown = pretty({"text": "x" * (PAYLOAD_SHOWN_MAX * 2)})
     assert len(shown) < PAYLOAD_SHOWN_MAX + 200

@@ -15,6 +15,7 @@ from topstitch.console.icons import drawn
 from topstitch.console.picture import definition_svg
 from topstitch.console.rights import theirs
 from topstitch.console.site import Site, sheet, twin
+from topstitch.console.texts import CAME, GONE, count_of, text_difference
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import NotFoundError
 from topstitch.language.diff import diff
@@ -152,6 +153,7 @@ async def difference(request: Request) -> Response:
             ("new", is_now, _standing(new, old, words.ADDED)),
         )
     ]
+    hunks = text_difference(old.text, new.text)
     return await site.render(
         request,
         "diff.html",
@@ -163,6 +165,9 @@ async def difference(request: Request) -> Response:
         changed=changed,
         staying=staying,
         pictures=pictures,
+        hunks=hunks,
+        gone=count_of(hunks, GONE),
+        came=count_of(hunks, CAME),
         command=f"topstitch diff {old.workflow}",
     )
 

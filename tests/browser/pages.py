@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 
 from browser.seeded import NOW, SALES, Hired, plan_of, publish, trouble, workflow, write
 from browser.site import Served
-from support.onboarding import Company
+from support.onboarding import FILE, Company
 from topstitch.console.app import GET
 from topstitch.console.bulk import Bulk
 from topstitch.governance.bundle import Bundle
@@ -23,12 +23,12 @@ from topstitch.governance.bundle_files import load_bundle
 from topstitch.governance.duties import Delegation
 from topstitch.language.normal import definition_digest, normal_form, workflow_from_normal
 from topstitch.model.record import Actor, ActorKind
-from topstitch.office import deciding
+from topstitch.office import calendars, deciding
 from topstitch.office.desk import Desk
 from topstitch.office.letters import PATH, token
 from topstitch.store import items, views
 
-PARTS = ("people", "tokens", "delegation", "webhooks", "retention", "installation")
+PARTS = ("people", "tokens", "delegation", "calendars", "webhooks", "retention", "installation")
 
 
 WISH: dict[str, Any] = {"name": "pause", "step": None, "choice": None, "reason": "payroll asks to wait", "edits": []}
@@ -52,6 +52,7 @@ def prepare(site: Served) -> None:
         grantor="human:dana", delegate="human:omar", starts_at=now, ends_at=now + timedelta(days=3), granted_by="dana"
     )
     site.do(second_version(store))
+    site.do(two_calendars(store))
     site.do(deciding.grant(store, away, Actor(ActorKind.HUMAN, "dana"), now, because="on holiday"))
 
 
@@ -80,10 +81,41 @@ async def second_version(store: Any) -> None:
     del form["steps"]["equipment"]["approval"]
     form["steps"]["crm_assignment"]["risk"] = 1
     new = workflow_from_normal(form)
-    await publish(store, new, NOW - timedelta(hours=1), parent=definition_digest(old))
+    text = FILE.read_text(encoding="utf-8")
+    begins = text.index("    approval:\n      auto_when: context.quote")
+    approval = text[begins : text.index("    retry:", begins)]
+    tries = "      channel: = context.profile.team_channel\n    retry: {attempts: "
+    risk = '    when: trigger.department == "Sales"\n    risk: '
+    edits = {approval: "", f"{tries}5": f"{tries}3", f"{risk}3": f"{risk}1"}
+    await publish(store, new, NOW - timedelta(hours=1), parent=definition_digest(old), edits=edits)
     for minutes, name in enumerate(("Iris Falk", "Jonah Reed"), 10):
         one = Hired(plan_of(new), Company(**SALES), NOW - timedelta(minutes=minutes), name)
         await write(store, one.hire(department="Sales").run(until=NOW))
+
+
+async def two_calendars(store: Any) -> None:
+    """Load the calendar that is shipped, with somebody away; keep one waiting that thaws its change freeze early."""
+    file = files("topstitch") / "examples" / "policies" / "calendar.yaml"
+    away = "absences:\n" + "".join(
+        f'  - {{who: {who}, from: "2026-{begins}T00:00:00Z", until: "2026-{ends}T00:00:00Z"}}\n'
+        for who, begins, ends in (
+            ("omar@acme.example", "11-20", "11-28"),
+            ("lena@acme.example", "12-07", "12-12"),
+            ("ivo@acme.example", "08-03", "08-21"),
+        )
+    )
+    text = file.read_text(encoding="utf-8") + away
+    for who, days_ago, one in (
+        ("ana", 3, text),
+        ("ana", 0, text.replace("2027-01-04T06:00:00Z", "2026-12-24T06:00:00Z")),
+        (
+            "dana",
+            0,
+            text.replace("because: Year end", "because: Year end close").replace("2026-12-19T06", "2026-12-21T06"),
+        ),
+    ):
+        actor, at = Actor(ActorKind.HUMAN, who), NOW - timedelta(days=days_ago, minutes=20)
+        await calendars.load(store, one, "calendar.yaml", environment="prod", by=actor, at=at, four_eyes=True)
 
 
 def standard() -> Bundle:

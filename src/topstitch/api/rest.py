@@ -20,6 +20,7 @@ from topstitch.api.document import document_of
 from topstitch.api.hands import ApiHands
 from topstitch.api.resources import (
     batches,
+    calendars,
     instances,
     meta,
     people,
@@ -46,6 +47,7 @@ ROUTERS: Final = (
     workflows.api,
     systems.api,
     rules.api,
+    calendars.api,
     seams.api,
     trail.api,
     batches.api,

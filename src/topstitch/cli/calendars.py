@@ -45,7 +45,17 @@ async def _list(door: Door) -> None:
         rows.append(
             (one.environment, calendar.zone, open_now, freeze, ", ".join(away), at(one.loaded_at), one.loaded_by)
         )
-        documents.append({"environment": one.environment, "zone": calendar.zone, "now": dict(facts), "absent": away})
+        documents.append(
+            {
+                "environment": one.environment,
+                "digest": one.digest,
+                "loaded_at": one.loaded_at,
+                "loaded_by": one.loaded_by,
+                "now": dict(facts),
+                "absent": away,
+                **calendar.normal(),
+            }
+        )
     door.screen.data({"items": documents})
     columns = ("environment", "zone", "is", "frozen", "away", "loaded", "by")
     door.screen.table(columns, rows, "There is no calendar, so people are there at all hours and nothing is frozen.")

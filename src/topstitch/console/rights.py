@@ -110,6 +110,8 @@ RULES: Final[Mapping[tuple[str, str], str]] = {
     ("GET", "/settings.json"): SIGNED_IN,
     ("POST", "/settings/delegations"): SIGNED_IN,
     ("POST", "/settings/delegations/{name}/end"): SIGNED_IN,
+    ("POST", "/settings/calendars/{name}/agree"): "policies.publish",
+    ("POST", "/settings/calendars/{name}/withdraw"): "policies.publish",
     ("POST", "/settings/webhooks/{name}/deliveries/{delivery}/replay"): "webhooks.manage",
     ("GET", "/stream"): "instances.read",
 }

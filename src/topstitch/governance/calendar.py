@@ -101,6 +101,27 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
             "working_hours": working,
         }
 
+    def normal(self) -> Mapping[str, Any]:
+        """Return it as plain data in the form of its file."""
+        return {
+            "zone": self.zone,
+            "country": self.country,
+            "hours": {
+                day: [f"{opens:%H:%M}-{_end(closes)}" for opens, closes in spans] for day, spans in self.hours.items()
+            },
+            "holidays": {
+                country: {day.isoformat(): name for day, name in days.items()}
+                for country, days in self.holidays.items()
+            },
+            "freezes": [
+                {"from": rfc3339(one.starts_at), "until": rfc3339(one.ends_at), "because": one.because}
+                for one in self.freezes
+            ],
+            "absences": [
+                {"who": one.who, "from": rfc3339(one.starts_at), "until": rfc3339(one.ends_at)} for one in self.absences
+            ],
+        }
+
     def _spans(self, now: datetime, country: str | None, days: int) -> Iterator[tuple[datetime, datetime]]:
         """Yield the working spans in UTC, from the day before ``now`` in local time on."""
         zone = _zone(self.zone)
@@ -169,6 +190,10 @@ def _spans_of(day: str, spans: Any) -> tuple[tuple[time, time], ...]:
             raise ValueError(f"'{span}' ends before it begins")
         found.append((opens, closes))
     return tuple(sorted(found))
+
+
+def _end(closes: time) -> str:
+    return "24:00" if closes == time(0) else f"{closes:%H:%M}"
 
 
 def _freeze(data: Mapping[str, Any]) -> Freeze:

@@ -11,6 +11,7 @@ from integration.store.kit import query
 from support.onboarding import FILE
 from topstitch.governance.access import Identity
 from topstitch.model.record import parse_actor
+from topstitch.office import calendars as office_calendars
 from topstitch.store import definitions, people
 from topstitch.store.people import PersonRow
 
@@ -165,6 +166,41 @@ async def test_G05_a_policy_that_loosens_waits_for_another_publisher(programs: P
     assert (await programs.post(f"{path}/agree")).status == 200
     assert (await programs.get("/policies/in-force")).json["id"] == "people@1.1.0"
     assert (await programs.get("/policies/proposals")).json["items"] == []
+    again = await programs.post(f"{path}/withdraw")
+    assert (again.status, again.json["code"]) == (404, "no-proposal")
+
+
+YEAR_END = 'freezes:\n  - {{from: "2990-12-19T00:00:00Z", until: "{until}", because: Year end}}\n'
+
+
+async def test_G05_a_calendar_that_loosens_waits_for_another_publisher(programs: Programs):
+    await people.add(programs.store, PersonRow(id="ana", made_at=programs.clock.now(), made_by="x"), parse_actor("x"))
+    where = programs.hands.environment
+    for until in ("2991-01-04T00:00:00Z", "2990-12-24T00:00:00Z"):
+        text, now = YEAR_END.format(until=until), programs.clock.now()
+        by = parse_actor("human:ana")
+        await office_calendars.load(programs.store, text, "c", environment=where, by=by, at=now, four_eyes=True)
+    programs.caller = signed_in(programs, "ana")
+    (shown,) = (await programs.get("/calendars")).json["items"]
+    assert (shown["id"], shown["loaded_by"], shown["freezes"][0]["until"]) == (
+        where,
+        "human:ana",
+        "2991-01-04T00:00:00.000Z",
+    )
+    assert shown["now"]["working_hours"]
+    (waiting,) = (await programs.get("/calendars/proposals")).json["items"]
+    assert (waiting["parent"], waiting["freezes"][0]["until"]) == (shown["digest"], "2990-12-24T00:00:00.000Z")
+    path = f"/calendars/proposals/{waiting['id']}"
+    alone = await programs.post(f"{path}/agree")
+    assert (alone.status, alone.json["code"]) == (403, "author-agrees")
+    programs.caller = msgspec.structs.replace(signed_in(programs, "vic"), roles=("viewer", "admin"))
+    assert (await programs.post(f"{path}/agree")).status == 403
+    assert (await programs.post(f"{path}/withdraw")).status == 403
+    programs.caller = signed_in(programs, "bob")
+    assert (await programs.post(f"{path}/agree")).status == 200
+    (shown,) = (await programs.get("/calendars")).json["items"]
+    assert shown["digest"] == waiting["id"]
+    assert (await programs.get("/calendars/proposals")).json["items"] == []
     again = await programs.post(f"{path}/withdraw")
     assert (again.status, again.json["code"]) == (404, "no-proposal")
 

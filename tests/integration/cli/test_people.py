@@ -240,6 +240,9 @@ def test_G05_a_publisher_does_not_thaw_a_change_freeze_alone(peopled: Folder) ->
     assert frozen_until(peopled) == long[1]
     (waiting,) = peopled.run(*load, "--pending", "--json").json()["items"]
     assert (waiting["proposed_by"], waiting["because"]) == ("human:paul", why)
+    (listed,) = peopled.run("calendars", "list", "--json", person="paul").json()["items"]
+    assert (listed["digest"], listed["loaded_by"]) == (waiting["parent"], "human:paul")
+    assert listed["freezes"][0]["because"] == "Year end"
     digest = waiting["digest"].removeprefix("sha256:")[:12]
     alone = peopled.run(*load, "--agree", digest, person="paul")
     assert (alone.code, "ask another publisher" in alone.err) == (4, True)

@@ -16,6 +16,7 @@ from browser.seeded import FIRST, NOW, Hired, plan_of, seed, trouble, workflow, 
 from browser.site import ask
 from support.onboarding import Company
 from topstitch.console.histogram import histogram_svg
+from topstitch.console.pages.calendars import EN_DASH
 from topstitch.console.pages.discrepancies import compared
 from topstitch.console.site import sheet
 from topstitch.foundation.canonical import canonical_bytes
@@ -23,8 +24,10 @@ from topstitch.governance.access import ROLES, Grant, Identity
 from topstitch.governance.bundle_files import read_bundle
 from topstitch.model.query import parse_query
 from topstitch.model.record import Actor, ActorKind
+from topstitch.office import calendars
 from topstitch.office.lawmaking import check_bundle, publish
 from topstitch.store import Store, alarms, discrepancies, instances, policies
+from topstitch.store.calendars import every as in_force_calendars
 from topstitch.store.searches import neighbours, search, spread
 
 TAGS = re.compile(r"<[^>]+>")
@@ -208,11 +211,104 @@ async def test_who_is_away_hands_decisions_over_until_a_day_and_takes_them_back(
     assert "say until when" in said(without.text)
 
 
-@pytest.mark.parametrize("part", ["mine", "people", "tokens", "delegation", "webhooks", "retention", "installation"])
+@pytest.mark.parametrize(
+    "part", ["mine", "people", "tokens", "delegation", "calendars", "webhooks", "retention", "installation"]
+)
 async def test_each_part_of_the_settings_is_there_and_has_its_twin(told: Any, part: str) -> None:
     page = await told.get(f"/settings?part={part}")
     assert page.status == 200
     assert (await told.get(f"/settings.json?part={part}")).json["part"] == part
+
+
+CALENDARS = "/settings?part=calendars"
+YEAR_END = 'freezes:\n  - {{from: "2026-12-19T00:00:00Z", until: "{until}", because: Year end}}\n'
+HOURS = """zone: Europe/Berlin
+country: DE
+hours: {mon: ["08:00-12:00", "13:00-24:00"], tue: ["09:00-17:00"], wed: ["09:00-17:00"]}
+holidays: {DE: {2026-12-25: Weihnachten, 2026-01-01: Neujahr}}
+absences:
+  - {who: omar@acme.example, from: "2026-11-20T00:00:00Z", until: "2026-11-28T00:00:00Z"}
+  - {who: gone@acme.example, from: "2026-08-01T00:00:00Z", until: "2026-08-09T00:00:00Z"}
+"""
+
+
+async def _loaded(house: Any, text: str, by: str, environment: str = "prod") -> calendars.Loading:
+    ada = Actor(ActorKind.HUMAN, by)
+    return await calendars.load(house.store, text, "c.yaml", environment=environment, by=ada, at=NOW, four_eyes=True)
+
+
+async def test_the_calendar_in_force_is_shown_with_what_holds_now_and_what_is_to_come(house: Any) -> None:
+    assert "No calendar is loaded" in said((await house.get(CALENDARS)).text)
+    done = await _loaded(house, HOURS + YEAR_END.format(until="2027-01-04T00:00:00Z"), "ada")
+    await _loaded(house, "zone: UTC\n", "ada", "test")
+    page = said((await house.get(CALENDARS)).text)
+    assert "prod open now" in page or "prod closed now" in page
+    for each in (
+        "Mon 08:00-12:00, 13:00-24:00 Tue to Wed 09:00-17:00 Thu to Sun closed".replace("-", EN_DASH),
+        "Year end",
+        "omar@acme.example away",
+        "1 is over",
+        "Fri 25 Dec 2026 Weihnachten",
+        "by ada",
+        done.digest,
+        "test open now",
+        "All hours of all days.",
+    ):
+        assert each in page, each
+    assert "gone@acme.example" not in page
+    assert "Neujahr" not in page
+    document = (await house.get("/settings.json?part=calendars")).json
+    assert [one["environment"] for one in document["calendars"]] == ["prod", "test"]
+    one = document["calendars"][0]
+    assert (one["digest"], one["loaded_by"], len(one["absences"])) == (done.digest, "human:ada", 2)
+    assert one["hours"]["mon"] == ["08:00-12:00", "13:00-24:00"]
+    assert one["holidays"]["DE"]["2026-01-01"] == "Neujahr"
+    assert one["now"]["absent"] == ["omar@acme.example"]
+
+
+async def test_G05_a_calendar_that_waits_is_agreed_to_by_another_publisher_only(house: Any) -> None:
+    for until in ("2027-01-04T00:00:00Z", "2026-12-24T00:00:00Z"):
+        done = await _loaded(house, YEAR_END.format(until=until), "ada")
+    assert done.waits
+    page = (await house.get(CALENDARS, cookie="topstitch_person=ada")).text
+    assert "A calendar for prod waits for a second person" in said(page)
+    assert "would not hold at 2026-12-24 00:00 UTC" in said(page)
+    assert "You loaded it, so somebody else has to agree." in page
+    assert re.search(r'<span aria-hidden="true">\+</span>.*2026-12-24T00:00:00Z', page)
+    path = f"/settings/calendars/{done.digest}"
+    assert (await house.post(f"{path}/agree", person="ada")).status == 403
+    eve = house.again(identify=lambda _: Identity(id="eve", roles=("viewer", "admin"), via="local"))
+    looking = await eve.get(CALENDARS)
+    assert 'class="button primary" disabled' in looking.text
+    for act in ("agree", "withdraw"):
+        assert (await eve.post(f"{path}/{act}")).status == 403
+    (kept,) = await in_force_calendars(house.store)
+    assert "2027-01-04" in kept.document
+    assert (await house.post(f"{path}/agree", person="bob")).status == 303
+    (kept,) = await in_force_calendars(house.store)
+    assert "2026-12-24" in kept.document
+    assert "waits for a second person" not in said((await house.get(CALENDARS)).text)
+    assert (await house.post(f"{path}/agree", person="bob")).status == 404
+
+
+async def test_a_calendar_that_waits_is_taken_back_and_one_of_another_environment_is_not_this_servers(
+    house: Any,
+) -> None:
+    for environment in ("prod", "test"):
+        for until in ("2027-01-04T00:00:00Z", "2026-12-24T00:00:00Z"):
+            done = await _loaded(house, YEAR_END.format(until=until), "ada", environment)
+    page = said((await house.get(CALENDARS)).text)
+    assert "This server answers for prod; agree where test runs." in page
+    assert (await house.post(f"/settings/calendars/{done.digest}/withdraw", person="bob")).status == 303
+    waiting = (await house.get("/settings.json?part=calendars")).json["waiting"]
+    assert [one["environment"] for one in waiting] == ["test"]
+    assert (await house.post(f"/settings/calendars/{done.digest}/agree", person="bob")).status == 404
+
+
+async def test_calendars_are_for_who_may_read_policies(house: Any) -> None:
+    eve = house.again(identify=lambda _: Identity(id="eve", via="session"))
+    assert "Not yours to see" in said((await eve.get(CALENDARS)).text)
+    assert (await eve.get("/settings.json?part=calendars")).status == 403
 
 
 # --- alerts and audit -----------------------------------------------------------------------------------
@@ -303,6 +399,7 @@ async def test_G05_a_policy_that_waits_is_agreed_to_by_another_publisher_only(ho
     assert "Waits for a second person" not in said((await house.get("/policies")).text)
 
 
+ACTS = ("agree", "withdraw")
 EVERY_ROLE_ELSEWHERE = tuple(Grant(role, "other-*") for role in ROLES)
 
 
@@ -330,7 +427,8 @@ async def test_G05_a_role_for_a_part_gives_no_right_over_the_whole(house: Any) -
     assert (await eve.get("/audit")).status == 403
     for path in ("/connectors/itsm/pause", "/connectors/itsm/resume", "/connectors/itsm/test"):
         assert (await eve.post(path, reason="because")).status == 403, path
-    for path in ("/policies/proposals/sha256:0/agree", "/policies/proposals/sha256:0/withdraw"):
+    settling = [f"{path}/sha256:0/{act}" for path in ("/policies/proposals", "/settings/calendars") for act in ACTS]
+    for path in settling:
         assert (await eve.post(path)).status == 403, path
 
 

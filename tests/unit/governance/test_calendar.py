@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -102,3 +103,12 @@ def test_midnight_ends_a_day() -> None:
     always = read_calendar("hours: {mon: '00:00-24:00', tue: ['00:00-12:00', '12:00-24:00']}", "c.yaml")
     assert always.add(at("2026-01-05T12:00Z"), 24 * HOUR) == at("2026-01-06T12:00Z")
     assert not always.is_working(at("2026-01-07T00:00Z"))
+
+
+def test_a_calendar_as_data_reads_as_the_same_calendar() -> None:
+    shipped = Path(__file__).parents[3] / "src/topstitch/examples/policies/calendar.yaml"
+    absence = 'absences: [{who: omar, from: "2026-01-01T00:00:00Z", until: "2026-01-02T00:00:00Z"}]\n'
+    text = shipped.read_text(encoding="utf-8").replace("13:00-17:00", "13:00-24:00") + absence
+    calendar = read_calendar(text, "shipped")
+    assert read_calendar(json.dumps(calendar.normal()), "again") == calendar
+    assert read_calendar(json.dumps(ALL_HOURS.normal()), "again") == ALL_HOURS

@@ -1,4 +1,4 @@
-"""Settings: mine, people and rights, tokens, absence and delegation, webhooks, retention, this installation.
+"""Settings: mine, people and rights, tokens, absence, calendars, webhooks, retention, this installation.
 
 Each part is shown to whoever may read it, and says which command changes what is not changed here. A
 person hands their own decisions over here; an admin does it for others. No secret is ever shown.
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from topstitch.console.hands import Hands
+from topstitch.console.pages.calendars import calendar_facts, calendar_pages
 from topstitch.console.people import Person
 from topstitch.console.site import Site, back, sent, twin, who
 from topstitch.foundation.errors import NotAllowedError, RequestError
@@ -28,6 +29,7 @@ PARTS: Final = (
     ("people", "People and rights", "people.read"),
     ("tokens", "Tokens", None),
     ("delegation", "Absence", None),
+    ("calendars", "Calendars", "policies.read"),
     ("webhooks", "Webhooks", "webhooks.read"),
     ("retention", "Retention", "settings.read"),
     ("installation", "This installation", "settings.read"),
@@ -52,6 +54,9 @@ async def settings(request: Request) -> Response:
         parts=PARTS,
         forbidden=forbidden,
         facts={} if forbidden else await _facts(site.hands, person, part),
+        calendars=await calendar_pages(site.hands) if part == "calendars" and not forbidden else None,
+        can_publish=person.why_not("policies.publish"),
+        me=person.identity.actor,
         settings=site.hands.settings,
         roles=ROLES,
         rights=RIGHTS,
@@ -66,6 +71,7 @@ COMMANDS: Final = {
     "people": "topstitch people list",
     "tokens": "topstitch tokens list",
     "delegation": "topstitch delegations list",
+    "calendars": "topstitch calendars list",
     "webhooks": "topstitch webhooks list",
     "retention": "topstitch erase --help",
     "installation": "topstitch doctor",
@@ -104,6 +110,8 @@ async def _facts(hands: Hands, person: Person, part: str) -> dict[str, Any]:
             every = person.may("delegations.manage") or person.may("people.read")
             own = [d for d in known if every or mine & {who(d.grantor), who(d.delegate)}]
             return {"delegations": [_fields(d, DELEGATION) for d in own]}
+        case "calendars":
+            return await calendar_facts(hands)
         case "webhooks":
             return {"endpoints": [await _endpoint(hands, one) for one in await webhooks.endpoints(hands.store)]}
         case "retention":

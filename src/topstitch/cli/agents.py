@@ -81,18 +81,24 @@ def add(
 
 
 async def _add(door: Door, limits: Mapping[str, Any], person: str | None) -> None:
+    from topstitch.bootstrap.entrance import entrance
+    from topstitch.cli.clocks import clock_of
     from topstitch.cli.desk import desk
     from topstitch.governance.agents import Agent
     from topstitch.model.record import parse_actor
     from topstitch.office import deciding
+    from topstitch.office.accounts import require_owner
 
     settings = door.settings(person=person)
     agent = Agent(**{**limits, "actions": tuple(limits["actions"])})
     async with desk(settings) as here:
+        doubt = await require_owner(entrance(settings, here.store, clock_of(settings)), agent.owner)
         await deciding.set_agent(here.store, agent, parse_actor(settings.person), here.now())
     door.screen.data({"agent": agent.id, "owner": agent.owner})
     actions = ", ".join(agent.actions) or "nothing yet (name what with --action)"
     door.screen.print(f"{agent.id} may propose {actions}; {agent.owner} answers for it.")
+    if doubt:
+        door.screen.note(f"warning: {doubt}")
 
 
 @command_of(agents, "disable")

@@ -73,11 +73,14 @@ def add(
 async def _add(
     door: Door, who: tuple[str, str, str | None], when: tuple[str | None, str], reason: str, person: str | None
 ) -> None:
+    from topstitch.bootstrap.entrance import entrance
+    from topstitch.cli.clocks import clock_of
     from topstitch.cli.desk import desk
     from topstitch.cli.when import at, moment
     from topstitch.governance.duties import Delegation
     from topstitch.model.record import parse_actor
     from topstitch.office import deciding
+    from topstitch.office.accounts import why_undecided
 
     settings = door.settings(person=person)
     async with desk(settings) as here:
@@ -90,8 +93,13 @@ async def _add(
             ends_at=moment(when[1], "--until", to_its_end=True),
         )
         made = await deciding.grant(here.store, new, parse_actor(settings.person), now, because=reason)
+        doubt = await why_undecided(
+            entrance(settings, here.store, clock_of(settings)), made.delegate, settings.code_tier_max
+        )
     door.screen.data({"delegation": made.id, "grantor": made.grantor, "delegate": made.delegate, "by": made.granted_by})
     door.screen.print(f"{made.delegate} stands in for {made.grantor} until {at(made.ends_at)} ({made.id}).")
+    if doubt:
+        door.screen.note(f"warning: {doubt}")
 
 
 @command_of(delegations, "end")

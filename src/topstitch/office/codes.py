@@ -33,14 +33,14 @@ class Codes:
     """The one-time codes of one installation."""
 
     def __init__(self, desk: Desk, send: Send, speakers: Speakers, tier_max: int) -> None:
-        self._desk, self._send, self._speakers, self._tier_max = desk, send, speakers, tier_max
+        self._desk, self._send, self._speakers, self.tier_max = desk, send, speakers, tier_max
 
     def why_not(self, asked: Asked, person: Mapping[str, str]) -> str | None:
         """Say why no code is taken for a decision, or nothing when one is."""
-        if self._tier_max == 0:
+        if self.tier_max == 0:
             return "Sign in to decide: codes are not taken here."
-        if asked.risk > self._tier_max:
-            return f"Sign in to decide: codes are taken up to risk tier {self._tier_max}, and this is {asked.risk}."
+        if asked.risk > self.tier_max:
+            return f"Sign in to decide: codes are taken up to risk tier {self.tier_max}, and this is {asked.risk}."
         if not person.get("email"):
             return "Sign in to decide: no mailbox of yours is known."
         return None

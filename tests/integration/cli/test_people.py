@@ -353,3 +353,54 @@ def test_four_eyes_can_be_asked_for_without_users(folder: Folder) -> None:
 def test_the_table_of_roles_is_printed() -> None:
     table = called("roles", "--json").json()
     assert table["approvals.decide"] == ["approver"]
+
+
+def test_an_agent_is_answered_for_by_somebody_with_an_account(peopled: Folder) -> None:
+    add = ("agents", "add", "fixer", "--owner")
+    mistyped = peopled.run(*add, "pual", person="ada")
+    assert (mistyped.code, "agent-owner" in mistyped.err, "did you mean 'paul'?" in mistyped.err) == (2, True, True)
+    assert peopled.run("users", "add", "crm-sync", "--service", "--role", "viewer", person="ada").code == 0
+    machine = peopled.run(*add, "crm-sync", person="ada")
+    assert (machine.code, "is a service account" in machine.err) == (2, True)
+    assert peopled.run("agents", "list", "--json", person="ada").json()["items"] == []
+    known = peopled.run(*add, "human:Paul", person="ada")
+    assert (known.code, known.err) == (0, "")
+    assert peopled.run("users", "disable", "paul", person="ada").code == 0
+    gone = peopled.run(*add, "paul", person="ada")
+    assert (gone.code, "is switched off" in gone.err) == (2, True)
+    assert peopled.run("agents", "disable", "fixer", person="ada").code == 0  # whoever answers for it may be gone
+
+
+def test_where_a_provider_vouches_for_people_an_unknown_owner_is_doubted_only(peopled: Folder) -> None:
+    secret = peopled.write("secret", "s3cret")
+    peopled.write(
+        "data/sign-in.toml",
+        '[providers.corp]\ntitle = "Corp"\nissuer = "https://login.corp.example"\nclient_id = "topstitch"\n'
+        f'client_secret = "file:{secret}"\n',
+    )
+    doubted = peopled.run("agents", "add", "fixer", "--owner", "pual", person="ada")
+    assert doubted.code == 0
+    assert "warning: pual has never signed in here (did you mean 'paul'?)" in doubted.err
+    words = ("--for", "paul", "--until", "2099-01-05", "--from", "2099-01-01", "-m", "leave", "--to")
+    handed = peopled.run("delegations", "add", *words, "max@corp.example", person="ada")
+    assert (handed.code, "sign in with the role approver" in handed.err) == (0, True)
+
+
+def test_who_hands_decisions_to_somebody_who_may_not_decide_is_warned(peopled: Folder) -> None:
+    assert peopled.add("otto", "approver").code == 0
+
+    def handed(to: str, **more: str) -> str:
+        words = ("--for", "paul", "--to", to, "--until", "2099-01-05", "--from", "2099-01-01", "-m", "leave")
+        done = peopled.run(
+            "delegations", "add", *words, *[w for k, v in more.items() for w in (f"--{k}", v)], person="ada"
+        )
+        assert done.code == 0, done.err
+        return done.err
+
+    assert handed("otto") == ""
+    assert handed("vera") == (
+        "warning: vera is no approver, so that they could decide nothing; an admin can grant them the role\n"
+    )
+    assert "warning: veraa has no account here (did you mean 'vera'?), and could decide nothing" in handed("veraa")
+    assert peopled.run("users", "disable", "vera", person="ada").code == 0
+    assert "switched off" in handed("vera", group="hr")

@@ -15,6 +15,7 @@ import pytest
 from browser.seeded import FIRST, NOW, Hired, plan_of, seed, trouble, workflow, write
 from browser.site import ask
 from support.onboarding import Company
+from topstitch.access.service import Access
 from topstitch.console.histogram import histogram_svg
 from topstitch.console.pages.calendars import EN_DASH
 from topstitch.console.pages.discrepancies import compared
@@ -26,8 +27,9 @@ from topstitch.model.query import parse_query
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import calendars
 from topstitch.office.lawmaking import check_bundle, publish
-from topstitch.store import Store, alarms, discrepancies, instances, policies
+from topstitch.store import Store, alarms, discrepancies, instances, people, policies
 from topstitch.store.calendars import every as in_force_calendars
+from topstitch.store.people import PersonRow
 from topstitch.store.searches import neighbours, search, spread
 
 TAGS = re.compile(r"<[^>]+>")
@@ -218,6 +220,22 @@ async def test_each_part_of_the_settings_is_there_and_has_its_twin(told: Any, pa
     page = await told.get(f"/settings?part={part}")
     assert page.status == 200
     assert (await told.get(f"/settings.json?part={part}")).json["part"] == part
+
+
+async def test_who_hands_decisions_to_somebody_who_may_not_decide_is_told(house: Any) -> None:
+    for name, role in (("vera", "viewer"), ("otto", "approver")):
+        row = PersonRow(id=name, made_at=NOW, made_by="human:ada")
+        await people.add(house.store, row, Actor(ActorKind.HUMAN, "ada"), [(role, "")])
+    access = Access(store=house.store, clock=house.hands.clock)
+    dana = Identity(id="dana", roles=("approver",), via="session", signed_in_at=NOW)
+    one = house.again(access=access, identify=lambda _: dana)
+    day = (NOW + timedelta(days=3)).date().isoformat()
+    for name, doubt in (("otto", ""), ("vera", "vera is no approver"), ("otot", "did you mean 'otto'?")):
+        made = await one.post("/settings/delegations", delegate=name, ends=day, because="holiday")
+        shown = said((await one.get(made.headers["location"])).text)
+        assert f"{name} may answer for dana until then." in shown
+        assert (" But " in shown) == bool(doubt)
+        assert doubt in shown
 
 
 CALENDARS = "/settings?part=calendars"

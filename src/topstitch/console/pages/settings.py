@@ -22,6 +22,7 @@ from topstitch.governance.access import RIGHTS, ROLES
 from topstitch.governance.duties import Delegation
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import deciding as office
+from topstitch.office.accounts import why_undecided
 from topstitch.store import deciding, erasing, people, tokens, webhooks
 
 PARTS: Final = (
@@ -178,7 +179,9 @@ async def delegate(request: Request) -> Response:
     )
     actor = Actor(ActorKind.HUMAN, own)
     await office.grant(hands.store, new, actor, now, because=form.get("because", ""))
-    said = f"{who(form['delegate'])} may answer for {who(grantor)} until then."
+    tier_max = hands.codes.tier_max if hands.codes else 0
+    doubt = await why_undecided(hands.access, new.delegate, tier_max) if hands.access else None
+    said = f"{who(form['delegate'])} may answer for {who(grantor)} until then.{f' But {doubt}.' if doubt else ''}"
     return back(request, "/settings?part=delegation", said)
 
 

@@ -18,12 +18,13 @@ from browser.site import Served
 from support.onboarding import FILE, Company
 from topstitch.console.app import GET
 from topstitch.console.bulk import Bulk
+from topstitch.governance.access import Identity
 from topstitch.governance.bundle import Bundle
 from topstitch.governance.bundle_files import load_bundle
 from topstitch.governance.duties import Delegation
 from topstitch.language.normal import definition_digest, normal_form, workflow_from_normal
 from topstitch.model.record import Actor, ActorKind
-from topstitch.office import calendars, deciding
+from topstitch.office import calendars, deciding, webhooks
 from topstitch.office.desk import Desk
 from topstitch.office.letters import PATH, token
 from topstitch.store import items, views
@@ -53,6 +54,7 @@ def prepare(site: Served) -> None:
     )
     site.do(second_version(store))
     site.do(two_calendars(store))
+    site.do(two_webhooks(store))
     site.do(deciding.grant(store, away, Actor(ActorKind.HUMAN, "dana"), now, because="on holiday"))
 
 
@@ -116,6 +118,15 @@ async def two_calendars(store: Any) -> None:
     ):
         actor, at = Actor(ActorKind.HUMAN, who), NOW - timedelta(days=days_ago, minutes=20)
         await calendars.load(store, one, "calendar.yaml", environment="prod", by=actor, at=at, four_eyes=True)
+
+
+async def two_webhooks(store: Any) -> None:
+    """Tell two addresses of events: one by a shared secret that is being changed for a key, one by a key alone."""
+    ana = Identity(id="ana", roles=("operator",))
+    made, _ = await webhooks.add(store, "https://hooks.acme.example/topstitch", ("*",), ana, NOW - timedelta(days=9))
+    await webhooks.rotate(store, made.id, ana, NOW - timedelta(hours=2), signatures=("v1a",))
+    kinds = ("topstitch.approval.*", "topstitch.case.opened")
+    await webhooks.add(store, "https://siem.acme.example/in", kinds, ana, NOW, signatures=("v1a",))
 
 
 def standard() -> Bundle:

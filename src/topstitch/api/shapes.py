@@ -7,7 +7,7 @@ not know, so that a field can be added without a new version.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -189,6 +189,14 @@ class ExportGiven(Given):
     until: When | None = None
 
 
+Signature = Annotated[
+    Literal["v1", "v1a"],
+    Field(description="v1: a secret that you share; v1a: an Ed25519 key of which you get the public half."),
+]
+
+SHARED: Final[list[Signature]] = ["v1"]
+
+
 class WebhookGiven(Given):
     """Who wants to be told of what."""
 
@@ -197,6 +205,7 @@ class WebhookGiven(Given):
         default_factory=lambda: ["*"], min_length=1, max_length=30
     )
     description: str | None = Field(None, max_length=300)
+    signatures: list[Signature] = Field(default_factory=SHARED.copy, min_length=1, max_length=2)
 
 
 class WebhookChanged(Given):
@@ -211,9 +220,10 @@ class WebhookChanged(Given):
 
 
 class SecretRotated(Given):
-    """How long the old secret signs beside the new one."""
+    """How long the old secret or key signs beside the new one, and how messages are signed from then on."""
 
     overlap_hours: int = Field(24, ge=0, le=24 * 30)
+    signatures: list[Signature] | None = Field(None, min_length=1, max_length=2)
 
 
 class ViewGiven(Given):

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from topstitch.connectors.outgoing import Answer, Outgoing, signed
+from topstitch.connectors.outgoing import Answer, Outgoing
 from topstitch.connectors.registry import Registry
+from topstitch.connectors.signing import signed
 from topstitch.connectors.telling import NOTICE, alias_for, mail
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import NotFoundError, TopstitchError
@@ -99,8 +100,7 @@ class Webhooks:
             await self._disabled(endpoint, disable)
 
     async def _secrets(self, endpoint: Endpoint, now: datetime) -> Sequence[str]:
-        live = [one.name for one in endpoint.secrets if one.ends_at is None or one.ends_at > now]
-        return [await self._vault.reveal(name) for name in live]
+        return [await self._vault.reveal(one.name) for one in endpoint.live(now)]
 
     async def _disabled(self, endpoint: Endpoint, because: str) -> None:
         """Write it in the installation's journal, and tell the owner."""

@@ -31,6 +31,7 @@ def list_calendars(door: Door) -> None:
 async def _list(door: Door) -> None:
     from topstitch.cli.desk import desk
     from topstitch.cli.when import at
+    from topstitch.foundation.timetext import rfc3339
     from topstitch.governance.calendar import read_calendar
     from topstitch.store import calendars as kept_calendars
 
@@ -49,7 +50,7 @@ async def _list(door: Door) -> None:
             {
                 "environment": one.environment,
                 "digest": one.digest,
-                "loaded_at": one.loaded_at,
+                "loaded_at": rfc3339(one.loaded_at),
                 "loaded_by": one.loaded_by,
                 "now": dict(facts),
                 "absent": away,

@@ -120,6 +120,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "completion": "bash",
     "webhooks list": "",
     "webhooks add": "https://example.com/hooks --type 'topstitch.approval.*'",
+    "webhooks rotate": "whe_1BPJDDJ9MEJZ --signature v1a",
     "webhooks remove": "whe_1BPJDDJ9MEJZ",
     "webhooks test": "whe_1BPJDDJ9MEJZ",
     "webhooks deliveries": "whe_1BPJDDJ9MEJZ --status given_up",

@@ -107,6 +107,7 @@ RULES: Final[Mapping[str, str]] = {
     "webhooks deliveries": "webhooks.read",
     "webhooks add": "webhooks.manage",
     "webhooks remove": "webhooks.manage",
+    "webhooks rotate": "webhooks.manage",
     "webhooks test": "webhooks.manage",
     "webhooks replay": "webhooks.manage",
     "secrets list": "settings.read",

@@ -68,7 +68,7 @@ COMMANDS: Final[Listed] = {
     "audit": ("topstitch.cli.audit:audit", "Show, verify, prove and export the records; forget a person."),
     "webhooks": (
         "topstitch.cli.webhooks:webhooks",
-        "List, add, test or remove webhooks; replay deliveries.",
+        "List, add, rotate, test or remove webhooks; replay deliveries.",
     ),
     "server": ("topstitch.cli.server:server", "Back an installation up while it runs, and restore it."),
     "completion": ("topstitch.cli.completion:completion", "Print what makes TAB complete commands in a shell."),

@@ -5,7 +5,7 @@ A secret is printed once, when it is made. What is sent by ``test`` goes out fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,21 +15,26 @@ from topstitch.cli.groups import Group
 from topstitch.cli.operate import PERSON
 
 if TYPE_CHECKING:
+    from topstitch.office.webhooks import Proof
     from topstitch.store.webhooks import Delivery, Endpoint
 
 LAST: Final = 50
 """How many deliveries are listed unless told otherwise."""
 LAST_MAX: Final = 1000
+OVERLAP_HOURS: Final = 24
+OVERLAP_HOURS_MAX: Final = 24 * 30
+SIGNED_WITH: Final = click.Choice(["v1", "v1a"])
+SIGNED_HELP: Final = "How messages are signed: v1 with a shared secret, v1a with a key; may be repeated."
 
 
 @click.group(cls=Group)
 def webhooks() -> None:
-    """List, add, test or remove who is told of events; list what they were told, and tell it again."""
+    """List, add, test or remove who is told of events; rotate what signs; list what they were told, tell it again."""
 
 
 @command_of(webhooks, "list")
 def list_webhooks(door: Door) -> None:
-    """List who is told of what, and why one is disabled; never their secrets."""
+    """List who is told of what, and why one is disabled; public keys, and never a secret."""
     door.run(_list(door))
 
 
@@ -50,24 +55,34 @@ async def _list(door: Door) -> None:
             enabled if one.status == kept.ENABLED else disabled,
             one.because or (f"failing since {at(one.failing_since)}" if one.failing_since else ""),
             one.owner,
+            _signs(one),
         )
         for one in found
     ]
-    columns = ("webhook", "address", "is told of", "is", "why", "owner")
-    door.screen.table(columns, rows, "Nobody is told of anything; topstitch webhooks add begins.")
+    columns = ("webhook", "address", "is told of", "is", "why", "owner", "signed with")
+    door.screen.table(columns, rows, "Nobody is told of anything; topstitch webhooks add begins.", wrap=True)
 
 
 @command_of(webhooks, "add")
 @click.argument("url", metavar="URL")
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Of what: a type, or a beginning with *. [all]")
 @click.option("--description", metavar="TEXT", help="What it is for.")
+@click.option("--signature", "signatures", type=SIGNED_WITH, multiple=True, help=f"{SIGNED_HELP} [v1]")
 @PERSON
-def add(door: Door, url: str, types: Sequence[str], description: str | None, person: str | None) -> None:
-    """Tell an address of events from now on. Prints the secret that signs, this once."""
-    door.run(_add(door, url, types or ("*",), description, person))
+def add(
+    door: Door, url: str, types: Sequence[str], description: str | None, signatures: Sequence[str], person: str | None
+) -> None:
+    """Tell an address of events from now on. Prints the secret that signs, this once, or the public key.
+
+    With v1a messages are signed by an Ed25519 key: the receiver checks them with the public half, and could forge none.
+    """
+    more = {"description": description, "signatures": signatures or ("v1",)}
+    door.run(_add(door, url, types or ("*",), more, person))
 
 
-async def _add(door: Door, url: str, types: Sequence[str], description: str | None, person: str | None) -> None:
+async def _add(door: Door, url: str, types: Sequence[str], more: Mapping[str, Any], person: str | None) -> None:
+    from msgspec import to_builtins
+
     from topstitch.cli.desk import desk
     from topstitch.cli.rights import speaking
     from topstitch.connectors.outgoing import read_networks
@@ -77,13 +92,50 @@ async def _add(door: Door, url: str, types: Sequence[str], description: str | No
     async with desk(settings) as here:
         me = await speaking(settings, here.store)
         networks = read_networks(settings.webhook_networks)
-        made, secret = await office.add(
-            here.store, url, types, me, here.now(), description=description, networks=networks
-        )
-    door.screen.data({**_document(made), "secret": secret})
-    door.screen.print(secret)
-    door.screen.note(f"{made.id} is told of {', '.join(made.types)}. The secret above signs, and is shown this once.")
+        made, proof = await office.add(here.store, url, types, me, here.now(), networks=networks, **more)
+    door.screen.data({**_document(made), **to_builtins(proof)})
+    _print(door, proof)
+    door.screen.note(f"{made.id} is told of {', '.join(made.types)}. {_said(proof)}")
     door.screen.note("Try it with: " + door.typed(f"webhooks test {made.id}"))
+
+
+@command_of(webhooks, "rotate")
+@click.argument("name", metavar="WEBHOOK")
+@click.option(
+    "--overlap",
+    type=click.IntRange(0, OVERLAP_HOURS_MAX),
+    default=OVERLAP_HOURS,
+    show_default=True,
+    metavar="HOURS",
+    help="How long the old one signs beside the new one.",
+)
+@click.option("--signature", "signatures", type=SIGNED_WITH, multiple=True, help=f"{SIGNED_HELP} [as before]")
+@PERSON
+def rotate(door: Door, name: str, overlap: int, signatures: Sequence[str], person: str | None) -> None:
+    """Make a new secret or key. For a day old and new both sign, so that the receiver changes over in peace."""
+    door.run(_rotate(door, name, overlap, signatures, person))
+
+
+async def _rotate(door: Door, name: str, overlap: int, signatures: Sequence[str], person: str | None) -> None:
+    from datetime import timedelta
+
+    from msgspec import to_builtins
+
+    from topstitch.cli.desk import desk
+    from topstitch.cli.rights import speaking
+    from topstitch.cli.when import at
+    from topstitch.office import webhooks as office
+
+    settings = door.settings(person=person)
+    async with desk(settings) as here:
+        me = await speaking(settings, here.store)
+        changed, proof, ends_at = await office.rotate(
+            here.store, name, me, here.now(), overlap=timedelta(hours=overlap), signatures=signatures
+        )
+    door.screen.data({**_document(changed), **to_builtins(proof), "old_ends_at": to_builtins(ends_at)})
+    _print(door, proof)
+    until = f"Until {at(ends_at)} the old one signs every message too." if overlap else "The old one signs no more."
+    door.screen.note(f"{_said(proof)} {until}")
 
 
 @command_of(webhooks, "remove")
@@ -195,9 +247,29 @@ async def _replay(door: Door, name: str, delivery: str, person: str | None) -> N
 def _document(one: Endpoint) -> dict[str, Any]:
     from msgspec import to_builtins
 
+    from topstitch.office.webhooks import shown_secrets
+
     document: dict[str, Any] = to_builtins(one)
-    del document["secrets"]
-    return document
+    return {**document, "secrets": to_builtins(shown_secrets(one))}
+
+
+def _print(door: Door, proof: Proof) -> None:
+    for value in (proof.secret, proof.public_key):
+        if value:
+            door.screen.print(value)
+
+
+def _said(proof: Proof) -> str:
+    said = []
+    if proof.secret:
+        said.append("The secret above signs, and is shown this once.")
+    if proof.public_key:
+        said.append("The public key above proves our signature v1a; webhooks list shows it again.")
+    return " ".join(said)
+
+
+def _signs(one: Endpoint) -> str:
+    return " ".join(each.public_key or "v1" for each in one.secrets if each.ends_at is None)
 
 
 def _delivery(one: Delivery) -> dict[str, Any]:

@@ -1,21 +1,16 @@
-"""Sends one message to a webhook endpoint, signed by Standard Webhooks, and never to a private address unasked.
+"""Sends one message to a webhook endpoint, and never to a private address unasked.
 
-``bootstrap.webhooks`` calls it. The name is resolved here and every address is judged before anything
-is connected to, so that a name that points inside is refused whenever it does. Redirects are not
+``bootstrap.webhooks`` calls it with what ``signing`` has signed. The name is resolved here and every address is judged
+before anything is connected to, so that a name that points inside is refused whenever it does. Redirects are not
 followed. Whatever happens is an answer or a reason, never an exception.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import ipaddress
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -23,11 +18,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from topstitch.foundation.errors import RequestError
-from topstitch.foundation.ids import random_bytes
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-PREFIX: Final = "whsec_"
-SECRET_BYTES: Final = 32
 TIMEOUT_SECONDS: Final = 20.0
 ANSWER_CHARACTERS_MAX: Final = 300
 
@@ -43,23 +35,6 @@ class Answer:
     def taken(self) -> bool:
         """Whether the receiver has it."""
         return self.status is not None and 200 <= self.status < 300
-
-
-def new_secret() -> str:
-    """Return a fresh secret as receivers paste it."""
-    return PREFIX + base64.b64encode(random_bytes(SECRET_BYTES)).decode()
-
-
-def signed(name: str, now: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-    """Return the headers of a message: its id, its time, and one signature for each live secret."""
-    stamp = str(int(now.timestamp()))
-    text = f"{name}.{stamp}.".encode() + body
-    signatures = [base64.b64encode(hmac.new(_key(one), text, hashlib.sha256).digest()).decode() for one in secrets]
-    return {
-        "webhook-id": name,
-        "webhook-timestamp": stamp,
-        "webhook-signature": " ".join(f"v1,{one}" for one in signatures),
-    }
 
 
 def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -164,10 +139,3 @@ def _literal(host: str) -> str | None:
         return str(ipaddress.ip_address(host))
     except ValueError:
         return None
-
-
-def _key(secret: str) -> bytes:
-    try:
-        return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        return secret.encode()

@@ -33,10 +33,12 @@ _LOCK: Final = 7_411_000_008
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """One secret of an endpoint: its name in the vault, and until when an old one still signs."""
+    """One secret or key of an endpoint: its name in the vault, and until when an old one still signs."""
 
     name: str
     ends_at: datetime | None = None
+    public_key: str | None = None
+    """The public half of a key, for everybody to see; nothing: it is a secret that the receiver shares."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The newest first."""
     made_at: datetime
     changed_at: datetime
+
+    def live(self, now: datetime) -> list[Secret]:
+        """Return what signs a message now, the newest first."""
+        return [one for one in self.secrets if one.ends_at is None or one.ends_at > now]
 
     def wants(self, type_: str) -> bool:
         """Whether it is to be told of events of a type."""
@@ -333,11 +339,12 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
 
 
 def _secrets(text: str) -> tuple[Secret, ...]:
-    return tuple(Secret(one["name"], _maybe(one["ends_at"])) for one in orjson.loads(text))
+    return tuple(Secret(one["name"], _maybe(one["ends_at"]), one.get("public_key")) for one in orjson.loads(text))
 
 
 def _secrets_text(secrets: Sequence[Secret]) -> str:
-    return orjson.dumps([{"name": one.name, "ends_at": _ms(one.ends_at)} for one in secrets]).decode()
+    rows = [{"name": one.name, "ends_at": _ms(one.ends_at), "public_key": one.public_key} for one in secrets]
+    return orjson.dumps(rows).decode()
 
 
 def _maybe(ms: int | None) -> datetime | None:

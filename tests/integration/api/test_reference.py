@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from integration.api.programs import Programs
 from topstitch.access.guard import rule_of
 from topstitch.api.reference import POLICY, operations, reference_page, rendered
-from topstitch.connectors.outgoing import new_secret, signed
+from topstitch.connectors.signing import new_key, new_secret, public_of, signed
 from topstitch.foundation.canonical import parse
 from topstitch.foundation.clock import SimulatedClock
 
@@ -127,8 +127,9 @@ def test_every_operation_and_every_type_of_event_is_documented(told: Programs):
 
 def test_the_receiver_in_the_docs_takes_what_we_sign(monkeypatch: pytest.MonkeyPatch):
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "receive-webhooks.md").read_text(encoding="utf-8")
-    names: dict[str, Any] = {}
+    names, asymmetric = dict[str, Any](), dict[str, Any]()
     exec(page.split("```python\n")[1].split("```")[0], names)  # noqa: S102 -- the docs' own example
+    exec(page.split("```python\n")[2].split("```")[0], asymmetric)  # noqa: S102 -- the docs' own example
     now = SimulatedClock().now()
     monkeypatch.setattr(names["time"], "time", now.timestamp)
     old, new = new_secret(), new_secret()
@@ -136,3 +137,10 @@ def test_the_receiver_in_the_docs_takes_what_we_sign(monkeypatch: pytest.MonkeyP
     assert names["is_genuine"](headers, b"{}", old)
     assert names["is_genuine"](headers, b"{}", new)
     assert not names["is_genuine"](headers, b"{ }", new)
+    was, key = new_key(), new_key()
+    headers = signed("evt_1", now, b"{}", [key, new, was])
+    for public in (public_of(was), public_of(key)):
+        assert asymmetric["is_genuine"](headers, b"{}", public)
+        assert not asymmetric["is_genuine"](headers, b"{ }", public)
+    assert not asymmetric["is_genuine"](headers, b"{}", public_of(new_key()))
+    assert names["is_genuine"](headers, b"{}", new)

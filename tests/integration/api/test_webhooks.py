@@ -8,8 +8,10 @@ from typing import Any
 
 import orjson
 import pytest
+from cryptography.exceptions import InvalidSignature
 
 from integration.api.programs import Programs
+from support.webhooks import verify_v1a
 from topstitch.audit.checkpoint import new_signing_key
 from topstitch.audit.sequencer import Sequencer
 from topstitch.bootstrap.webhooks import DELAYS_SECONDS, Webhooks
@@ -181,6 +183,76 @@ async def test_while_a_secret_is_rotated_both_sign_and_then_only_the_new_one(pro
     verify("standard-webhooks", after[1], after[2], programs.clock.now(), new)
     stored = await Vault(programs.store).names()
     assert len([one for one in stored if one.name.startswith(f"webhook/{name}/")]) == 2
+
+
+async def test_a_key_signs_what_its_public_half_checks_and_only_that(programs: Programs):
+    await place(programs)
+    made = (await programs.post("/webhooks", {**HOOK, "signatures": ["v1a"]})).json
+    name, public = made["id"], made["public_key"]
+    assert (made["secret"], public[:5]) == (None, "whpk_")
+    assert (await programs.get(f"/webhooks/{name}")).json["secrets"] == [
+        {"signature": "v1a", "public_key": public, "ends_at": None}
+    ]
+    await start(programs)
+    receiver = Receiver()
+    await rounds(programs, receiver).round()
+    [(_, headers, body)] = receiver.got
+    verify_v1a(headers, body, public)
+    for forged in (body[:-1], b" " + body):
+        with pytest.raises(InvalidSignature):
+            verify_v1a(headers, forged, public)
+    with pytest.raises(InvalidSignature):
+        verify_v1a({**headers, "webhook-id": "evt_other"}, body, public)
+    assert b"whsk_" not in (await programs.get("/webhooks")).body
+    rows = await programs.store.work(lambda backend: backend.execute("SELECT * FROM stored_credentials"))
+    assert "whsk_" not in str(rows)
+
+
+async def test_a_receiver_goes_over_from_a_secret_to_a_key_in_peace(programs: Programs):
+    name, secret = await hooked(programs)
+    turned = (await programs.post(f"/webhooks/{name}/secret", {"signatures": ["v1a"]})).json
+    assert (turned["secret"], turned["old_ends_at"]) == (None, "2026-11-24T15:30:00.000Z")
+    receiver = Receiver()
+    sender = rounds(programs, receiver)
+    await start(programs, 1)
+    await sender.round()
+    programs.clock.advance(24 * 3600 + 1)
+    await start(programs, 2)
+    await sender.round()
+    (_, both, body), (_, after, later) = receiver.got
+    verify("standard-webhooks", both, body, programs.clock.now() - timedelta(days=1), secret)
+    verify_v1a(both, body, turned["public_key"])
+    verify_v1a(after, later, turned["public_key"])
+    assert "v1," not in after["webhook-signature"]
+
+
+async def test_an_endpoint_with_both_rotates_both_and_keeps_two_of_each(programs: Programs):
+    name, _ = await hooked(programs, signatures=["v1", "v1a"])
+    for _ in range(3):
+        turned = (await programs.post(f"/webhooks/{name}/secret", {})).json
+    assert turned["secret"].startswith("whsec_")
+    assert turned["public_key"].startswith("whpk_")
+    shown = (await programs.get(f"/webhooks/{name}")).json["secrets"]
+    assert sorted((one["signature"], bool(one["ends_at"])) for one in shown) == [
+        ("v1", False), ("v1", True), ("v1a", False), ("v1a", True),
+    ]  # fmt: skip
+    stored = await Vault(programs.store).names()
+    assert len([one for one in stored if one.name.startswith(f"webhook/{name}/")]) == 4
+    assert (await programs.post(f"/webhooks/{name}/secret", {"signatures": ["v2"]})).status == 422
+
+
+async def test_a_secret_kept_before_there_were_keys_is_read(programs: Programs):
+    name, secret = await hooked(programs)
+    older = "UPDATE webhook_endpoints SET secrets = replace(secrets, ',\"public_key\":null', '')"
+    await programs.store.work(lambda backend: backend.execute(older))
+    rows = await programs.store.work(lambda backend: backend.execute("SELECT secrets FROM webhook_endpoints"))
+    assert "public_key" not in str(rows)
+    await start(programs)
+    receiver = Receiver()
+    await rounds(programs, receiver).round()
+    [(_, headers, body)] = receiver.got
+    verify("standard-webhooks", headers, body, programs.clock.now(), secret)
+    assert (await programs.get(f"/webhooks/{name}")).json["secrets"][0]["signature"] == "v1"
 
 
 async def test_a_secret_is_shown_once_and_kept_encrypted(programs: Programs):

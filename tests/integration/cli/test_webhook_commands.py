@@ -10,12 +10,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from cryptography.exceptions import InvalidSignature
 
 from support.commands import Ran, called
+from support.webhooks import verify_v1a
 from topstitch.connectors.outgoing import Answer
 from topstitch.foundation.clock import SystemClock
 from topstitch.store import Store, instances, webhooks
 from topstitch.store.ledger import INSTALLATION
+from topstitch.store.vault import Vault
 from topstitch.trigger.signatures import verify
 
 Run = Callable[..., Ran]
@@ -74,7 +77,8 @@ def test_a_webhook_is_added_listed_without_its_secret_and_removed(run: Run, rece
     assert (one["url"], one["types"], one["owner"], one["status"]) == (
         receiver.url, ["topstitch.approval.*"], "ada", "enabled",
     )  # fmt: skip
-    assert "secret" not in listed.out
+    assert made.out.strip() not in listed.out
+    assert one["secrets"] == [{"signature": "v1", "public_key": None, "ends_at": None}]
     assert one["id"] in run().out
     assert run("remove", one["id"], "--as", "ada").code == 0
     assert run("list", "--json").json()["items"] == []
@@ -84,6 +88,45 @@ def test_a_webhook_is_added_listed_without_its_secret_and_removed(run: Run, rece
     assert [(str(r.actor), r.body["command"]) for r in noted] == [
         ("human:ada", "webhook.add"), ("human:ada", "webhook.remove"),
     ]  # fmt: skip
+
+
+def test_a_key_signs_and_its_public_half_is_shown_to_whoever_looks(run: Run, receiver: Receiver) -> None:
+    made = run("add", receiver.url, "--signature", "v1a", "--as", "ada")
+    public = made.out.strip()
+    assert (made.code, public.startswith("whpk_"), "shows it again" in made.err) == (0, True, True)
+    (one,) = run("list", "--json").json()["items"]
+    assert one["secrets"] == [{"signature": "v1a", "public_key": public, "ends_at": None}]
+    assert public in run("list").out.replace("\n", "").replace(" ", "")
+    assert run("test", one["id"]).code == 0
+    ((headers, body),) = receiver.got
+    verify_v1a(headers, body, public)
+    with pytest.raises(InvalidSignature):
+        verify_v1a(headers, body + b" ", public)
+    assert "v1," not in headers["webhook-signature"]
+
+
+def test_a_secret_is_rotated_and_the_old_one_signs_for_a_day(run: Run, receiver: Receiver, tmp_path: Path) -> None:
+    old = run("add", receiver.url, "--as", "ada").out.strip()
+    name = run("list", "--json").json()["items"][0]["id"]
+    turned = run("rotate", name, "--as", "ada")
+    new = turned.out.strip()
+    assert (turned.code, new.startswith("whsec_"), new != old) == (0, True, True)
+    assert "the old one signs every message too" in turned.err
+    assert run("test", name).code == 0
+    headers, body = receiver.got[-1]
+    assert headers["webhook-signature"].count("v1,") == 2
+    for secret in (old, new):
+        verify("standard-webhooks", headers, body, SystemClock().now(), secret)
+    public = run("rotate", name, "--signature", "v1a", "--overlap", "0", "--as", "ada").out.strip()
+    assert run("test", name).code == 0
+    headers, body = receiver.got[-1]
+    assert headers["webhook-signature"].startswith("v1a,")
+    assert " " not in headers["webhook-signature"], "what was leaked signs no more"
+    verify_v1a(headers, body, public)
+    assert run("rotate", "whe_none").code == 5
+    with Store.open(str(tmp_path / "topstitch.db"), threads=False) as store:
+        stored = asyncio.run(Vault(store).names())
+    assert len(stored) == 1, "old secrets are forgotten"
 
 
 def test_an_address_inside_and_an_unknown_type_are_refused(run: Run, receiver: Receiver, tmp_path: Path) -> None:

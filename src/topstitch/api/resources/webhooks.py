@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
+from msgspec import to_builtins
 
 from topstitch.api.answers import cut, page, require_match, send, single, split_cursor
 from topstitch.api.guard import caller_of
@@ -17,11 +18,9 @@ from topstitch.office import webhooks as told
 from topstitch.office.told import TYPES
 from topstitch.store import webhooks
 from topstitch.store.sealing import milliseconds
-from topstitch.store.vault import Vault
-from topstitch.store.webhooks import Delivery, Endpoint, Secret
+from topstitch.store.webhooks import Delivery, Endpoint
 
 api = router("webhooks")
-SECRETS_MAX = 2
 Status = Annotated[str | None, Query(pattern="^(waiting|sent|given_up)$", description="Only of this status.")]
 
 
@@ -40,9 +39,9 @@ async def list_types(request: Request, limit: Limit = PAGE, after: After = None)
 
 @operation(api, "POST", "/webhooks", "webhooks.manage", status=201, key="required")
 async def add_webhook(request: Request, given: WebhookGiven) -> Response:
-    """Tell an address from now on; its secret is in this answer and nowhere else."""
+    """Tell an address from now on; its secret is in this answer and nowhere else, its public key is shown again."""
     hands: ApiHands = request.app.state.hands
-    endpoint, secret = await told.add(
+    endpoint, proof = await told.add(
         hands.store,
         given.url,
         given.types,
@@ -50,8 +49,9 @@ async def add_webhook(request: Request, given: WebhookGiven) -> Response:
         hands.clock.now(),
         description=given.description,
         networks=hands.networks,
+        signatures=given.signatures,
     )
-    return send({**_shown(endpoint), "secret": secret}, 201, {"Location": f"/api/v1/webhooks/{endpoint.id}"})
+    return send({**_shown(endpoint), **to_builtins(proof)}, 201, {"Location": f"/api/v1/webhooks/{endpoint.id}"})
 
 
 @operation(api, "GET", "/webhooks/{name}", "webhooks.read")
@@ -94,21 +94,17 @@ async def remove_webhook(request: Request, name: Id) -> Response:
 
 @operation(api, "POST", "/webhooks/{name}/secret", "webhooks.manage", status=201, key="required")
 async def rotate_secret(request: Request, name: Id, given: SecretRotated) -> Response:
-    """Make a new secret; for a while both sign, so that a receiver can change over in peace."""
+    """Make a new secret or key; for a while old and new both sign, so that a receiver can change over in peace."""
     hands: ApiHands = request.app.state.hands
-    endpoint = await webhooks.get(hands.store, name)
-    now = hands.clock.now()
-    ends_at = now + timedelta(hours=given.overlap_hours)
-    secret, kept = await told.make_secret(hands.store, name, caller_of(request), now)
-    live = [Secret(one.name, min(one.ends_at or ends_at, ends_at)) for one in endpoint.secrets]
-    secrets = [kept, *live][:SECRETS_MAX]
-    await webhooks.keep_secrets(hands.store, name, secrets, now)
-    vault = Vault(hands.store)
-    for one in endpoint.secrets:
-        if one.name not in {each.name for each in secrets}:
-            await vault.forget(one.name)
-    await _note(request, "webhook.secret", endpoint)
-    return send({"id": name, "secret": secret, "old_ends_at": ends_at}, 201)
+    _, proof, ends_at = await told.rotate(
+        hands.store,
+        name,
+        caller_of(request),
+        hands.clock.now(),
+        overlap=timedelta(hours=given.overlap_hours),
+        signatures=given.signatures or (),
+    )
+    return send({"id": name, **to_builtins(proof), "old_ends_at": ends_at}, 201)
 
 
 # --- Deliveries -----------------------------------------------------------------------------------
@@ -153,8 +149,7 @@ def _shown(one: Endpoint) -> dict[str, Any]:
     return {
         "id": one.id, "url": one.url, "types": one.types, "description": one.description, "owner": one.owner,
         "status": one.status, "because": one.because, "failing_since": one.failing_since,
-        "secrets": [{"ends_at": each.ends_at} for each in one.secrets], "made_at": one.made_at,
-        "changed_at": one.changed_at,
+        "secrets": told.shown_secrets(one), "made_at": one.made_at, "changed_at": one.changed_at,
     }  # fmt: skip
 
 

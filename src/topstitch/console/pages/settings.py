@@ -23,6 +23,7 @@ from topstitch.governance.duties import Delegation
 from topstitch.model.record import Actor, ActorKind
 from topstitch.office import deciding as office
 from topstitch.office.accounts import why_undecided
+from topstitch.office.webhooks import shown_secrets
 from topstitch.store import deciding, erasing, people, tokens, webhooks
 
 PARTS: Final = (
@@ -153,7 +154,7 @@ async def _endpoint(hands: Hands, one: webhooks.Endpoint) -> dict[str, Any]:
     sent_ = await webhooks.deliveries(hands.store, one.id, limit=DELIVERIES_SHOWN)
     names = ("id", "url", "types", "description", "owner", "status", "because", "failing_since")
     shown = ("id", "type", "instance", "status", "tries", "made_at", "sent_at", "answered", "problem")
-    return {**_fields(one, names), "deliveries": [_fields(d, shown) for d in sent_]}
+    return {**_fields(one, names), "secrets": shown_secrets(one), "deliveries": [_fields(d, shown) for d in sent_]}
 
 
 # --- What is changed here ---------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,11 +94,9 @@ def test_dana_finds_opens_and_approves_with_the_keyboard_alone_while_ivo_looks_o
     tab_to(page, "textarea")
     page.keyboard.type("territory checked")
     page.keyboard.press("Tab")
-    before = time.monotonic()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Approved")).to_be_visible()
     expect(watching.get_by_text("Dana approves CRM team assignment: territory checked")).to_be_visible(timeout=25_000)
-    assert time.monotonic() - before < 30  # a bound for a busy machine; topstitch bench --console measures
 
 
 # --- Ivo, IT operations -------------------------------------------------------------------------

@@ -19,7 +19,7 @@ HEAD = ("", "bare script", "one commit a step", "topstitch", "ratio", "budget", 
     "--instances", type=click.IntRange(100, 20_000), default=2000, show_default=True, help="How many of each."
 )
 @click.option("--proof", is_flag=True, help="Measure only how fast definitions are verified and tortured.")
-@click.option("--trust", is_flag=True, help="Measure only what policy decisions and the audit cost.")
+@click.option("--trust", is_flag=True, help="Measure only what expressions, policy decisions and the audit cost.")
 @click.option(
     "--seams", is_flag=True, help="Measure the metrics instead: over 100,000 finished instances, and at work."
 )

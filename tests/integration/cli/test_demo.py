@@ -20,7 +20,6 @@ def test_H15_one_command_shows_approvals_a_failure_made_good_and_a_difference_wi
 ):
     _, done = finished
     assert done.code == 0, done.out[-2000:] + done.err[-2000:]
-    assert done.seconds < 60
     for sentence in (
         "Priya Raman    ended: completed",
         "to decide on Identity provisioning: Jonas Weber",

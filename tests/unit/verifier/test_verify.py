@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,12 +95,13 @@ def test_H03_each_failure_point_says_what_is_unwound_by_whom_and_what_stays(verd
     assert "identity" in goes_on.stays
 
 
-def test_H03_eight_steps_give_at_least_eight_scenarios_in_under_two_seconds():
+def test_H03_eight_steps_give_at_least_eight_scenarios():
+    """In how many seconds, ``topstitch bench --proof`` prints; here it is how far the search went."""
     steps = {f"s{i}": write(f"s{i}", "rollback", **({"needs": [f"s{i - 1}"]} if i else {})) for i in range(8)}
     one = built(definition(steps))
-    began = time.process_time()
     found = verdict_on(one)
-    assert time.process_time() - began < 2, "the row says so; it takes a tenth of that"
+    assert found.complete
+    assert found.transitions < 200_000, "it was 89,546; the two seconds of the row are a million or so"
     assert {scenario.by.step for scenario in found.scenarios} == set(steps)
     last = [s for s in found.scenarios if s.by.step == "s7" and s.unwinding is not None][-1]
     assert [undoing.step for undoing in last.unwinding.undone][-2:] == ["s1", "s0"]

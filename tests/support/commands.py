@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from topstitch.foundation.clock import stopwatch
-
 SOURCE = Path(__file__).parents[2] / "src"
 SECONDS_MAX = 120
 
@@ -23,7 +21,6 @@ class Ran:
     code: int
     out: str
     err: str
-    seconds: float
 
     def json(self) -> Any:
         """Return its data."""
@@ -47,11 +44,10 @@ def called(*words: str, **more: str) -> Ran:
 
     from topstitch.cli.root import topstitch
 
-    began = stopwatch()
     done = CliRunner().invoke(topstitch, words, env={**_CLEAN, **more}, prog_name="topstitch")
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return Ran(done.exit_code, done.stdout, done.stderr, stopwatch() - began)
+    return Ran(done.exit_code, done.stdout, done.stderr)
 
 
 _CLEAN = {name: None for name in os.environ if name.startswith("TOPSTITCH_")}
@@ -59,7 +55,6 @@ _CLEAN = {name: None for name in os.environ if name.startswith("TOPSTITCH_")}
 
 def ran(*words: str, cwd: Path | None = None, **more: str) -> Ran:
     """Run a command to its end."""
-    began = stopwatch()
     done = subprocess.run(
         command(*words),
         cwd=cwd,
@@ -69,4 +64,4 @@ def ran(*words: str, cwd: Path | None = None, **more: str) -> Ran:
         timeout=SECONDS_MAX,
         check=False,
     )
-    return Ran(done.returncode, done.stdout, done.stderr, stopwatch() - began)
+    return Ran(done.returncode, done.stdout, done.stderr)

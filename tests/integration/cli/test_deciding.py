@@ -33,7 +33,7 @@ def run(folder: Path) -> Run:
         if typed is None:
             return called(*words, "--data", str(folder), "--json")
         done = CliRunner().invoke(topstitch, [*words, "--data", str(folder)], input=typed)
-        return Ran(done.exit_code, done.stdout, done.stderr, 0.0)
+        return Ran(done.exit_code, done.stdout, done.stderr)
 
     return on_folder
 

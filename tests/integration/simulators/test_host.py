@@ -14,7 +14,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from topstitch.foundation.clock import stopwatch
 from topstitch.simulators.host import KINDS, PortTakenError, Simulators
 
 CHILD = """
@@ -31,10 +30,8 @@ asyncio.run(main())
 """
 
 
-async def test_all_six_start_well_under_a_second_and_stop_cleanly() -> None:
-    began = stopwatch()
+async def test_all_six_start_and_stop_cleanly() -> None:
     async with Simulators() as sims:
-        assert stopwatch() - began < 1.0
         assert set(sims) == set(KINDS) == {"workday", "entra-id", "servicenow", "salesforce", "slack", "email"}
         urls = [sims.url(name) for name in sims]
     for url in urls:

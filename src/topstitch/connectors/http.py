@@ -45,7 +45,8 @@ KEEPALIVE_SECONDS: Final = 15.0
 WAIT_SHARE: Final = 0.9
 """How much of its time a call may spend waiting for its turn; the rest is for the answer."""
 JSON: Final = "application/json"
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~:-]*")
+"""What most ids and keys are made of: of that, only the colon needs quoting."""
 REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "x-ms-request-id", "x-transaction-id", "x-slack-req-id")
 
 STATUS_ACCEPTED: Final = 202
@@ -386,7 +387,7 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 
 def segment(text: str) -> str:
     """Return text as one segment of a path."""
-    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
+    return text.replace(":", "%3A") if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 @lru_cache(maxsize=64)

@@ -249,8 +249,18 @@ class HttpClient:
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout: float, *, writes: bool
     ) -> Answer:
         """Perform one exchange and say of every way in which it can break whether anything may have been done."""
+        session = self._session or self._open()
         try:
-            return await self._one(method, url, headers, data, timeout)
+            with within(timeout):
+                answer = await session.request(
+                    method,
+                    yarl.URL(url, encoded=True),
+                    headers=headers,
+                    data=data,
+                    timeout=_timeout(timeout),
+                    allow_redirects=False,
+                )
+                return Answer(answer.status, answer.headers, await answer.read(), self.title)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise TransientError(
                 "unreachable",
@@ -263,21 +273,6 @@ class HttpClient:
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
             raise self._lost(error, timeout, writes=writes) from None
-
-    async def _one(
-        self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout: float
-    ) -> Answer:
-        session = self._session or self._open()
-        with within(timeout):
-            answer = await session.request(
-                method,
-                yarl.URL(url, encoded=True),
-                headers=headers,
-                data=data,
-                timeout=_timeout(timeout),
-                allow_redirects=False,
-            )
-            return Answer(answer.status, answer.headers, await answer.read(), self.title)
 
     def _open(self) -> aiohttp.ClientSession:
         """Open the session. Its own silent re-sending is off: the journal must know of every try."""

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from topstitch.cli.examples import example_of
+from topstitch.cli.options import GLOBAL
 from topstitch.cli.root import topstitch
 
 PAGE = Path(__file__).parents[1] / "docs/reference/cli.md"
 HEAD = """# The command line
 
-Data go to standard output, everything else to standard error; `--json` prints data as JSON. Colour and progress
-appear on a terminal only. This page is written by `tools/cli_reference.py`.
+Data go to standard output, everything else to standard error. Colour and progress appear on a terminal only. This page
+is written by `tools/cli_reference.py`.
 
 Exit codes: 0 done · 1 failed · 2 wrong usage · 3 findings · 4 not allowed · 5 not found · 6 conflict · 7 unreachable ·
 8 still waiting · 20 a chain is broken · 130 interrupted.
 """
 
 
+ABOUT = """
+`--tz` takes any IANA zone, such as `Europe/Berlin`, or `local` for the machine's own. It changes the times that tables
+and sentences show, each with its offset; data for programs stay RFC 3339 in UTC, and what you type is read as before.
+"""
+GLOBALS = """
+## Global options
+
+Every command takes these, and the sections of the commands name only their own. One that means something else by `-o`
+or `--format` keeps its own meaning and has `--json` alone.
+
+"""
+
+
 def page() -> str:
     """Return the page."""
-    return HEAD + "".join(_sections(topstitch, ["topstitch"], click.Context(topstitch, info_name="topstitch")))
+    context = click.Context(topstitch, info_name="topstitch")
+    return HEAD + _globals(context) + "".join(_sections(topstitch, ["topstitch"], context))
+
+
+def _globals(context: click.Context) -> str:
+    """Return the options of every command, with what is to be known of each."""
+    shared = click.Command("any", params=[])
+    for option in GLOBAL.values():
+        option(shared)
+    return GLOBALS + _table(shared.params, context) + ABOUT
 
 
 def _sections(group: click.Group, path: list[str], context: click.Context) -> list[str]:
@@ -45,14 +69,15 @@ def _section(command: click.Command, path: list[str], context: click.Context) ->
     lines = [f"\n## {' '.join(path)}\n", f"    {usage}\n", f"{(command.help or '').strip()}\n"]
     if (example := example_of(" ".join(path[1:]))) is not None:
         lines.append(f"Example: `{example}`\n")
-    options = [record for p in command.params if (record := p.get_help_record(context)) is not None]
-    if options:
-        lines.append("| option | |\n| --- | --- |")
-        lines += [
-            f"| `{name.replace('|', chr(92) + '|')}` | {text.replace('|', chr(92) + '|')} |" for name, text in options
-        ]
-        lines.append("")
+    if table := _table([param for param in command.params if param.name not in GLOBAL], context):
+        lines.append(table)
     return "\n".join(lines)
+
+
+def _table(params: Iterable[click.Parameter], context: click.Context) -> str:
+    options = [record for param in params if (record := param.get_help_record(context)) is not None]
+    rows = [f"| `{_cell(name)}` | {_cell(text)} |\n" for name, text in options]
+    return "| option | |\n| --- | --- |\n" + "".join(rows) if rows else ""
 
 
 def _cell(text: str) -> str:

@@ -24,6 +24,10 @@ Exit codes: 0 done · 1 failed · 2 wrong usage · 3 findings · 4 not allowed �
 
 
 ABOUT = """
+`--jq` takes any [jq](https://jqlang.org/manual) filter and asks for JSON by itself: each value it makes is a line, a
+text without its quotation marks; with `-o csv` it is a row, with `-o yaml` a document. A filter that is none is refused
+before the command does anything, one that does not fit the data after it; both exit with 2.
+
 `--tz` takes any IANA zone, such as `Europe/Berlin`, or `local` for the machine's own. It changes the times that tables
 and sentences show, each with its offset; data for programs stay RFC 3339 in UTC, and what you type is read as before.
 """

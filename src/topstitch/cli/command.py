@@ -161,8 +161,9 @@ def fail(code: int) -> NoReturn:
 
 def _door(given: dict[str, Any]) -> Door:
     debug = given.pop("debug")
-    as_json, form = given.pop("as_json"), given.pop("data_form", None) or "table"
-    screen = Screen(as_json=as_json or form != "table", form="json" if form == "table" else form, debug=debug)
+    as_json, form, sieve = given.pop("as_json"), given.pop("data_form", None) or "table", given.pop("sieve")
+    for_program = as_json or form != "table" or sieve is not None
+    screen = Screen(as_json=for_program, form="json" if form == "table" else form, debug=debug, sieve=sieve)
     _place_in_time(given.pop("zone"), as_json=screen.as_json)
     return Door(screen, given.pop("data", None), debug)
 
@@ -177,6 +178,8 @@ def _place_in_time(zone: tuple[tzinfo | None] | None, *, as_json: bool) -> None:
 def _end(screen: Screen, work: Callable[[], Any]) -> None:
     try:
         work()
+        if screen.has_unused_sieve:
+            screen.note("This command printed no data that --jq could filter.")
     except TopstitchError as error:
         if screen.debug:
             traceback.print_exc()

@@ -66,6 +66,11 @@ def schema(door: Door, output: str | None) -> None:
     from topstitch.language.export import schema_json
 
     text = schema_json()
+    if output is None and door.screen.as_json:
+        from topstitch.foundation.canonical import parse
+
+        door.screen.data(parse(text))
+        return
     if output is None:
         click.echo(text)
         return
@@ -155,6 +160,9 @@ def _print(door: Door, checked: Sequence[Checked], form: str, *, every: bool) ->
     screen = door.screen
     if form == "json":
         found: list[Any] = [each for d, r in checked for each in messages.as_json(d, r.findings)]
+        if screen.as_json:
+            screen.data(found)
+            return
         from topstitch.foundation.canonical import canonical_bytes
 
         click.echo(canonical_bytes(found).decode())

@@ -38,12 +38,28 @@ def _zones(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     return [name for name in zones() if name.lower().startswith(incomplete.lower())]
 
 
+def _filter(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+    """Return the filter, compiled, so that a bad one is refused before anything is done."""
+    del ctx, param
+    if text is None:
+        return None
+    import jq
+
+    try:
+        return jq.compile(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}\nSee https://jqlang.org/manual for what a filter is.") from None
+
+
 GLOBAL: Final[Mapping[str, Callable[[Any], Any]]] = {
     "data": click.option("--data", metavar="FOLDER", help="The data folder. [./topstitch-data, or TOPSTITCH_DATA]"),
     "data_form": click.option(
         "-o", "--output", "data_form", type=click.Choice(FORMS), help="How data are printed. [table]"
     ),
     "as_json": click.option("--json", "as_json", is_flag=True, help="Print data as JSON."),
+    "sieve": click.option(
+        "--jq", "sieve", metavar="FILTER", callback=_filter, help="Print what a jq filter makes of the JSON data."
+    ),
     "zone": click.option(
         "--tz",
         "zone",

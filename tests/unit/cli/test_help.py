@@ -25,7 +25,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield " ".join((*path, name)), found
 
 
-FLAGS = ("--json", "--tz", "--debug")
+FLAGS = ("--json", "--jq", "--tz", "--debug")
 ALL = dict(commands(topstitch))
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from topstitch.cli.checking import text_of
 from topstitch.cli.command import FINDINGS, WAITING, Door, command, fail
+from topstitch.cli.typed import text_of
 from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:

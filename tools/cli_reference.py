@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from topstitch.cli.examples import example_of
-from topstitch.cli.options import GLOBAL
+from topstitch.cli.options import GLOBAL, records
 from topstitch.cli.root import topstitch
 
 PAGE = Path(__file__).parents[1] / "docs/reference/cli.md"
@@ -30,6 +30,17 @@ before the command does anything, one that does not fit the data after it; both 
 
 `--tz` takes any IANA zone, such as `Europe/Berlin`, or `local` for the machine's own. It changes the times that tables
 and sentences show, each with its offset; data for programs stay RFC 3339 in UTC, and what you type is read as before.
+
+`--web` prints the address of the page that shows the same, as the search or the item that the command would show, and
+opens it when somebody sits at a terminal. The page is of the server that runs for the data folder (`host`, `port` and
+`console_url` of the settings).
+
+`--as-curl` prints one request to the [HTTP API](http-api.md) that does what the command does, as a `curl` command for a
+shell, and does nothing. The token is named as `$TOPSTITCH_TOKEN` and never written out; it is left out where nobody
+signs in. A request that acts carries an `Idempotency-Key`, so that sending it twice does it once. What a command can be
+asked and the API cannot is refused by the name of the option.
+
+A command without a page or a request refuses these two with exit code 2; its help does not show them.
 """
 GLOBALS = """
 ## Global options
@@ -48,10 +59,7 @@ def page() -> str:
 
 def _globals(context: click.Context) -> str:
     """Return the options of every command, with what is to be known of each."""
-    shared = click.Command("any", params=[])
-    for option in GLOBAL.values():
-        option(shared)
-    return GLOBALS + _table(shared.params, context) + ABOUT
+    return GLOBALS + _table(records(context)) + ABOUT
 
 
 def _sections(group: click.Group, path: list[str], context: click.Context) -> list[str]:
@@ -73,13 +81,13 @@ def _section(command: click.Command, path: list[str], context: click.Context) ->
     lines = [f"\n## {' '.join(path)}\n", f"    {usage}\n", f"{(command.help or '').strip()}\n"]
     if (example := example_of(" ".join(path[1:]))) is not None:
         lines.append(f"Example: `{example}`\n")
-    if table := _table([param for param in command.params if param.name not in GLOBAL], context):
+    own = [param for param in command.params if param.name not in GLOBAL]
+    if table := _table([record for param in own if (record := param.get_help_record(context)) is not None]):
         lines.append(table)
     return "\n".join(lines)
 
 
-def _table(params: Iterable[click.Parameter], context: click.Context) -> str:
-    options = [record for param in params if (record := param.get_help_record(context)) is not None]
+def _table(options: Iterable[tuple[str, str]]) -> str:
     rows = [f"| `{_cell(name)}` | {_cell(text)} |\n" for name, text in options]
     return "| option | |\n| --- | --- |\n" + "".join(rows) if rows else ""
 

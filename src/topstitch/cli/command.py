@@ -26,7 +26,7 @@ import click
 from topstitch.cli import INTERRUPTED
 from topstitch.cli.examples import example_of
 from topstitch.cli.options import GLOBAL, OWN_FORM, common, write_options
-from topstitch.cli.rights import admit
+from topstitch.cli.rights import admit, path_of
 from topstitch.cli.screen import Screen
 from topstitch.foundation.errors import (
     AuthorError,
@@ -105,8 +105,12 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
         @functools.wraps(function)
         def called(**given: Any) -> None:
             door = _door(given)
+            web, as_curl = given.pop("web"), given.pop("as_curl")
 
             def work() -> None:
+                if web or as_curl:
+                    _instead(door, given, web=web, as_curl=as_curl)
+                    return
                 admit(door, given)
                 function(door, **given)
 
@@ -166,6 +170,23 @@ def _door(given: dict[str, Any]) -> Door:
     screen = Screen(as_json=for_program, form="json" if form == "table" else form, debug=debug, sieve=sieve)
     _place_in_time(given.pop("zone"), as_json=screen.as_json)
     return Door(screen, given.pop("data", None), debug)
+
+
+def _instead(door: Door, given: dict[str, Any], *, web: bool, as_curl: bool) -> None:
+    """Do what was asked for instead of the command; the page and the server ask who it is."""
+    path = path_of(click.get_current_context()) or ""
+    if web and as_curl:
+        raise RequestError("web-and-curl", "--web opens a page and --as-curl prints a request; give one of them")
+    if web:
+        from topstitch.cli.pages import open_page
+
+        open_page(door, path, given)
+    elif door.screen.as_json:
+        raise RequestError("curl-as-data", "--as-curl prints a command, no data; leave --json, -o and --jq out")
+    else:
+        from topstitch.cli.curl import print_curl
+
+        print_curl(door, path, given)
 
 
 def _place_in_time(zone: tuple[tzinfo | None] | None, *, as_json: bool) -> None:

@@ -68,6 +68,12 @@ GLOBAL: Final[Mapping[str, Callable[[Any], Any]]] = {
         shell_complete=_zones,
         help="Show times in a zone such as Europe/Berlin, or local; data stay in UTC. [UTC]",
     ),
+    "web": click.option(
+        "--web", is_flag=True, help="Print the address of the console's page instead; on a terminal, open it."
+    ),
+    "as_curl": click.option(
+        "--as-curl", is_flag=True, help="Print the request to the HTTP API as a curl command instead; do nothing."
+    ),
     "debug": click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error."),
 }
 """Name -> the option, in the order of help."""
@@ -79,13 +85,29 @@ def common(*, data: bool, form: bool) -> list[Callable[[Any], Any]]:
     return [option for name, option in GLOBAL.items() if name not in left_out]
 
 
+def records(ctx: click.Context) -> list[tuple[str, str]]:
+    """Return the options of every command as help writes them."""
+    shared = click.Command("any")
+    for option in GLOBAL.values():
+        option(shared)
+    return [record for option in shared.params if (record := option.get_help_record(ctx)) is not None]
+
+
 def write_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """Write a command's own options, then those of every command under a heading of their own."""
+    """Write a command's own options, then those of every command under a heading of their own.
+
+    ``--web`` and ``--as-curl`` are shown where there is a page or a request; elsewhere they are refused.
+    """
+    from topstitch.cli.counterparts import ASKS
+    from topstitch.cli.pages import PAGES
+
+    path = ctx.command_path.partition(" ")[2]
+    unfit = {name for name, known in (("web", PAGES), ("as_curl", ASKS)) if path not in known}
     own: list[tuple[str, str]] = []
     shared: list[tuple[str, str]] = []
     for option in command.get_params(ctx):
         record = option.get_help_record(ctx)
-        if record is not None:
+        if record is not None and option.name not in unfit:
             (shared if option.name in GLOBAL else own).append(record)
     for title, records in (("Options", own), (SECTION, shared)):
         if records:

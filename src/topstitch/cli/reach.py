@@ -24,6 +24,38 @@ Given = Mapping[str, Any]
 """What was typed after a command, by the name of each argument and option."""
 
 
+class Looked(dict[str, Any]):
+    """What was typed, and which of it was looked at: what was not is said, never dropped in silence."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__(given)
+        self.seen: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a value, and note that it was looked at."""
+        self.seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, and note that it was looked at."""
+        self.seen.add(name)
+        return super().get(name, default)
+
+    def left(self) -> list[str]:
+        """Return the options that were typed and not looked at, as they are typed."""
+        import click
+        from click.core import ParameterSource
+
+        context = click.get_current_context()
+        return [
+            max(option.opts, key=len)
+            for option in context.command.params
+            if isinstance(option, click.Option)
+            and option.name in self.keys() - self.seen
+            and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        ]
+
+
 class Here(Protocol):
     """What a command is handed, as far as it is needed here."""
 

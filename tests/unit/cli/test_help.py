@@ -56,6 +56,12 @@ def test_help_names_the_common_options_last_and_ends_with_the_example(path: str)
     assert [name for name in FLAGS if f" {name} " in shared] == list(FLAGS)
 
 
+def test_the_options_of_every_command_are_named_by_the_program_itself():
+    shown = CliRunner().invoke(topstitch, ["--help"], prog_name="topstitch").output
+    listed = shown.partition("Global options, after any command:")[2]
+    assert [name for name in (*FLAGS, "--web", "--as-curl") if f" {name} " not in listed] == []
+
+
 def test_an_example_that_names_an_option_that_is_none_is_seen():
     with pytest.raises(click.UsageError, match="No such option"):
         ALL["plan"].make_context("plan", ["w.yaml", "--evnt", "hire.json"])

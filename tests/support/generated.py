@@ -140,6 +140,15 @@ def definition(steps: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def healing(heal: dict[str, Any]) -> dict[str, Any]:
+    """Return a definition of one step whose record is repaired as ``heal`` says when somebody has changed it."""
+    whole = definition({"first": making("make_natural")})
+    rule = {"field": "state", "equals": "there", "severity": "low", "heal": "lab.make_natural", **heal}
+    whole["reconcile"]["records"]["first"]["expect"] = [rule]
+    whole["reconcile"]["at"] = ["T+2h", "T+24h"]
+    return whole
+
+
 def making(action: str, then: str = "continue", **rest: Any) -> dict[str, Any]:
     """Return a step that makes one thing: read back, undone, and given to a person who ends it with ``then``."""
     return {

@@ -23,9 +23,10 @@ from topstitch.governance import tasks
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, Orders, Outcome, Result, WriteCall
 from topstitch.model.record import Draft
-from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState
+from topstitch.model.state import ActState, ActStatus, DiscrepancyState, Failure, InstanceState, StepState
 from topstitch.plan.plan import ActPlan, Plan
 from topstitch.plan.rollback_order import transitive_needs
+from topstitch.reconciliation import tickets
 
 Patches = Mapping[tuple[Any, str], Callable[..., Any]]
 
@@ -176,6 +177,13 @@ _SETTLE = machine.settle
 _ADVANCE, _WRITE, _ABSENT = machine.advance, machine._write, machine._absent
 _UNDO, _CLOSED, _OPEN_TASK, _DECIDE = rollback._undo, approve._closed, tasks.open_task, lifecycle.decide
 
+
+def _nobody_is_told(found: DiscrepancyState) -> bool:
+    return _WANTS_TELLING(found) and not any(row.get("heal") for row in found.fields)
+
+
+_WANTS_TELLING: Final = tickets._wants_telling
+
 MUTANTS: Final[Mapping[str, Patches]] = {
     "sends again without looking": {(machine, "_in_doubt"): _sends_again},
     "writes no intent": {(machine, "advance"): _without_intent},
@@ -199,6 +207,7 @@ MUTANTS: Final[Mapping[str, Patches]] = {
     "sends what nobody released": {(machine, "_write"): _changed_payload},
     "says completed of whatever happened": {(decide, "_completed"): _always_completed},
     "records no silence": {(machine, "settle"): _deaf_to_silence},
+    "takes a proposed repair for a made one": {(tickets, "_wants_telling"): _nobody_is_told},
     "stumbles over a refusal": {(machine, "_verdict"): _stumbles},
 }
 """By name: which functions of the core are replaced."""

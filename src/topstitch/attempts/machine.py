@@ -16,10 +16,11 @@ It never reads a clock, never sends anything, and never decides what a failure l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
+
+import msgspec
 
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.timetext import rfc3339
@@ -45,8 +46,7 @@ FactsOf = Callable[[ActState, Any, frozenset[str]], Facts]
 The third names what will be read of them, so that no more is gathered than that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
     """Where an act is being carried out: which instance and stage, and when."""
 
     instance: str
@@ -57,12 +57,11 @@ class Desk:
     """What policy holds where this is carried out."""
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """What a pure function gathers on its way: drafts, calls, and the earliest time to come back."""
 
-    drafts: list[Draft] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    drafts: list[Draft] = msgspec.field(default_factory=list)
+    calls: list[Call] = msgspec.field(default_factory=list)
     wake_at: datetime | None = None
 
     def wake(self, when: datetime | None) -> None:

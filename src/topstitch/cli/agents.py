@@ -145,7 +145,7 @@ async def _switch(door: Door, name: str, person: str | None, *, off: bool) -> No
 )
 def propose(door: Door, instance: str, changes: Sequence[str], **said: Any) -> None:
     """Propose a repair as an agent: policy decides whether it goes ahead or a person is asked."""
-    from topstitch.cli.operate import changed
+    from topstitch.cli.typed import changed
 
     door.run(_propose(door, instance, dict(map(changed, changes)), said))
 

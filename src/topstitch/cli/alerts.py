@@ -42,6 +42,7 @@ def list_alerts(door: Door, workflow: str | None, *, also_over: bool) -> None:
 
 async def _list(door: Door, workflow: str | None, *, also_over: bool) -> None:
     from topstitch.cli.desk import desk
+    from topstitch.cli.when import retold
     from topstitch.metrics import render
     from topstitch.store import alarms
     from topstitch.store.sealing import milliseconds
@@ -53,7 +54,7 @@ async def _list(door: Door, workflow: str | None, *, also_over: bool) -> None:
         now_ms = milliseconds(here.now())
     found = render.worst_first(found)
     door.screen.data({"items": render.alert_data(found, muted, now_ms)})
-    rows = render.alert_rows(found, muted, now_ms)
+    rows = [tuple(map(retold, row)) for row in render.alert_rows(found, muted, now_ms)]
     if door.screen.width and rows:
         _blocks(door.screen, rows)
         return
@@ -101,6 +102,7 @@ def show(door: Door, name: str) -> None:
 
 async def _show(door: Door, name: str) -> None:
     from topstitch.cli.desk import desk
+    from topstitch.cli.when import retold
     from topstitch.metrics import render
     from topstitch.store import alarms
     from topstitch.store.sealing import milliseconds
@@ -113,7 +115,7 @@ async def _show(door: Door, name: str) -> None:
     (document,) = render.alert_data([row], muted, now_ms)
     door.screen.data({**document, "told": render.message_data(told)})
     for line in [*render.alert_page(row, [one for one in muted if one.ends_ms > now_ms]), *render.message_lines(told)]:
-        _wrapped(door.screen, line)
+        _wrapped(door.screen, retold(line))
 
 
 @command_of(alerts, "ack")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import click
 
@@ -27,10 +27,10 @@ from topstitch.cli.command import (
     command_of,
     fail,
 )
-from topstitch.cli.trigger import TOKEN
+from topstitch.cli.reach import server_of
+from topstitch.cli.typed import BASE, TOKEN, address_of, body_of, tag_of
 from topstitch.foundation.errors import OperatorError, RequestError
 
-BASE: Final = "/api/v1"
 SECONDS_MAX: Final = 30.0
 CODES: Final[Mapping[int, int]] = {
     HTTPStatus.UNAUTHORIZED: NOT_ALLOWED,
@@ -44,7 +44,6 @@ CODES: Final[Mapping[int, int]] = {
 }
 """The exit code of a status; any other of the caller's is wrong usage, of the server's a failure."""
 URL = click.option("--url", metavar="URL", help="Which server. [host and port of the settings]")
-_SAFE: Final = "%/:=&?,+*~@!$'();[]-._"
 
 
 @click.group()
@@ -73,15 +72,15 @@ def post(door: Door, path: str, body: str | None, key: str | None, match: str | 
 
     headers = {"Idempotency-Key": key or new_id("cli", SystemClock().now())}
     if match is not None:
-        headers["If-Match"] = match if match.startswith(('"', "W/", "*")) else f'"{match}"'
-    _ask(door, "POST", path, url, _body(body), headers)
+        headers["If-Match"] = tag_of(match)
+    _ask(door, "POST", path, url, body_of(body), headers)
 
 
 def _ask(door: Door, method: str, path: str, url: str | None, body: bytes | None, headers: dict[str, str]) -> None:
     from topstitch.foundation.canonical import canonical_bytes, parse
 
-    server = url or _of_settings(door)
-    status, told, text = _sent(server, method, _address(path), body, headers)
+    server = url or server_of(door.settings())
+    status, told, text = _sent(server, method, BASE + address_of(path), body, headers)
     if not told.get("content-type", "").partition(";")[0].endswith("json"):
         message = f"{path} answers no JSON ({status} {told.get('content-type', 'nothing')}); correct the address"
         raise RequestError("answer-no-json", message)
@@ -108,43 +107,6 @@ def _refused(door: Door, status: int, problem: Mapping[str, Any]) -> None:
         for one in problem.get("errors", ()):
             door.screen.note(f"  {one.get('pointer', '')}: {one.get('detail', '')}")
     fail(CODES.get(status, FAILED if status >= HTTPStatus.INTERNAL_SERVER_ERROR else USAGE))
-
-
-def _of_settings(door: Door) -> str:
-    """Return the address of the server of this data folder."""
-    settings = door.settings()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 -- asked, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def _address(path: str) -> str:
-    if "://" in path or path.startswith("//"):
-        message = f"{path} names a server; give the path here, and the server with --url"
-        raise RequestError("path-unclear", message)
-    whole = path if path.startswith(f"{BASE}/") else f"{BASE}/{path.lstrip('/')}"
-    return quote(whole, safe=_SAFE)
-
-
-def _body(given: str | None) -> bytes | None:
-    """Return what is sent; raise when it is no JSON."""
-    from pathlib import Path
-
-    from topstitch.foundation.canonical import parse
-
-    if given is None:
-        return None
-    try:
-        if given == "-":
-            text = sys.stdin.read()
-        else:
-            text = Path(given[1:]).read_text("utf-8") if given.startswith("@") else given
-        parse(text)
-    except OSError as error:
-        message = f"{given[1:]} cannot be read ({error.strerror}); name another file"
-        raise OperatorError("file-unreadable", message) from None
-    except ValueError as error:
-        raise RequestError("json-invalid", f"--body is no JSON ({error}); correct it") from None
-    return text.encode()
 
 
 def _sent(

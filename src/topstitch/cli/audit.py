@@ -43,13 +43,13 @@ def show(door: Door, name: str, *, full: bool) -> None:
 async def _show(door: Door, name: str, *, full: bool) -> None:
     from topstitch.cli.desk import desk
     from topstitch.cli.tale import Teller
-    from topstitch.cli.when import at
+    from topstitch.cli.when import at, here as in_zone
     from topstitch.foundation.canonical import canonical_bytes
     from topstitch.foundation.timetext import rfc3339
 
     async with desk(door.settings()) as here:
         seen = await here.picture(await here.named(name))
-    teller = Teller(seen.plan)
+    teller = Teller(seen.plan, in_zone)
     rows = []
     document = []
     for r in seen.records:

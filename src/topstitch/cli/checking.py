@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from topstitch.cli.command import FINDINGS, Door, fail
-from topstitch.foundation.errors import OperatorError
+from topstitch.cli.typed import text_of
 
 if TYPE_CHECKING:
     from topstitch.language.load import Document
@@ -59,19 +59,3 @@ def compiled(door: Door, name: str) -> Compiled:
         fail(FINDINGS)
     plan = compile_plan(result.workflow, known, definition_digest(result.workflow))
     return Compiled(document=document, workflow=result.workflow, plan=plan, contracts=known)
-
-
-def text_of(path: Path) -> str:
-    """Return the text of a file that an author wrote; say what to do about one that cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise OperatorError("file-missing", f"there is no file {path}; name one that exists") from None
-    except IsADirectoryError:
-        raise OperatorError("file-unreadable", f"{path} is a folder; name the files in it") from None
-    except UnicodeDecodeError:
-        raise OperatorError("file-unreadable", f"{path} is no UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise OperatorError(
-            "file-unreadable", f"{path} cannot be read ({error.strerror}); correct its permissions"
-        ) from None

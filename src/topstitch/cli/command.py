@@ -1,4 +1,4 @@
-"""Decides what every command has in common: ``--data``, ``-o``, ``--json``, ``--debug``, and how it ends.
+"""Decides what every command has in common: the options of ``options``, the ``Door``, and how it ends.
 
 ``command`` makes a click command whose function gets a ``Door``. An error becomes a message
 that ends with its remedy and one of the documented exit codes; an unexpected one prints an id
@@ -17,6 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -24,7 +25,8 @@ import click
 
 from topstitch.cli import INTERRUPTED
 from topstitch.cli.examples import example_of
-from topstitch.cli.rights import admit
+from topstitch.cli.options import GLOBAL, OWN_FORM, common, write_options
+from topstitch.cli.rights import admit, path_of
 from topstitch.cli.screen import Screen
 from topstitch.foundation.errors import (
     AuthorError,
@@ -42,11 +44,6 @@ if TYPE_CHECKING:
 
 FAILED, USAGE, FINDINGS, NOT_ALLOWED, NOT_FOUND, CONFLICT, UNREACHABLE, WAITING = 1, 2, 3, 4, 5, 6, 7, 8
 BROKEN_CHAIN: Final = 20
-COMMON: Final = frozenset({"data", "data_form", "as_json", "debug"})
-FORMS: Final = ("table", "json", "jsonl", "csv", "yaml")
-OWN_FORM: Final = frozenset({"-o", "--output", "--format"})
-"""A command that means something else by one of these has ``--json`` alone."""
-"""The options of every command; help names them last."""
 EXIT_CODES: Final[tuple[tuple[type[TopstitchError], int], ...]] = (
     (NotFoundError, NOT_FOUND),
     (NotAllowedError, NOT_ALLOWED),
@@ -88,7 +85,11 @@ class Door:
 
 
 class Command(click.Command):
-    """A command whose help ends with an example."""
+    """A command whose help names the options of every command last, and ends with an example."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in two parts."""
+        write_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Show the example."""
@@ -104,8 +105,12 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
         @functools.wraps(function)
         def called(**given: Any) -> None:
             door = _door(given)
+            web, as_curl = given.pop("web"), given.pop("as_curl")
 
             def work() -> None:
+                if web or as_curl:
+                    _instead(door, given, web=web, as_curl=as_curl)
+                    return
                 admit(door, given)
                 function(door, **given)
 
@@ -113,10 +118,10 @@ def command(name: str, *, data: bool = True, **rest: Any) -> Callable[[Callable[
 
         decorated: Callable[..., Any] = called
         own = {flag for option in getattr(function, "__click_params__", ()) for flag in option.opts}
-        for option in reversed(_common(data=data, form=not own & OWN_FORM)):
+        for option in reversed(common(data=data, form=not own & OWN_FORM)):
             decorated = option(decorated)
         made = click.command(name, cls=Command, **rest)(decorated)
-        made.params.sort(key=lambda option: option.name in COMMON)
+        made.params.sort(key=lambda option: option.name in GLOBAL)
         return made
 
     return make
@@ -158,29 +163,44 @@ def fail(code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _common(*, data: bool, form: bool) -> list[Callable[[Any], Any]]:
-    forms = click.option("-o", "--output", "data_form", type=click.Choice(FORMS), help="How data are printed. [table]")
-    options = [
-        *([forms] if form else []),
-        click.option("--json", "as_json", is_flag=True, help="Print data as JSON."),
-        click.option("--debug", is_flag=True, help="Show the traceback of an unexpected error."),
-    ]
-    if data:
-        folder = click.option("--data", metavar="FOLDER", help="The data folder. [./topstitch-data, or TOPSTITCH_DATA]")
-        return [folder, *options]
-    return options
-
-
 def _door(given: dict[str, Any]) -> Door:
     debug = given.pop("debug")
-    as_json, form = given.pop("as_json"), given.pop("data_form", None) or "table"
-    screen = Screen(as_json=as_json or form != "table", form="json" if form == "table" else form, debug=debug)
+    as_json, form, sieve = given.pop("as_json"), given.pop("data_form", None) or "table", given.pop("sieve")
+    for_program = as_json or form != "table" or sieve is not None
+    screen = Screen(as_json=for_program, form="json" if form == "table" else form, debug=debug, sieve=sieve)
+    _place_in_time(given.pop("zone"), as_json=screen.as_json)
     return Door(screen, given.pop("data", None), debug)
+
+
+def _instead(door: Door, given: dict[str, Any], *, web: bool, as_curl: bool) -> None:
+    """Do what was asked for instead of the command; the page and the server ask who it is."""
+    path = path_of(click.get_current_context()) or ""
+    if web and as_curl:
+        raise RequestError("web-and-curl", "--web opens a page and --as-curl prints a request; give one of them")
+    if web:
+        from topstitch.cli.pages import open_page
+
+        open_page(door, path, given)
+    elif door.screen.as_json:
+        raise RequestError("curl-as-data", "--as-curl prints a command, no data; leave --json, -o and --jq out")
+    else:
+        from topstitch.cli.curl import print_curl
+
+        print_curl(door, path, given)
+
+
+def _place_in_time(zone: tuple[tzinfo | None] | None, *, as_json: bool) -> None:
+    """Show times in the zone that was named; in UTC without one, and to programs."""
+    from topstitch.cli.when import show_in
+
+    show_in(UTC if zone is None or as_json else zone[0])
 
 
 def _end(screen: Screen, work: Callable[[], Any]) -> None:
     try:
         work()
+        if screen.has_unused_sieve:
+            screen.note("This command printed no data that --jq could filter.")
     except TopstitchError as error:
         if screen.debug:
             traceback.print_exc()

@@ -6,13 +6,14 @@ version never changes: what is in flight stays on the version that started it.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from topstitch.cli.checking import text_of
 from topstitch.cli.command import FINDINGS, WAITING, Door, command, fail
+from topstitch.cli.typed import text_of
 from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ def schema(door: Door, output: str | None) -> None:
     from topstitch.language.export import schema_json
 
     text = schema_json()
+    if output is None and door.screen.as_json:
+        from topstitch.foundation.canonical import parse
+
+        door.screen.data(parse(text))
+        return
     if output is None:
         click.echo(text)
         return
@@ -77,7 +83,10 @@ def schema(door: Door, output: str | None) -> None:
 @click.argument("file", metavar="FILE", required=False)
 @click.option("--as", "person", metavar="PERSON", help="Who publishes. [the person setting, or your user name]")
 @click.option("--parent", metavar="DIGEST", help="Refuse unless this version is in force. [the one in force now]")
-@click.option("--dry-run", is_flag=True, help="Check and compare, and publish nothing.")
+@click.option("--dry-run", is_flag=True, help="Check, compare and print the digest of the change; publish nothing.")
+@click.option(
+    "--plan", "planned", metavar="DIGEST", help="Publish what --dry-run showed; refuse if anything moved since."
+)
 @click.option("--pending", is_flag=True, help="List what waits for a second person.")
 @click.option("--agree", metavar="DIGEST", help="Put in force what somebody else proposed.")
 @click.option("--withdraw", metavar="DIGEST", help="Take back what was proposed.")
@@ -88,6 +97,8 @@ def publish(door: Door, file: str | None, person: str | None, parent: str | None
     """
     settings = door.settings(person=person)
     if wanted["pending"] or wanted["agree"] or wanted["withdraw"]:
+        if wanted["planned"]:
+            raise RequestError("plan-unclear", "--plan is of a FILE; leave it out, or name the FILE instead")
         _second_person(door, settings, **{name: wanted[name] for name in ("agree", "withdraw")})
         return
     if file is None:
@@ -99,10 +110,14 @@ def publish(door: Door, file: str | None, person: str | None, parent: str | None
         fail(FINDINGS)
     from topstitch.cli.publishing import publish_definition
 
-    done = door.run(publish_definition(settings, document.text, result, parent=parent, dry_run=wanted["dry_run"]))
+    change = {"parent": parent, "planned": wanted["planned"], "dry_run": wanted["dry_run"]}
+    done = door.run(publish_definition(settings, document.text, result, **change))
     door.screen.data(done.document())
     for line in done.lines():
         door.screen.print(line)
+    if done.dry_run:
+        again = door.typed(f"publish {shlex.quote(file)} --plan {done.plan_name}")
+        door.screen.note(f"Publish exactly this with: {again}")
     if done.waits and not done.dry_run:
         fail(WAITING)
 
@@ -155,6 +170,9 @@ def _print(door: Door, checked: Sequence[Checked], form: str, *, every: bool) ->
     screen = door.screen
     if form == "json":
         found: list[Any] = [each for d, r in checked for each in messages.as_json(d, r.findings)]
+        if screen.as_json:
+            screen.data(found)
+            return
         from topstitch.foundation.canonical import canonical_bytes
 
         click.echo(canonical_bytes(found).decode())

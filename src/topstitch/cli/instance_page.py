@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from topstitch.cli.screen import Screen, aligned, plain, status_of
-from topstitch.cli.when import ago, at, until
+from topstitch.cli.when import ago, at, retold, until
 from topstitch.foundation.timetext import duration_text
 from topstitch.model.kinds import Kind
 from topstitch.plan.plan import Plan
@@ -93,7 +93,7 @@ def _waiting(screen: Screen, p: Picture, now: datetime) -> Iterator[str]:
     yield ""
     for wait in p["waiting"]:
         if wait["whom"] is None:
-            yield f"  {screen.mark('idle')} waiting for {wait['what']}"
+            yield f"  {screen.mark('idle')} waiting for {retold(wait['what'])}"
             continue
         yield (
             f"  {screen.mark('wait')} {screen.style(wait['whom'], bold=True)} {_verb(wait)}: {wait['what']}   "

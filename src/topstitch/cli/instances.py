@@ -37,7 +37,7 @@ async def _list(
     door: Door, query: str | None, workflow: str | None, statuses: Sequence[str], key: str | None, limit: int
 ) -> None:
     from topstitch.cli.desk import desk, plain
-    from topstitch.cli.when import ago, at
+    from topstitch.cli.when import ago, at, retold
     from topstitch.model.query import parse_query
     from topstitch.store import instances as stored, searches
 
@@ -56,7 +56,7 @@ async def _list(
             r["title"] or "",
             r["workflow"],
             status_of(door.screen, r["status"]),
-            r["waiting_on"] or "",
+            retold(r["waiting_on"] or ""),
             at(r["started_at"]),
             ago(r["started_at"], r["ended_at"] or now),
         )
@@ -116,6 +116,7 @@ async def _watch(door: Door, name: str, timeout: int | None, *, no_wait: bool) -
 
     from topstitch.cli.desk import desk
     from topstitch.cli.tale import Teller
+    from topstitch.cli.when import here as in_zone
     from topstitch.foundation.timetext import rfc3339
 
     loop = asyncio.get_running_loop()
@@ -125,7 +126,7 @@ async def _watch(door: Door, name: str, timeout: int | None, *, no_wait: bool) -
         told = 0
         while True:
             seen = await here.picture(identity)
-            teller = Teller(seen.plan)
+            teller = Teller(seen.plan, in_zone)
             for record in seen.records[told:]:
                 sentence = teller.sentence(record)
                 door.screen.data(
@@ -138,7 +139,7 @@ async def _watch(door: Door, name: str, timeout: int | None, *, no_wait: bool) -
                     }
                 )
                 if sentence:
-                    door.screen.print(f"{_clock(record.at)}  {sentence}")
+                    door.screen.print(f"{_clock(in_zone(record.at))}  {sentence}")
             told = len(seen.records)
             if seen.state.ended is not None:
                 return seen.state.ended

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from topstitch.cli.command import Door, command
-from topstitch.foundation.errors import RequestError
+from topstitch.cli.typed import changed
 
 PERSON = click.option("--as", "person", metavar="PERSON", help="Who acts. [the person setting, or your user name]")
 QUERY = click.option(
@@ -120,16 +120,3 @@ async def _act(door: Door, name: str, person: str | None, wanted: Mapping[str, A
     door.screen.data({"instance": identity, "command": wish.name, "actor": str(record.actor), "seq": record.seq})
     door.screen.print(f"{wish.name.capitalize()} recorded for {identity}, by {record.actor.id}: {wish.reason}")
     door.screen.note("Follow it with: " + door.typed(f"instance watch {identity}"))
-
-
-def changed(text: str) -> tuple[str, Any]:
-    """Read ``field=value``; the value is JSON, or else text as it is."""
-    from topstitch.foundation.canonical import parse
-
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise RequestError("bad-change", f"{text!r} changes nothing; write it as field=value")
-    try:
-        return name, parse(value)
-    except ValueError:
-        return name, value

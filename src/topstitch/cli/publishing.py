@@ -14,7 +14,13 @@ from topstitch.store.proposals import Proposal
 
 
 async def publish_definition(
-    settings: Settings, text: str, checked: CheckResult, *, parent: str | None = None, dry_run: bool = False
+    settings: Settings,
+    text: str,
+    checked: CheckResult,
+    *,
+    parent: str | None = None,
+    planned: str | None = None,
+    dry_run: bool = False,
 ) -> Publication:
     """Publish into the database of the settings."""
     from topstitch.cli.rights import acting
@@ -32,6 +38,7 @@ async def publish_definition(
             by=me.actor if me else f"human:{settings.person}",
             four_eyes=await publishing.wants_four_eyes(store, settings.four_eyes),
             parent=parent,
+            planned=planned,
             dry_run=dry_run,
         )
 
@@ -63,6 +70,7 @@ async def publish_into(
     by: str,
     four_eyes: bool | None = None,
     parent: str | None = None,
+    planned: str | None = None,
     dry_run: bool = False,
 ) -> Publication:
     """Publish into an open store."""
@@ -78,5 +86,6 @@ async def publish_into(
         by=by,
         four_eyes=four_eyes,
         parent=parent,
+        planned=planned,
         dry_run=dry_run,
     )

@@ -160,7 +160,7 @@ class Where(Protocol):
 
 def admit(door: Where, given: Mapping[str, Any]) -> None:
     """Raise ``NotAllowedError`` unless whoever acts may use the present command."""
-    path = _path(click.get_current_context())
+    path = path_of(click.get_current_context())
     if path is None:
         return
     rule = RULES.get(path)
@@ -200,7 +200,7 @@ async def speaking(settings: Settings, store: Store) -> Identity:
     return await acting(settings, store) or Identity(id=settings.person, roles=ROLES, via="machine")
 
 
-def _path(context: click.Context) -> str | None:
+def path_of(context: click.Context) -> str | None:
     """Return what was called, without the root; nothing when this is not our command line (a test of one group)."""
     parts = []
     here: click.Context | None = context

@@ -1,6 +1,6 @@
 """The commands by name: where each lives and what it does.
 
-Nothing else is imported here; ``topstitch --version`` and ``--help`` cost a click import only.
+Nothing else but their options is imported here; ``topstitch --version`` and ``--help`` cost a click import only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import click
 
 from topstitch import __version__
 from topstitch.cli.lazy import LazyGroup, Listed
+from topstitch.cli.options import SECTION, records
 
 COMMANDS: Final[Listed] = {
     "init": ("topstitch.cli.init:init", "Make a data folder: settings, connections and a first definition."),
@@ -102,8 +103,18 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
 """The commands as ``--help`` groups them, in the order of the path of work."""
 
 
+class Root(LazyGroup):
+    """The group of all commands, whose help ends with the options that each of them has."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, then the options."""
+        super().format_commands(ctx, formatter)
+        with formatter.section(f"{SECTION}, after any command"):
+            formatter.write_dl(records(ctx))
+
+
 @click.group(
-    cls=LazyGroup,
+    cls=Root,
     commands_at=COMMANDS,
     sections=SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

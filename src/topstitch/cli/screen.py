@@ -45,11 +45,20 @@ class Screen:
     """Where a command's words go."""
 
     def __init__(
-        self, *, as_json: bool = False, form: str = "json", debug: bool = False, out: TextIO | None = None
+        self,
+        *,
+        as_json: bool = False,
+        form: str = "json",
+        debug: bool = False,
+        out: TextIO | None = None,
+        sieve: Any = None,
     ) -> None:
         self.as_json = as_json
         """Whether a program reads this: in ``form``, which is JSON unless it asked for another."""
         self._form = form
+        self._sieve = sieve
+        """A jq filter that the data go through."""
+        self.has_unused_sieve = sieve is not None
         self.debug = debug
         self._out = out or sys.stdout
         self.is_terminal = _is_terminal(self._out)
@@ -57,9 +66,14 @@ class Screen:
     def data(self, document: Any) -> None:
         """Print a command's data for a program, if one asked for them."""
         if self.as_json:
-            from topstitch.cli.forms import written
+            from topstitch.cli.forms import sifted, written
 
-            self._out.write(written(document, self._form))
+            self.has_unused_sieve = False
+            parts = (
+                [written(document, self._form)] if self._sieve is None else sifted(document, self._sieve, self._form)
+            )
+            for part in parts:
+                self._out.write(part)
             self._out.flush()
 
     def print(self, text: str = "") -> None:

@@ -7,6 +7,7 @@ no sentence. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from topstitch.bootstrap.summary import who
@@ -22,11 +23,15 @@ NAME_CHARS: Final = 20
 """A record's name that is longer is no name to a person; the journal has it."""
 
 
-class Teller:
-    """Turns records of one definition version into sentences."""
+def _as_it_is(moment: datetime) -> datetime:
+    return moment
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+
+class Teller:
+    """Turns records of one definition version into sentences; ``here`` puts a time into the zone of whoever reads."""
+
+    def __init__(self, plan: Plan, here: Callable[[datetime], datetime] = _as_it_is) -> None:
+        self.plan, self.here = plan, here
 
     def sentence(self, record: Record) -> str | None:
         """Return the sentence for a record, or nothing when it is not worth one."""
@@ -57,7 +62,7 @@ def _stage(_t: Teller, _r: Record, b: Body) -> str | None:
 
 def _context_failed(t: Teller, _r: Record, b: Body) -> str:
     what = f"{t.system(b.get('system'))} did not answer for {b['name']}: {_said(b.get('problem'))}"
-    return f"{what}; asked again {_later(b)}" if "again_at" in b else f"{what}; that was the last try"
+    return f"{what}; asked again {_later(t, b)}" if "again_at" in b else f"{what}; that was the last try"
 
 
 def _skipped(t: Teller, r: Record, _b: Body) -> str:
@@ -124,9 +129,8 @@ def _result(t: Teller, r: Record, b: Body) -> str | None:
         case "unknown":
             return f"{system} went silent during {_act(t, r, b)}; it is asked whether it happened"
         case _ if b.get("next") == "waiting":
-            return (
-                f"{system} does not take {_act(t, r, b)}: {_said(b.get('problem'))}; try {b['attempt'] + 1} {_later(b)}"
-            )
+            why = _said(b.get("problem"))
+            return f"{system} does not take {_act(t, r, b)}: {why}; try {b['attempt'] + 1} {_later(t, b)}"
         case "transient":
             return f"{system} does not take {_act(t, r, b)}: {_said(b.get('problem'))}; that was the last try"
         case _:
@@ -231,7 +235,7 @@ def _check_began(_t: Teller, _r: Record, b: Body) -> str | None:
 def _check_read(t: Teller, r: Record, b: Body) -> str | None:
     match b["verdict"]:
         case "suspected":
-            return f"{t.system(b['system'])} is not as it should be ({_fields(b)}); read again {_later(b)}"
+            return f"{t.system(b['system'])} is not as it should be ({_fields(b)}); read again {_later(t, b)}"
         case "differs":
             return f"{t.system(b['system'])} differs: {_fields(b)}"
         case "unverified":
@@ -385,9 +389,9 @@ def _said(problem: object) -> str:
     return said if not status or str(status) in said else f"{said} ({status})"
 
 
-def _later(body: Body) -> str:
+def _later(t: Teller, body: Body) -> str:
     when = body.get("again_at") or body.get("next_at")
-    return f"at {parse_time(when).strftime('%H:%M:%S')}" if isinstance(when, str) else "later"
+    return f"at {t.here(parse_time(when)).strftime('%H:%M:%S')}" if isinstance(when, str) else "later"
 
 
 def _moment(body: Body) -> str:

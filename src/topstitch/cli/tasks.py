@@ -10,7 +10,7 @@ import click
 from topstitch.cli.command import Door, command_of
 from topstitch.cli.groups import Group
 from topstitch.cli.operate import QUERY
-from topstitch.foundation.errors import RequestError
+from topstitch.cli.typed import handed_in
 
 
 @click.group(cls=Group)
@@ -141,44 +141,6 @@ async def _fail(door: Door, name: str, person: str | None, because: str) -> None
         record = await here.fail_task(name, settings.person, because)
     door.screen.data({"task": name, "actor": str(record.actor), "instance": row["instance"], "seq": record.seq})
     door.screen.print(f"Noted by {record.actor.id}: {name} cannot be done.")
-
-
-def handed_in(outputs: Sequence[str], output_json: str | None, form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is handed in, each value in the type that the form asks for."""
-    from topstitch.foundation.canonical import parse
-
-    collected: dict[str, Any] = {}
-    if output_json is not None:
-        try:
-            whole = parse(output_json)
-        except ValueError as error:
-            raise RequestError(
-                "json-invalid", f"--output-json is no JSON ({error}); write one object in quotes"
-            ) from None
-        if not isinstance(whole, dict):
-            raise RequestError(
-                "json-invalid", '--output-json is no JSON object; write one such as \'{"number": "R-1"}\''
-            )
-        collected |= whole
-    properties = form.get("properties") or {}
-    for each in outputs:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise RequestError("output-unclear", f"--output {each!r} has no '='; write it as name=value")
-        collected[name] = _typed(value, properties.get(name, {}))
-    return collected
-
-
-def _typed(value: str, shape: Mapping[str, Any]) -> Any:
-    match shape.get("type"):
-        case "integer" if value.lstrip("-").isdigit():
-            return int(value)
-        case "boolean" if value.lower() in ("true", "false", "yes", "no"):
-            return value.lower() in ("true", "yes")
-        case "array":
-            return [part.strip() for part in value.split(",") if part.strip()]
-        case _:
-            return value
 
 
 def _kind(shape: Mapping[str, Any]) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from topstitch.cli.command import Door, command
+from topstitch.cli.typed import TOKEN, event_of, sent
 from topstitch.foundation.errors import OperatorError, RequestError
 
 if TYPE_CHECKING:
     from topstitch.trigger.cloudevents import CloudEvent
-
-TOKEN: Final = "TOPSTITCH_TOKEN"  # noqa: S105 -- the name of a variable
-"""Where a token for the server is taken from, once people sign in there; never from an argument."""
 
 
 @command("trigger")
@@ -39,17 +35,11 @@ def trigger(
     url: str | None,
 ) -> None:
     """Send an event such as workday.hire_completed. A running engine picks it up at once."""
-    from topstitch.foundation.clock import SystemClock
-    from topstitch.foundation.ids import new_id
-    from topstitch.trigger.cloudevents import CloudEvent
-
-    data = _data(fields, source_file)
-    name = identity or new_id("evt", SystemClock().now())
-    event = CloudEvent(id=name, source=source, type=event_type, data=data)
+    event = event_of(event_type, fields, source_file, identity, source)
     answer = door.run(_post(url, event) if url else _accept(door, event))
     door.screen.data(answer)
     if answer.get("duplicate"):
-        door.screen.print(f"{name} was known already; it started nothing new.")
+        door.screen.print(f"{event.id} was known already; it started nothing new.")
     for instance in answer["instances"]:
         door.screen.print(instance)
     if not answer["instances"]:
@@ -71,7 +61,6 @@ async def _post(url: str, event: CloudEvent) -> dict[str, Any]:
 
     from topstitch.foundation.canonical import canonical_bytes, parse
 
-    body = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "data": dict(event.data)}
     address = f"{url.rstrip('/')}/api/v1/events"
     headers = {"Content-Type": "application/cloudevents+json"}
     if token := os.environ.get(TOKEN):
@@ -79,7 +68,7 @@ async def _post(url: str, event: CloudEvent) -> dict[str, Any]:
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
-            session.post(address, data=canonical_bytes(body), headers=headers) as answer,
+            session.post(address, data=canonical_bytes(sent(event)), headers=headers) as answer,
         ):
             document: dict[str, Any] = parse(await answer.read())
             status = answer.status
@@ -89,27 +78,3 @@ async def _post(url: str, event: CloudEvent) -> dict[str, Any]:
     if status >= 400:
         raise RequestError(document.get("code", "refused"), document.get("detail", "refused"), detail=document)
     return document
-
-
-def _data(fields: Sequence[str], source_file: str | None) -> Mapping[str, Any]:
-    from topstitch.foundation.canonical import parse
-
-    data: dict[str, Any] = {}
-    if source_file is not None:
-        try:
-            whole = parse(sys.stdin.read() if source_file == "-" else Path(source_file).read_text("utf-8"))
-        except OSError as error:
-            raise OperatorError(
-                "file-unreadable", f"{source_file} cannot be read ({error.strerror}); name another"
-            ) from None
-        except ValueError as error:
-            raise RequestError("json-invalid", f"{source_file} is no JSON ({error}); correct it") from None
-        if not isinstance(whole, dict):
-            raise RequestError("json-invalid", f"{source_file} holds no JSON object; write one with the event's fields")
-        data |= whole
-    for each in fields:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise RequestError("field-unclear", f"--field {each!r} has no '='; write it as name=value")
-        data[name] = value
-    return data

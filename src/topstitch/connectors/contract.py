@@ -26,7 +26,7 @@ from topstitch.connectors.schemas import check_date, check_money, schema_of
 from topstitch.foundation.clock import Clock
 from topstitch.foundation.errors import PermanentError, RequestError, UnknownOutcomeError
 from topstitch.foundation.timetext import parse_duration
-from topstitch.foundation.w3c import followed, outgoing
+from topstitch.foundation.w3c import followed, header_of
 from topstitch.model.action import ActionContract, Effect, EventContract, Idempotency, SystemContract
 
 MoneyText = Annotated[str, AfterValidator(check_money), WithJsonSchema({"type": "string", "format": "money"})]
@@ -54,8 +54,7 @@ class Model(BaseModel):
 ValueT = TypeVar("ValueT")
 
 
-@dataclass(frozen=True, slots=True)
-class Done(Generic[ValueT]):
+class Done(msgspec.Struct, Generic[ValueT], frozen=True):
     """What an action came to: its output, whether it was only found, the system's own id and link of the record."""
 
     value: ValueT
@@ -64,8 +63,7 @@ class Done(Generic[ValueT]):
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True):
     """The last request of a call, kept until it is known whether somebody must see it."""
 
     method: str
@@ -97,7 +95,7 @@ class CallContext:
             return self.trace
         about = followed()
         incoming = about.incoming if about is not None and about.instance == self.instance else None
-        return outgoing(self.instance, self.key, self.attempt, incoming).header()
+        return header_of(self.instance, self.key, self.attempt, incoming)
 
     @property
     def tracestate(self) -> str | None:

@@ -9,6 +9,7 @@ is renewed once and the request repeated with the new one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -21,6 +22,7 @@ import orjson
 
 from topstitch.connectors.auth import Auth, NoAuth
 from topstitch.connectors.contract import CallContext, Given, Sent, unreadable
+from topstitch.foundation.deadlines import within
 from topstitch.foundation.errors import (
     ChangedError,
     ConnectorError,
@@ -43,6 +45,8 @@ KEEPALIVE_SECONDS: Final = 15.0
 WAIT_SHARE: Final = 0.9
 """How much of its time a call may spend waiting for its turn; the rest is for the answer."""
 JSON: Final = "application/json"
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~:-]*")
+"""What most ids and keys are made of: of that, only the colon needs quoting."""
 REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "x-ms-request-id", "x-transaction-id", "x-slack-req-id")
 
 STATUS_ACCEPTED: Final = 202
@@ -245,8 +249,18 @@ class HttpClient:
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout: float, *, writes: bool
     ) -> Answer:
         """Perform one exchange and say of every way in which it can break whether anything may have been done."""
+        session = self._session or self._open()
         try:
-            return await self._one(method, url, headers, data, timeout)
+            with within(timeout):
+                answer = await session.request(
+                    method,
+                    yarl.URL(url, encoded=True),
+                    headers=headers,
+                    data=data,
+                    timeout=_timeout(timeout),
+                    allow_redirects=False,
+                )
+                return Answer(answer.status, answer.headers, await answer.read(), self.title)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise TransientError(
                 "unreachable",
@@ -259,20 +273,6 @@ class HttpClient:
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
             raise self._lost(error, timeout, writes=writes) from None
-
-    async def _one(
-        self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout: float
-    ) -> Answer:
-        session = self._session or self._open()
-        answer = await session.request(
-            method,
-            yarl.URL(url, encoded=True),
-            headers=headers,
-            data=data,
-            timeout=_timeout(timeout),
-            allow_redirects=False,
-        )
-        return Answer(answer.status, answer.headers, await answer.read(), self.title)
 
     def _open(self) -> aiohttp.ClientSession:
         """Open the session. Its own silent re-sending is off: the journal must know of every try."""
@@ -382,12 +382,13 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 
 def segment(text: str) -> str:
     """Return text as one segment of a path."""
-    return quote(text, safe="")
+    return text.replace(":", "%3A") if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 @lru_cache(maxsize=64)
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=min(CONNECT_SECONDS_MAX, seconds * 0.9))
+    """Of connecting only: the whole is bounded by ``within``, without a timer for each call."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS_MAX, seconds * 0.9))
 
 
 def _reason(error: Exception) -> str:

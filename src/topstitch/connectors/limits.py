@@ -54,7 +54,10 @@ class Limits:
 
     async def enter(self, wait_seconds_max: float) -> None:
         """Return when one call may leave; raise ``TransientError`` rather than wait longer than allowed."""
-        await self._take_place(wait_seconds_max)
+        if self._places.locked():
+            await self._wait_for_place(wait_seconds_max)
+        else:
+            await self._places.acquire()
         if self._rate is None and self._closed_until is None:
             return
         try:
@@ -72,10 +75,7 @@ class Limits:
         until = self._clock.now() + timedelta(seconds=seconds)
         self._closed_until = max(until, self._closed_until or until)
 
-    async def _take_place(self, wait_seconds_max: float) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
-            return
+    async def _wait_for_place(self, wait_seconds_max: float) -> None:
         try:
             await asyncio.wait_for(self._places.acquire(), wait_seconds_max)
         except TimeoutError:

@@ -7,7 +7,6 @@ gathered only when something went wrong, so that a call that succeeds costs noth
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -18,6 +17,7 @@ import orjson
 from topstitch.connectors.contract import CallContext, Connector, Done, Sent, unreadable
 from topstitch.connectors.credentials import HIDDEN, Redactor, is_secret_name
 from topstitch.foundation.clock import stopwatch
+from topstitch.foundation.deadlines import within
 from topstitch.foundation.errors import (
     ChangedError,
     ConnectorError,
@@ -55,7 +55,7 @@ async def carry_out(
     began = stopwatch()
     error: ConnectorError
     try:
-        async with asyncio.timeout(timeout_seconds):
+        with within(timeout_seconds):
             done = await connector.perform(contract.name, params, call)
         return _succeeded(done, began)
     except ConnectorError as raised:

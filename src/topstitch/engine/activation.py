@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 
 from topstitch.engine.port import BEHIND, Core, Due, Ledger, State
 from topstitch.foundation.clock import Clock, stopwatch
+from topstitch.foundation.deadlines import deadlines
 from topstitch.foundation.errors import ConflictError
 from topstitch.model.orders import (
     Call,
@@ -83,7 +84,7 @@ class Activation:
         self._landed: list[tuple[Call, Outcome]] = []
         self._kept: list[Draft] = []
         self._kept_landed: list[tuple[Call, Outcome]] = []
-        self._kept_timer: asyncio.TimerHandle | None = None
+        self._kept_timer: int | None = None
         self._kept_long = False
         self._flying: dict[str, asyncio.Task[None]] = {}
         self._opened: dict[str, float] = {}
@@ -193,7 +194,7 @@ class Activation:
         self._close(landed)
         self._worked |= bool(drafts)
         if self._kept and self._kept_timer is None:
-            self._kept_timer = asyncio.get_running_loop().call_later(self._host.hold_seconds, self._write_soon)
+            self._kept_timer = deadlines().set(self._host.hold_seconds, self._write_soon)
 
     def _write_soon(self) -> None:
         self._kept_long = True
@@ -203,7 +204,7 @@ class Activation:
         """Nothing is kept any longer: it was written, or must be worked out anew."""
         self._kept, self._kept_landed, self._kept_long = [], [], False
         if self._kept_timer is not None:
-            self._kept_timer.cancel()
+            deadlines().drop(self._kept_timer)
             self._kept_timer = None
 
     def _go_back(self, records: Sequence[Record]) -> None:

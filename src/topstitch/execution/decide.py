@@ -124,8 +124,10 @@ def _forward(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
             settled = False
             before = len(turn.drafts)
             wants(plan, plan.steps[name], state, desk, turn)
+            if len(turn.drafts) == before:
+                continue
             turn.drafts += _left_behind(plan, state, step, turn.drafts[before:], desk)
-            if turn.drafts and any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
+            if any(draft.kind == Kind.MODE_CHANGED for draft in turn.drafts):
                 turn.drafts = [draft for draft in turn.drafts if draft.kind != Kind.ACT_INTENT]
                 return
     if settled:

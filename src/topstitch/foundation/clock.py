@@ -30,6 +30,8 @@ class Clock(Protocol):
 
 def cut(moment: datetime) -> datetime:
     """Return ``moment`` in UTC without what is finer than a millisecond."""
+    if moment.tzinfo is UTC and moment.microsecond % 1000 == 0:
+        return moment
     utc = moment.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 

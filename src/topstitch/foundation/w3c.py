@@ -115,5 +115,18 @@ def outgoing(instance: str, key: str, attempt: int, incoming: str | None = None)
     )
 
 
+def header_of(instance: str, key: str, attempt: int, incoming: str | None = None) -> str:
+    """Return the ``traceparent`` that a call to a system carries: what ``outgoing`` says, written."""
+    begin, end = _around(instance, incoming)
+    return f"{begin}{span_id_of(instance, 'attempt', key, str(attempt))}{end}"
+
+
+@lru_cache(maxsize=4096)
+def _around(instance: str, incoming: str | None) -> tuple[str, str]:
+    """Return what stands before and behind the span of every header of an instance."""
+    begin, _, end = outgoing(instance, "", 0, incoming).header().rpartition(span_id_of(instance, "attempt", "", "0"))
+    return begin, end
+
+
 def _digest(*parts: str) -> str:
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

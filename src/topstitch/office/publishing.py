@@ -1,21 +1,22 @@
 """Publishes a checked definition: its normal form under its digest, in force from now on.
 
 The doors call it. Nothing is published that has a failure without a declared end. What is in force
-when the author looks is the parent; if somebody else has published since, nothing is published.
+when the author looks is the parent; if somebody else has published since, nothing is published. A dry run gives
+the digest of the change, its plan; publishing that plan is refused when anything moved since.
 Where four eyes are asked for, a change of high risk by its own author waits for a second person; in
 production, every change does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from topstitch.foundation.canonical import parse
-from topstitch.foundation.errors import AuthorError, ConflictError
+from topstitch.foundation.canonical import digest as digest_of, parse
+from topstitch.foundation.errors import AuthorError, ConflictError, RequestError
 from topstitch.governance.access import Identity, require
 from topstitch.governance.four_eyes import why_two
 from topstitch.language.check import CheckResult
@@ -36,6 +37,9 @@ from topstitch.verifier.verify import verify
 
 PROOF_SECONDS: Final = 1.0
 """For the exploration when publishing; level 1 and the pairs are always complete."""
+PLAN_CHARS_MIN: Final = 8
+"""So much of a plan's digest has to be typed."""
+PLAN_CHARS_SHOWN: Final = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +57,19 @@ class Publication:
     waits: tuple[str, ...] = ()
     """Why it waits for a second person; nothing: it does not."""
 
+    @property
+    def plan_digest(self) -> str:
+        """The digest of the change: of what it makes of what."""
+        return digest_of({"digest": self.digest, "parent": self.parent, "version": self.version})
+
+    @property
+    def plan_name(self) -> str:
+        """The plan's digest as it is typed."""
+        return self.plan_digest.removeprefix("sha256:")[:PLAN_CHARS_SHOWN]
+
     def document(self) -> dict[str, Any]:
         """Return it as data."""
+        planned = {"plan_digest": self.plan_digest} if self.dry_run else {}
         return {
             "workflow": self.workflow,
             "version": self.version,
@@ -65,6 +80,7 @@ class Publication:
             "dry_run": self.dry_run,
             "changes": [c.sentence for c in self.difference.changes] if self.difference else [],
             "waits": list(self.waits),
+            **planned,
         }
 
     def lines(self) -> list[str]:
@@ -74,12 +90,13 @@ class Publication:
         what = f"{self.parent_version} → {self.version}" if self.parent_version else self.version
         lines = [f"{self.workflow}  {what}  {self.digest[:19]}"]
         lines += [f"  {change.sentence}" for change in self.difference.changes] if self.difference else []
+        if self.waits:
+            lines += ["It needs a second person, because", *(f"  {reason}" for reason in self.waits)]
         if self.dry_run:
-            return [*lines, "Nothing was published (--dry-run)."]
+            return [*lines, f"Plan {self.plan_digest}", "Nothing was published (--dry-run)."]
         if self.waits:
             agree = f"topstitch publish --agree {self.digest.removeprefix('sha256:')[:12]}"
-            why = [f"  {reason}" for reason in self.waits]
-            return [*lines, "It needs a second person, because", *why, f"Another publisher agrees with: {agree}"]
+            return [*lines, f"Another publisher agrees with: {agree}"]
         return [*lines, "Published. Events from now on start it; what is in flight stays on its own version."]
 
 
@@ -95,11 +112,13 @@ async def publish_into(
     author: str | None = None,
     four_eyes: bool | None = None,
     parent: str | None = None,
+    planned: str | None = None,
     dry_run: bool = False,
 ) -> Publication:
     """Publish into an open store. ``author`` wrote it, where that is not who publishes (``by``).
 
-    ``four_eyes`` says whether a change of high risk needs a second person; nothing: nobody asks.
+    ``four_eyes`` says whether a change of high risk needs a second person; nothing: nobody asks. ``planned`` is how
+    the digest of the change begins that somebody looked at: with another one, nothing is published.
     """
     workflow = checked.workflow
     assert workflow is not None
@@ -111,8 +130,20 @@ async def publish_into(
     known = {d.version: d.digest for d in await definitions.versions(store, workflow.workflow)}
     if difference is not None and difference.refused and workflow.version not in known:
         raise AuthorError("version-too-small", f"{workflow.workflow} {workflow.version}: {difference.verdict()}")
-    changed, risks = False, why_two(difference, plan, environment) if before is None or before.digest != digest else ()
-    waits = risks if four_eyes and author in (None, by) else ()
+    risks = why_two(difference, plan, environment) if before is None or before.digest != digest else ()
+    publication = Publication(
+        workflow=workflow.workflow,
+        version=workflow.version,
+        digest=digest,
+        parent=before.digest if before else None,
+        parent_version=before.version if before else None,
+        changed=False,
+        difference=difference,
+        dry_run=dry_run,
+        waits=risks if four_eyes and author in (None, by) else (),
+    )
+    if planned is not None:
+        _require_planned(publication, planned)
     if not dry_run:
         new = Definition(
             digest=digest,
@@ -123,23 +154,25 @@ async def publish_into(
             published_at=now,
             published_by=author or by,
         )
-        if waits:
-            await _propose(store, new, seen, waits)
-        else:
-            changed = await definitions.publish(store, new, parent=seen, moved_by=by)
+        if publication.waits:
+            await _propose(store, new, seen, publication.waits)
+            return publication
+        changed = await definitions.publish(store, new, parent=seen, moved_by=by)
         if risks and changed and four_eyes is not None:
             await proposals.note_alone(store, new, parse_actor(by), now, "two people" if four_eyes else "off")
-    return Publication(
-        workflow=workflow.workflow,
-        version=workflow.version,
-        digest=digest,
-        parent=before.digest if before else None,
-        parent_version=before.version if before else None,
-        changed=changed,
-        difference=difference,
-        dry_run=dry_run,
-        waits=waits,
-    )
+        return replace(publication, changed=changed)
+    return publication
+
+
+def _require_planned(found: Publication, planned: str) -> None:
+    """Raise unless a change is the one that somebody looked at."""
+    beginning = planned.removeprefix("sha256:").lower()
+    if len(beginning) < PLAN_CHARS_MIN:
+        message = f"{planned!r} is too short for a plan; give at least {PLAN_CHARS_MIN} characters of its digest"
+        raise RequestError("plan-unclear", message)
+    if not found.plan_digest.removeprefix("sha256:").startswith(beginning):
+        message = "what publishing would change is not what you looked at; plan it again, then publish that"
+        raise ConflictError("stale-plan", message, detail={"plan": found.plan_digest, "in_force": found.parent})
 
 
 async def wants_four_eyes(store: Store, setting: str) -> bool:

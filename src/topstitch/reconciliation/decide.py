@@ -11,6 +11,7 @@ ask for a read of one record at any time (``desk``).
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -86,13 +87,14 @@ def next_check(plan: Plan, state: InstanceState) -> tuple[str, datetime] | None:
     return _one_more(plan, state)
 
 
-def scheduled(plan: Plan, state: InstanceState) -> list[tuple[str, datetime]]:
-    """Return every check that the definition asks for, and when it is due."""
-    origin = _origin(plan, state)
-    found = [(name, origin + timedelta(seconds=seconds)) for name, seconds in plan.reconcile.at]
+def scheduled(plan: Plan, state: InstanceState) -> Iterator[tuple[str, datetime]]:
+    """Yield every check that the definition asks for, and when it is due."""
+    origin = last = _origin(plan, state)
+    for name, seconds in plan.reconcile.at:
+        last = origin + timedelta(seconds=seconds)
+        yield name, last
     if plan.reconcile.month_end:
-        found.append((MONTH_END, last_day_of_month(found[-1][1] if found else origin)))
-    return found
+        yield MONTH_END, last_day_of_month(last)
 
 
 def last_day_of_month(after: datetime) -> datetime:

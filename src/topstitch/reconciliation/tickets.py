@@ -34,6 +34,8 @@ _NOTES: Final = {
 
 def tend(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None:
     """Add to ``turn`` what the tickets of this instance want now."""
+    if not state.discrepancies and not state.tasks:
+        return
     desk = _desk(plan, state, now)
     for found in state.discrepancies.values():
         act = state.acts.get(_ticket_id(found))
@@ -75,8 +77,10 @@ def settle(plan: Plan, state: InstanceState, call: Call, outcome: Outcome, now: 
 
 def recover(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
     """Return what a new activation records of ticket writes the last one left without an answer."""
+    mine = [act for act in state.acts.values() if act.id.startswith("@reconcile/")]
+    if not mine:
+        return []
     desk = _desk(plan, state, now)
-    mine = (act for act in state.acts.values() if act.id.startswith("@reconcile/"))
     drafts = (machine.recover(_plan_of(plan, act), act, desk) for act in mine)
     return [draft for draft in drafts if draft is not None]
 

@@ -18,6 +18,7 @@ import msgspec
 from topstitch.attempts.machine import TERMINAL
 from topstitch.model.instance import SETTLED, StepStatus
 from topstitch.model.state import ActState, ApprovalState, Failure, InstanceState, StepState, TaskState
+from topstitch.plan.heals import step_of
 from topstitch.plan.plan import Plan
 from topstitch.torture.node import Node
 from topstitch.torture.world import Thing, World
@@ -53,7 +54,7 @@ def alike(plan: Plan, node: Node) -> bytes:
             for n, r in sorted(state.context_reads.items())
         ],
         sorted(state.context),
-        [_step(plan, state, step, now) for step in state.steps.values()],
+        [_step(plan, state, step, now) for step in (*state.steps.values(), *state.heals.values())],
         [_act(state, act, now) for _, act in sorted(state.acts.items())],
         [_task(task, now) for _, task in sorted(state.tasks.items())],
         _world(state, node.world, now),
@@ -101,9 +102,9 @@ def _step(plan: Plan, state: InstanceState, step: StepState, now: datetime) -> T
             step.child_end,
             step.children,
             step.started_at is None,
-            _from(now, step.released_at) if plan.steps[step.id].call else None,
+            _from(now, step.released_at) if step_of(plan, step.id).call else None,
         ]
-        if step.status is StepStatus.WAITING and plan.steps[step.id].after:
+        if step.status is StepStatus.WAITING and step_of(plan, step.id).after:
             told += [_from(now, state.steps[n].settled_at) for n in plan.steps[step.id].needs] or [
                 _from(now, state.context_done_at)
             ]
@@ -139,7 +140,7 @@ def _act(state: InstanceState, act: ActState, now: datetime) -> Told:
         act.output is None,
         act.handed_over,
     ]
-    if act.status in TERMINAL and (act.step is None or state.steps[act.step].status in SETTLED):
+    if act.status in TERMINAL and _is_over(state, act):
         return told
     return [
         *told,
@@ -191,10 +192,17 @@ def _matters(state: InstanceState, name: str) -> bool:
         return task.ending is None
     act = state.acts.get(name)
     if act is not None:
-        return act.status not in TERMINAL or (act.step is not None and state.steps[act.step].status not in SETTLED)
-    step = state.steps.get(name)
+        return act.status not in TERMINAL or not _is_over(state, act)
+    step = state.steps.get(name) or state.heals.get(name)
     if step is not None:
         return step.status not in SETTLED
     return not name.startswith("apr_") or any(
-        s.approval and s.approval.id == name and not s.approval.ending for s in state.steps.values()
+        s.approval and s.approval.id == name and not s.approval.ending
+        for s in (*state.steps.values(), *state.heals.values())
     )
+
+
+def _is_over(state: InstanceState, act: ActState) -> bool:
+    """Whether the step or the repair that an act belongs to has settled."""
+    step = state.steps.get(act.step or "") or state.heals.get(act.step or "")
+    return step is None or step.status in SETTLED

@@ -25,9 +25,11 @@ from topstitch.model.orders import (
     WriteCall,
 )
 from topstitch.model.state import ActStatus, InstanceState
+from topstitch.plan.heals import healed, is_heal, step_of
 from topstitch.plan.plan import ActPlan, Plan
+from topstitch.reconciliation.decide import SOURCE
 from topstitch.torture import world as systems
-from topstitch.torture.arrange import Arena
+from topstitch.torture.arrange import DRIFTS, Arena
 from topstitch.torture.node import BrokenError
 from topstitch.torture.world import BUSY, NO, SILENT, Thing, World
 
@@ -76,7 +78,7 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
         Choice("ok, but the answer comes late", 1, after, done, "late", late=True),
         Choice("ok, and the engine dies before it hears", 1, after, done, "crash", crash=True),
     ]
-    if known.purpose == "step" and arena.plan.steps[known.step or ""].act.expects:  # type: ignore[union-attr]
+    if known.purpose == "step" and step_of(arena.plan, known.step or "").act.expects:  # type: ignore[union-attr]
         choices.append(Choice("says done, and drops it", 1, systems.lost(after, act), done))
     return choices
 
@@ -123,11 +125,7 @@ def of_read(arena: Arena, state: InstanceState, world: World, call: ReadCall) ->
             Choice("refused", 1, world, NO, "context"),
         ]
     if place == "@reconcile":
-        found = {"there": _covered_there(arena.plan, state, world, rest.split("/")[1])}
-        return [
-            Choice("answers", 0, world, Outcome(result=Result.OK, value=found)),
-            Choice("unavailable once", 1, world, BUSY, "reconcile"),
-        ]
+        return _of_check(arena, state, world, rest.split("/")[1])
     act = call.key.rpartition("/back/")[0]
     if f"back:{act}" in world.shut:
         return [Choice("unreadable as before", 0, world, BUSY)]
@@ -137,6 +135,33 @@ def of_read(arena: Arena, state: InstanceState, world: World, call: ReadCall) ->
         Choice("unreadable once", 1, world, BUSY, "back"),
         Choice("unreadable for good", 1, world.shutting(f"back:{act}"), BUSY, "back"),
     ]
+
+
+def _of_check(arena: Arena, state: InstanceState, world: World, name: str) -> list[Choice]:
+    """Return the answers to the read of a record: what it covers is there or not; what can be repaired may differ."""
+    if name.startswith(SOURCE):
+        return [Choice("answers", 0, world, Outcome(result=Result.OK, value={}))]
+    record = next(record for record in arena.plan.reconcile.records if record.name == name)
+    there = _covered_there(arena.plan, state, world, name)
+
+    def found(*, kept: bool) -> Outcome:
+        return Outcome(result=Result.OK, value={"there": there, DRIFTS: kept})
+
+    kept = not drifted(world, name)
+    choices = [
+        Choice("answers", 0, world, found(kept=kept)),
+        Choice("unavailable once", 1, world, BUSY, "reconcile"),
+    ]
+    if there and kept and f"drift:{name}" not in world.shut and len(record.fields) > 1:
+        choices.append(
+            Choice("somebody has changed it", 1, world.shutting(f"drift:{name}"), found(kept=False), "drift")
+        )
+    return choices
+
+
+def drifted(world: World, record: str) -> bool:
+    """Whether somebody has changed a record, and no repair has set it right."""
+    return f"drift:{record}" in world.shut and f"mended:{record}" not in world.shut
 
 
 def _of_reading_step(arena: Arena, world: World, call: ReadCall) -> list[Choice]:
@@ -236,7 +261,9 @@ def _arrives(
     if act.startswith("@reconcile/"):
         return world, Outcome(result=Result.OK, value=value)
     action = _action(arena.plan, call.system, call.action)
-    return systems.written(world, act, action, call.idempotency_key, now, value)
+    after, done = systems.written(world, act, action, call.idempotency_key, now, value)
+    about = healed(arena.plan, act) if is_heal(act) else None
+    return (after.shutting(f"mended:{about[0].name}") if about else after), done
 
 
 def _action(plan: Plan, system: str, name: str) -> ActionContract:
@@ -246,6 +273,10 @@ def _action(plan: Plan, system: str, name: str) -> ActionContract:
         for act in (step.act, step.undo, *(item for item in items if isinstance(item, ActPlan))):
             if act is not None and act.system == system and act.action.name == name:
                 return act.action
+    for record in plan.reconcile.records:
+        for rule in record.fields:
+            if rule.heal is not None and rule.heal.system == system and rule.heal.action.name == name:
+                return rule.heal.action
     return plan.reconcile.ticket.action
 
 

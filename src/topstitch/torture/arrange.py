@@ -29,6 +29,8 @@ START: Final = SimulatedClock().now()
 THERE: Final = runtime_expression("found.there")
 GONE: Final = runtime_expression("!found.there")
 ALWAYS: Final = runtime_expression("true")
+DRIFTS: Final = "kept"
+"""The field of a record that can come to differ by itself, and that a repair sets right."""
 WORD: Final = "x"
 ROUNDS_MAX: Final = 3
 WITHIN_SECONDS_MAX: Final = 4
@@ -176,8 +178,21 @@ def _reconcile(plan: ReconcilePlan, *, checks: bool) -> ReconcilePlan:
 
 
 def _record(record: RecordPlan) -> RecordPlan:
-    there = FieldPlan(
-        field="there",
+    """Return the record with one field that says whether the thing is there; and, if any is healed, one that drifts."""
+    healed = next((rule for rule in record.fields if rule.heal is not None), None)
+    fields = (_field("there"),) if healed is None else (_field("there"), _drifting(record, healed))
+    return replace(record, fields=fields, undone=tuple(_expect(e, GONE) for e in record.undone), personal=())
+
+
+def _drifting(record: RecordPlan, rule: FieldPlan) -> FieldPlan:
+    assert rule.heal is not None
+    heal = replace(_act(rule.heal, ALWAYS), params=compile_template({"record": record.name}))
+    return replace(_field(DRIFTS), severity=rule.severity, heal=heal, heal_auto=rule.heal_auto)
+
+
+def _field(name: str) -> FieldPlan:
+    return FieldPlan(
+        field=name,
         rule="equals",
         expected=compile_template(True),  # noqa: FBT003 -- the value of a payload
         tolerance=None,
@@ -188,7 +203,6 @@ def _record(record: RecordPlan) -> RecordPlan:
         heal_auto=False,
         format=None,
     )
-    return replace(record, fields=(there,), undone=tuple(_expect(e, GONE) for e in record.undone), personal=())
 
 
 def _actions(plan: Plan) -> Iterable[tuple[str, ActionContract]]:
@@ -197,6 +211,7 @@ def _actions(plan: Plan) -> Iterable[tuple[str, ActionContract]]:
     acts = [act for step in plan.steps.values() for act in (step.act, step.undo) if act]
     acts += [i for s in plan.steps.values() if s.compensate for i in s.compensate.items if isinstance(i, ActPlan)]
     acts += [act for act in (plan.reconcile.ticket, plan.reconcile.close_ticket) if act]
+    acts += [rule.heal for record in plan.reconcile.records for rule in record.fields if rule.heal]
     for act in acts:
         yield f"{act.system}.{act.action.name}", act.action
 

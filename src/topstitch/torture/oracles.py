@@ -17,8 +17,11 @@ from topstitch.model.instance import IN_ORDER, SETTLED, InstanceEnd, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState, StepState
+from topstitch.plan.heals import step_of
 from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.rollback_order import transitive_needs
+from topstitch.reconciliation.decide import EXPECTED
+from topstitch.torture.answers import drifted
 from topstitch.torture.node import BrokenError, Node
 from topstitch.torture.world import World
 
@@ -38,6 +41,7 @@ ORACLES: Final = {
     "declared": "each end is a declared one, and says what is so",
     "carried": "what was declared for a failure is carried out",
     "unheard": "each answer to a write is recorded",
+    "drift": "what differs and was not repaired is somebody's",
     "patience": "nobody's time is up before it is",
     "raised": "the core raises nothing",
 }
@@ -61,10 +65,10 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
     """Raise ``BrokenError`` when a commit ends a wait, an approval or a task before its time."""
     opened = {task.id: task.give_up_at for task in before.tasks.values()}
     for draft in drafts:
-        step = before.steps.get(draft.step or "")
+        step = before.steps.get(draft.step or "") or before.heals.get(draft.step or "")
         since: datetime | None = None
         seconds = 0
-        if draft.kind == Kind.WAIT_EXPIRED and step is not None and (wait := plan.steps[step.id].wait):
+        if draft.kind == Kind.WAIT_EXPIRED and step is not None and (wait := step_of(plan, step.id).wait):
             since, seconds = step.decided_at, wait.give_up_seconds
         elif (
             draft.kind == Kind.APPROVAL_CLOSED
@@ -72,7 +76,7 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
             and step is not None
             and step.approval
         ):
-            asked = plan.steps[step.id].approval
+            asked = step_of(plan, step.id).approval
             since, seconds = step.approval.asked_at, asked.give_up_seconds if asked else 0
         elif draft.kind == Kind.TASK_OPENED:
             opened[draft.body["task"]] = parse_time(draft.body["give_up_at"])
@@ -87,14 +91,15 @@ def watch(plan: Plan, before: InstanceState, drafts: Sequence[Draft]) -> None:
 
 def _broken(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, str]]:
     yield from _left_open(state)
-    for name, step in state.steps.items():
-        yield from _of_step(plan.steps[name], state, step, world)
+    for name, step in {**state.steps, **state.heals}.items():
+        yield from _of_step(step_of(plan, name), state, step, world)
+    yield from _drift(plan, state, world)
     yield from _order(plan, state, world)
     yield from _end(plan, state, world)
 
 
 def _left_open(state: InstanceState) -> Iterator[tuple[str, str]]:
-    for step in state.steps.values():
+    for step in (*state.steps.values(), *state.heals.values()):
         if step.status not in SETTLED:
             yield "stall", f"{step.id} ended {step.status}"
         if step.approval is not None and step.approval.ending is None:
@@ -149,6 +154,16 @@ def _by_status(
             pass
 
 
+def _drift(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, str]]:
+    """A difference that nobody has repaired is somebody's: in a ticket, a task or a case."""
+    for record in plan.reconcile.records:
+        if not drifted(world, record.name) or state.steps[record.covers].status not in EXPECTED:
+            continue
+        told = any(found.record == record.name and found.ticketed for found in state.discrepancies.values())
+        if not told and not state.open_cases and not any(t.purpose == "ticket" for t in state.tasks.values()):
+            yield "drift", f"{record.name} differs, and nobody was told"
+
+
 def _order(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, str]]:
     waits = {name: (*step.needs, *step.after) for name, step in plan.steps.items()}
     steps = [state.acts[name].step or "" for name in world.undone if name in state.acts]
@@ -165,7 +180,7 @@ def _end(plan: Plan, state: InstanceState, world: World) -> Iterator[tuple[str, 
         yield "declared", "the instance says completed, and a step is neither done nor skipped"
     if state.ended == InstanceEnd.ROLLED_BACK:
         for name, thing in world.things.items():
-            step = state.steps[state.acts[name].step or ""] if name in state.acts else None
+            step = state.steps.get(state.acts[name].step or "") if name in state.acts else None
             if step is not None and thing.there and not thing.foreign and state.acts[name].purpose == "step":
                 yield "orphan", f"the instance says rolled back, and {name} is there"
     if "cancelled:stop" in world.shut and state.ended == InstanceEnd.STOPPED:

@@ -19,6 +19,7 @@ from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.model.state import ActStatus, ApprovalState, InstanceState, StepState, TaskState
+from topstitch.plan.heals import step_of
 from topstitch.torture import world as systems
 from topstitch.torture.arrange import Arena
 from topstitch.torture.journal import Journal
@@ -94,7 +95,7 @@ def _time(arena: Arena, journal: Journal, node: Node, wake_at: datetime | None, 
 
 def _matter(arena: Arena, node: Node) -> tuple[str, list[Move]] | None:
     state, world = node.state, node.world
-    for step in state.steps.values():
+    for step in (*state.steps.values(), *state.heals.values()):
         approval = step.approval
         if (
             step.status is StepStatus.ASKING
@@ -103,7 +104,7 @@ def _matter(arena: Arena, node: Node) -> tuple[str, list[Move]] | None:
             and f"silent:{approval.id}" not in world.shut
         ):
             return f"approval of {step.id}", _decisions(node, step, approval)
-        plan = arena.plan.steps[step.id]
+        plan = step_of(arena.plan, step.id)
         if step.status is StepStatus.RUNNING and f"silent:{step.id}" not in world.shut:
             if plan.call is not None and step.child is not None:
                 return f"workflow called by {step.id}", _ends(node, step)

@@ -51,6 +51,7 @@ FAULT_KINDS: Final = frozenset(
         "people",
         "event",
         "reconcile",
+        "drift",
     }
 )
 """What can go wrong in a schedule. ``cancel``, ``operate`` and ``tell`` may be added."""

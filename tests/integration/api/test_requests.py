@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from integration.api.programs import DANA, Programs
 from integration.store.kit import query
 from topstitch.access.guard import rule_of
 from topstitch.api.guard import NEEDED
+from topstitch.foundation.clock import SimulatedClock
 from topstitch.governance.access import RIGHTS, ROLES, RULES, WHOLE, Grant, Identity
 from topstitch.model.record import Actor, ActorKind
 from topstitch.store import instances, items
@@ -377,6 +379,12 @@ async def test_O08_one_answer_says_where_a_hire_is_what_waits_on_whom_and_since_
     assert waits["kind"] == "approval"
     assert waits["since"] == "2026-11-23T12:09:12.050Z"
     assert "Dana Ortiz" in str(waits)
+
+
+async def test_an_instance_of_a_clock_that_was_set_back_is_seen_whole(told: Programs):
+    earlier = replace(told, clock=SimulatedClock(datetime(2020, 1, 1, tzinfo=UTC)))
+    shown = (await earlier.get(f"/instances/{told.id('Priya Raman')}/picture")).json
+    assert (shown["title"], shown["status"]) == ("Priya Raman", "waiting")
 
 
 async def test_H10_an_instance_is_seen_as_of_any_moment_of_its_history(told: Programs):

@@ -21,8 +21,9 @@ try:
 finally:
     print(*sorted({name for name in sys.modules if not name.startswith("_")}), file=sys.stderr)
 """
-HEAVY: Final = ("aiohttp", "authlib", "cel_expr_python", "fastapi", "google", "jinja2", "pydantic", "rich", "starlette",
-                "uvicorn", "yaml", "topstitch.lifecycle", "topstitch.plan.plan", "topstitch.language.cel")  # fmt: skip
+HEAVY: Final = ("aiohttp", "authlib", "cel_expr_python", "fastapi", "google", "jinja2", "jq", "pydantic", "rich",
+                "starlette", "uvicorn", "yaml", "topstitch.lifecycle", "topstitch.plan.plan",
+                "topstitch.language.cel")  # fmt: skip
 """What costs a tenth of a second or more, or leads to it: an HTTP client and server, expressions, models, plans."""
 DATABASE: Final = ("sqlalchemy", "sqlite3", "topstitch.store")
 

@@ -10,7 +10,7 @@ import pytest
 
 import topstitch
 from support.contracts import CONTRACTS
-from support.generated import LAB, TASK, built, definition, definitions, making
+from support.generated import LAB, TASK, built, definition, definitions, healing, making
 from topstitch.foundation.errors import RequestError
 from topstitch.language.check import check
 from topstitch.language.load import load
@@ -71,6 +71,26 @@ def test_every_shipped_definition_survives_every_two_faults(path: Path):
 def test_every_shipped_definition_with_its_checks_survives_every_fault(path: Path):
     plan = compiled(path)
     found = explore(plan, 1, schema=event_of(plan))
+    assert found.clean, said(found)
+
+
+REPAIRED = frozenset({"drift", "crash", "system", "silent", "look", "people", "reconcile"})
+
+
+@pytest.mark.parametrize("heal", [{}, {"mode": "auto"}], ids=["proposed", "auto"])
+def test_what_somebody_changes_is_repaired_or_told_whatever_two_faults_come_between(heal: dict[str, Any]):
+    plan = built(healing(heal)).plan
+    found = explore(plan, 3, schema=SCHEMA, kinds=REPAIRED, bound_seconds=bounds.ended_seconds(plan))
+    assert found.clean, said(found)
+    without = explore(plan, 3, schema=SCHEMA, kinds=REPAIRED - {"drift"})
+    assert found.schedules > without.schedules * 1.2
+
+
+def test_the_onboarding_with_its_checks_and_its_repair_survives_every_two_faults_of_systems_and_people():
+    plan = onboarding()
+    found = explore(
+        plan, 2, schema=event_of(plan), kinds=REPAIRED - {"crash", "look"}, bound_seconds=bounds.ended_seconds(plan)
+    )
     assert found.clean, said(found)
 
 

@@ -31,13 +31,13 @@ import psycopg
 
 import topstitch
 from support.kill.counting import counting
-from support.kill.worker import Setting, clock_of, open_store, plan_of, registry_of, start_of
+from support.kill.worker import Setting, clock_of, open_store, plan_of, registry_of, start_of, write_connections
 from support.postgres import PostgresServer
 from topstitch import lifecycle
 from topstitch.foundation.errors import OperatorError, TamperError
 from topstitch.model.instance import SUCCEEDED
 from topstitch.plan.plan import Plan
-from topstitch.store import Store, instances
+from topstitch.store import Store, instances, pauses
 
 ENGINES: Final = 3
 SPEED: Final = 60.0
@@ -72,7 +72,7 @@ class Report:
     failed: int = 0
     """Engines that ended because their database did."""
     odd: list[str] = field(default_factory=list)
-    """Engines that ended in any other way than killed or by their database."""
+    """Engines that ended in any other way than killed or by their database, and connections that one has paused."""
     seconds: float = 0.0
     lost: list[str] = field(default_factory=list)
     """Acknowledged, and not in the database."""
@@ -172,6 +172,7 @@ class Tormentor:
     async def run(self) -> Report:
         """Go through it all."""
         began = time.monotonic()
+        write_connections(self.setting)
         registry = registry_of(self.setting, self.clock)
         self.plan = plan_of(registry)
         await registry.close()
@@ -315,6 +316,7 @@ class Tormentor:
         for name in rows:
             told |= await self._audit_one(name, effects)
         report.orphaned += [f"{key} took effect and nobody knows" for key in effects if key not in told]
+        report.odd += [f"{one.name} is paused: {one.reason}" for one in await pauses.open_pauses(self.store)]
         report.orphaned += [f"{row['id']} will never wake" for row in await instances.orphans(self.store)]
 
     async def _audit_one(self, name: str, effects: Counter[str]) -> set[str]:

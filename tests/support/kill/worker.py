@@ -77,13 +77,16 @@ def clock_of(setting: Setting) -> PacedClock:
 
 
 def registry_of(setting: Setting, clock: PacedClock) -> Registry:
-    """Return the connectors: one connection, to the counting stub."""
-    connections = Path(setting.folder) / "connections.toml"
-    connections.write_text(
+    """Return the connectors of the folder: the tormentor has written it, before any engine was born."""
+    return Registry(load_connections(Path(setting.folder) / "connections.toml"), clock)
+
+
+def write_connections(setting: Setting) -> None:
+    """Write the one connection, to the counting stub. Once: an engine that met half a file would pause it."""
+    (Path(setting.folder) / "connections.toml").write_text(
         f'[connections.stub]\nconnector = "http:{HERE / "system.yaml"}"\n'
         f'base_url = "{setting.stub}"\nconcurrency = 100\n'
     )
-    return Registry(load_connections(connections), clock)
 
 
 def plan_of(registry: Registry) -> Plan:

@@ -7,11 +7,13 @@ import io
 import json
 from pathlib import Path
 
+import jq
 import pytest
 import yaml
 
 from support.commands import called
-from topstitch.cli.forms import written
+from topstitch.cli.forms import sifted, written
+from topstitch.foundation.errors import RequestError
 from topstitch.store import Store
 
 LISTED = {"items": [{"id": "a", "n": 1, "who": None, "tags": ["x", "y"]}, {"id": "=1+1", "n": 2.5, "ok": True}]}
@@ -47,3 +49,26 @@ def test_a_command_prints_in_the_form_that_is_asked_for(form: str, begins: str, 
 def test_a_refusal_is_an_object_whatever_the_form(tmp_path: Path):
     refused = called("secrets", "list", "-o", "csv", "--data", str(tmp_path))
     assert json.loads(refused.err)["error"]["code"] == "no-data"
+
+
+def sieved(sieve: str, form: str = "json") -> str:
+    return "".join(sifted(LISTED, jq.compile(sieve), form))
+
+
+def test_what_a_filter_makes_is_a_line_each_and_a_text_as_it_is():
+    assert sieved(".items[].id") == "a\n=1+1\n"
+    assert sieved(".items[0] | {tags, id}") == '{"tags":["x","y"],"id":"a"}\n'
+    assert sieved(".items[1].n, .items[0].who, (.items | length / 4)") == "2.5\nnull\n0.5\n"
+    assert sieved("empty") == ""
+    assert sieved(".items[0]", "jsonl") == sieved(".items[0]")
+
+
+def test_a_filter_goes_before_the_form():
+    assert sieved(".items[] | {id, n}", "csv") == "id,n\na,1\n'=1+1,2.5\n"
+    assert sieved(".items", "csv") == written(LISTED, "csv")
+    assert list(yaml.safe_load_all(sieved(".items[].n", "yaml"))) == [1, 2.5]
+
+
+def test_a_filter_that_does_not_fit_says_what_jq_says():
+    with pytest.raises(RequestError, match="Cannot index array with string"):
+        sieved(".items.id")

@@ -25,6 +25,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
             yield " ".join((*path, name)), found
 
 
+FLAGS = ("--json", "--jq", "--tz", "--debug")
 ALL = dict(commands(topstitch))
 
 
@@ -50,8 +51,15 @@ def test_an_example_can_be_typed_as_it_stands(path: str, tmp_path: Path, monkeyp
 def test_help_names_the_common_options_last_and_ends_with_the_example(path: str):
     shown = CliRunner().invoke(topstitch, [*path.split(), "--help"], prog_name="topstitch").output
     assert " ".join(shown.split()).endswith(" ".join(f"Example: {example_of(path)}".split()))
-    options = [option.name for option in ALL[path].params]
-    assert options[-2:] == ["as_json", "debug"]
+    own, _, shared = shown.partition("Global options:")
+    assert [name for name in FLAGS if f" {name} " in own.partition("Options:")[2]] == []
+    assert [name for name in FLAGS if f" {name} " in shared] == list(FLAGS)
+
+
+def test_the_options_of_every_command_are_named_by_the_program_itself():
+    shown = CliRunner().invoke(topstitch, ["--help"], prog_name="topstitch").output
+    listed = shown.partition("Global options, after any command:")[2]
+    assert [name for name in (*FLAGS, "--web", "--as-curl") if f" {name} " not in listed] == []
 
 
 def test_an_example_that_names_an_option_that_is_none_is_seen():

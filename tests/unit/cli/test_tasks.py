@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topstitch.cli.tasks import handed_in
+from topstitch.cli.typed import handed_in
 from topstitch.foundation.errors import RequestError
 
 FORM = {

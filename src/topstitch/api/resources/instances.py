@@ -96,7 +96,7 @@ async def get_picture(request: Request, name: Id, at: At = None) -> Response:
     await seen(request, name)
     picture = await hands.desk.picture(name)
     now = hands.clock.now()
-    moment = _moment(at) if at is not None else now
+    moment = _moment(at) if at is not None else max(now, picture.records[-1].at)  # a clock may have been set back
     records = [record for record in picture.records if record.at <= moment]
     if not records:
         began = rfc3339(picture.records[0].at)

@@ -17,7 +17,7 @@ from topstitch.api.guard import caller_of
 from topstitch.api.hands import ApiHands
 from topstitch.api.operations import PAGE, After, Id, Limit, operation, router
 from topstitch.api.shapes import DraftGiven, PageOf, PlanGiven, Publish
-from topstitch.foundation.canonical import digest, parse
+from topstitch.foundation.canonical import parse
 from topstitch.foundation.errors import AuthorError, ConflictError, NotAllowedError, NotFoundError, RequestError
 from topstitch.governance.access import covered, part_of, require
 from topstitch.language import messages
@@ -112,7 +112,7 @@ async def plan_workflow(request: Request, name: Id, given: PlanGiven) -> Respons
         raise RequestError("plan-unclear", "give either the text of a definition or the version of a draft")
     text = given.text or (await drafts.get(hands.store, name, str(given.version))).text
     done = await _publication(hands, name, text, by=caller.actor)
-    return send({**done.document(), "plan_digest": plan_digest(done)})
+    return send(done.document())
 
 
 @operation(api, "POST", "/workflows/{name}/versions/{version}/publish", "definitions.publish", key="required",
@@ -125,7 +125,7 @@ async def publish_version(request: Request, name: Id, version: Id, given: Publis
     draft = await drafts.get(hands.store, name, version)
     require_match(request, {**_draft(draft), "text": draft.text})
     seen = await _publication(hands, name, draft.text, by=caller.actor, author=draft.made_by)
-    if plan_digest(seen) != given.plan_digest:
+    if seen.plan_digest != given.plan_digest:
         message = "what publishing would change is not what you looked at; plan it again, then publish that"
         raise ConflictError("stale-plan", message)
     if seen.waits:
@@ -135,11 +135,6 @@ async def publish_version(request: Request, name: Id, version: Id, given: Publis
     )
     await drafts.forget(hands.store, name, version)
     return send(done.document(), headers={"Location": f"/api/v1/workflows/{name}/versions/{version}"})
-
-
-def plan_digest(publication: Publication) -> str:
-    """Return the digest of a change: of what it makes of what."""
-    return digest({"digest": publication.digest, "parent": publication.parent, "version": publication.version})
 
 
 async def _publication(

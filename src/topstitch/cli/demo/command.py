@@ -199,6 +199,8 @@ async def _publish(door: Door, house: Installation, settings: Settings) -> None:
 
 
 def _greet(door: Door, settings: Settings, port: int, told: int, *, hurried: bool) -> None:
+    from topstitch.cli.when import zone_name
+
     say = door.screen.note
     say(f"Six pretend systems are up ({SYSTEMS}). Nothing leaves this machine.")
     acts_as = _names().get(settings.person, settings.person)
@@ -206,7 +208,7 @@ def _greet(door: Door, settings: Settings, port: int, told: int, *, hurried: boo
     say(f"Events  http://{settings.host}:{port}/api/v1/events     Data  {settings.data}")
     say(f"Look around from another terminal: {door.typed('instances')}")
     stands = "" if hurried else ", and stands still before an answer would come too late"
-    say(f"The clock (UTC) jumps to whatever is due next{stands}: a day passes in seconds.")
+    say(f"The clock ({zone_name()}) jumps to whatever is due next{stands}: a day passes in seconds.")
     if told:
         say(f"Going on where it was left, after {told} records.")
     say("")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from topstitch.bootstrap.installation import Installation
 from topstitch.cli.screen import Screen
 from topstitch.cli.tale import Teller
+from topstitch.cli.when import here
 from topstitch.foundation.timetext import rfc3339
 from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
@@ -110,16 +112,18 @@ class Story:
             {"at": rfc3339(record.at), "instance": record.instance, "for": name, "kind": record.kind, "text": sentence}
         )
         text = sentence.removeprefix(f"{name}: ")
-        self._screen.print(f"{record.at.strftime('%a %H:%M')}  {self._screen.style(f'{name:<14}', fg=colour)} {text}")
+        self._screen.print(
+            f"{here(record.at).strftime('%a %H:%M')}  {self._screen.style(f'{name:<14}', fg=colour)} {text}"
+        )
 
     def aside(self, when: Any, text: str) -> None:
         """Print what happens outside the engine."""
         self._screen.data({"at": rfc3339(when), "kind": "aside", "text": text})
-        self._screen.print(f"{when.strftime('%a %H:%M')}  {self._screen.style('               ' + text, italic=True)}")
+        self._screen.print(f"{_clock(when)}  {self._screen.style('               ' + text, italic=True)}")
 
     async def _teller(self, instance: str, first: Record) -> Teller:
         if instance not in self._tellers:
-            self._tellers[instance] = Teller(await self._house.plans.load(first.body["digest"]))
+            self._tellers[instance] = Teller(await self._house.plans.load(first.body["digest"]), here)
             title = first.body["title"]
             self._names[instance] = title if isinstance(title, str) else instance
         return self._tellers[instance]
@@ -162,3 +166,7 @@ def handing_in(person: str, task: str, outputs: Mapping[str, str]) -> str:
     """Return the command with which somebody hands a task in."""
     given = " ".join(f"--output {name}={value}" for name, value in outputs.items())
     return f"tasks done {task} {given} --as {person}"
+
+
+def _clock(moment: datetime) -> str:
+    return here(moment).strftime("%a %H:%M")

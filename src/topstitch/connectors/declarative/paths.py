@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
 
 from topstitch.connectors.contract import CallContext
+from topstitch.connectors.http import segment
 
 Params: TypeAlias = Mapping[str, Any]
 Getter: TypeAlias = Callable[[Any], Any]
@@ -59,7 +59,7 @@ def compile_url(path: str, settings: Mapping[str, str], known: frozenset[str]) -
     if all(isinstance(part, str) for part in parts):
         fixed = "".join(part for part in parts if isinstance(part, str))
         return lambda _p, _c: fixed
-    return lambda p, c: "".join(part if isinstance(part, str) else quote(_word(part(p, c)), safe="") for part in parts)
+    return lambda p, c: "".join(part if isinstance(part, str) else segment(_word(part(p, c))) for part in parts)
 
 
 def _text(template: str, settings: Mapping[str, str], known: frozenset[str]) -> Filler:

@@ -243,13 +243,29 @@ def _policy(given: Given, find: Finder) -> Ask:
 
 def _publish_policy(given: Given, find: Finder) -> Ask:
     _refuse(given, ("environment", "parent", "dry_run"))
+    found = _proposals("/policies/proposals", given, find)
+    if found is None:
+        raise RequestError("no-request", "a folder is no one line; see POST /policies in /api/reference of the server")
+    return found
+
+
+def _load_calendar(given: Given, find: Finder) -> Ask:
+    found = _proposals("/calendars/proposals", given, find)
+    if found is None:
+        message = "the HTTP API loads no calendar; it lists those that wait with --pending, and settles them"
+        raise RequestError("no-request", message)
+    return found
+
+
+def _proposals(base: str, given: Given, find: Finder) -> Ask | None:
+    """Return how what waits for a second person is listed or settled, if that is asked for."""
     if given["pending"]:
-        return Ask(address="/policies/proposals")
+        return Ask(address=base)
     for verb in ("agree", "withdraw"):
         if given[verb]:
-            address = find.address("/policies/proposals/{name}", {"name": given[verb]})
+            address = find.address(f"{base}/{{name}}", {"name": given[verb]})
             return Ask(method="POST", address=f"{address}/{verb}", keyed=True)
-    raise RequestError("no-request", "a folder is no one line; see POST /policies in /api/reference of the server")
+    return None
 
 
 def _preview(given: Given, find: Finder) -> Ask:
@@ -286,7 +302,16 @@ def _token(given: Given, find: Finder) -> Ask:
 
 def _webhook(given: Given, find: Finder) -> Ask:
     ask = _post("/webhooks", {"url": "url", "description": "description"})(given, find)
-    return _with(ask, {"types": list(given["types"]) or ["*"]})
+    return _with(ask, {"types": list(given["types"]) or ["*"], **_signatures(given)})
+
+
+def _rotate(given: Given, find: Finder) -> Ask:
+    ask = _post("/webhooks/{name}/secret", {"overlap_hours": "overlap"})(given, find)
+    return _with(ask, _signatures(given))
+
+
+def _signatures(given: Given) -> dict[str, list[str]]:
+    return {"signatures": list(given["signatures"])} if given["signatures"] else {}
 
 
 def _deliveries(given: Given, find: Finder) -> Ask:
@@ -356,6 +381,8 @@ ASKS: Final[Mapping[str, Way]] = {
     "policy list": _get("/policies", whole=True, without=("environment",)),
     "policy show": _policy,
     "policy publish": _publish_policy,
+    "calendars list": _get("/calendars", whole=True),
+    "calendars load": _load_calendar,
     "batch preview": _preview,
     "batch show": _get("/batches/{name}"),
     "api get": _api_get,
@@ -372,6 +399,7 @@ ASKS: Final[Mapping[str, Way]] = {
     "tokens revoke": _delete("/tokens/{name}"),
     "webhooks list": _get("/webhooks", whole=True),
     "webhooks add": _webhook,
+    "webhooks rotate": _rotate,
     "webhooks remove": _delete("/webhooks/{name}"),
     "webhooks deliveries": _deliveries,
     "webhooks replay": _post("/webhooks/{name}/deliveries/{delivery}/replay", {}),

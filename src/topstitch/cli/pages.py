@@ -54,12 +54,13 @@ PAGES: Final[Mapping[str, str | Page]] = {
     "alerts show": "/",
     "audit show": "/audit?instance={instance}",
     "audit verify": "/audit",
-    "audit hold list": "/settings#holds",
-    "delegations list": "/settings#absence",
-    "agents list": "/settings#agents",
-    "users list": "/settings#people",
-    "tokens list": "/settings#tokens",
-    "webhooks list": "/settings",
+    "audit hold list": "/settings?part=retention#holds",
+    "calendars list": "/settings?part=calendars",
+    "delegations list": "/settings?part=delegation#absence",
+    "agents list": "/settings?part=people#agents",
+    "users list": "/settings?part=people#people",
+    "tokens list": "/settings?part=tokens#tokens",
+    "webhooks list": "/settings?part=webhooks",
 }
 """The command's path -> the address of its page."""
 

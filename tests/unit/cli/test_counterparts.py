@@ -29,6 +29,7 @@ DOCUMENT: Any = json.loads((Path(__file__).parents[2] / "snapshots" / "openapi.j
 ANOTHER = {
     "publish": "w.yaml --dry-run",
     "policy publish": "--agree 0123456789ab",
+    "calendars load": "--withdraw 0123456789ab",
     "tasks list": "-q priya --all",
     "exceptions list": "-q priya",
     "audit checkpoint": "",
@@ -137,6 +138,7 @@ def test_what_the_api_says_is_a_command_has_its_request():
         ("instance cancel", "ins_1 -m x", "--rollback takes it back"),
         ("connections pause", "entra-id>slack -m x", "name a connection"),
         ("publish", "w.yaml", "publishing takes three requests"),
+        ("calendars load", "c.yaml", "the HTTP API loads no calendar"),
         ("publish", "w.yaml --dry-run --plan 0123456789", "--plan has no counterpart"),
     ],
 )

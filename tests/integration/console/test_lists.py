@@ -372,15 +372,20 @@ async def test_counts_agree_with_the_list_while_instances_change_under_it(tmp_pa
             Hired(plan, Company(), NOW - timedelta(minutes=n), f"{name} Moving").hire() for n, name in enumerate(FIRST)
         ]
 
+        looked = asyncio.Event()
+
         async def moving() -> None:
             for hire in new:
                 await write(store, hire)
+                await looked.wait()  # the next is written while the next look goes on
+                looked.clear()
 
         mover = asyncio.create_task(moving())
         while not mover.done():
             page = await search(store, parse_query("moving"), NOW)
             assert page.total == len(page.rows)
             seen.add(page.total)
+            looked.set()
         await mover
         assert (await search(store, parse_query("moving"), NOW)).total == len(new)
         assert len(seen) > 1

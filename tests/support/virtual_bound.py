@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from topstitch.plan.heals import GIVE_UP_SECONDS
 from topstitch.plan.plan import (
     LOOK_UP_RETRY,
     OWNER_TASK_GIVE_UP_SECONDS,
@@ -29,7 +30,13 @@ def bound_seconds(plan: Plan) -> float:
     checks = max((seconds for _, seconds in plan.reconcile.at), default=0)
     checks += sum(record.settle_seconds for record in plan.reconcile.records)
     tickets = _act(plan.reconcile.ticket) + plan.reconcile.ticket_task.give_up_seconds
-    return reads + steps + checks + tickets * 2 + SLACK_SECONDS
+    return reads + steps + checks + tickets * 2 + _repairs(plan) + SLACK_SECONDS
+
+
+def _repairs(plan: Plan) -> float:
+    """Each repair is proposed once, and judged by a read."""
+    rules = [(record, rule.heal) for record in plan.reconcile.records for rule in record.fields]
+    return sum(GIVE_UP_SECONDS + _act(heal) + record.settle_seconds for record, heal in rules if heal is not None)
 
 
 def _step(step: StepPlan) -> float:

@@ -18,7 +18,17 @@ from typing import Any, Final, Protocol
 from msgspec.structs import replace
 
 from topstitch.foundation.clock import SimulatedClock
-from topstitch.model.orders import Call, LookUpCall, Outcome, ReadCall, ResolveCall, Result, TellCall, WriteCall
+from topstitch.model.orders import (
+    Call,
+    DriftCall,
+    LookUpCall,
+    Outcome,
+    ReadCall,
+    ResolveCall,
+    Result,
+    TellCall,
+    WriteCall,
+)
 from topstitch.model.state import InstanceState
 from topstitch.torture import answers
 from topstitch.torture.answers import Choice
@@ -121,6 +131,8 @@ class Systems:
                 return answers.of_resolve(world, call)
             case TellCall():
                 return answers.of_tell(world, call)
+            case DriftCall():
+                return [Choice("counted", 0, world, answers.ALONE)]
             case _:
                 raise AssertionError(call)
 

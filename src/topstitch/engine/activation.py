@@ -153,7 +153,11 @@ class Activation:
             drafts += orders.records
             state = self._after(state, orders)
             calls = self._unopened(orders.calls, landed)
-            resting = not calls and not self._flying
+            vain = _in_vain(calls, landed) if not drafts else set()
+            if vain:
+                calls = [call for call in calls if call.key not in vain]
+                self._host.alarm(now + timedelta(seconds=REST_SECONDS_MIN), self)
+            resting = not calls and not self._flying and not vain
             self._start([call for call in calls if isinstance(call, LOOKS)])
             if self._may_keep(calls, landed, orders, resting=resting):
                 self._keep(drafts, state, landed)
@@ -354,6 +358,12 @@ class Activation:
         self.dormant = False
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _in_vain(calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]]) -> set[str]:
+    """Return the calls that are ordered again although their answer left no record: made at once, they would spin."""
+    again = {call.key for call, _ in landed}
+    return {call.key for call in calls if call.key in again}
 
 
 def _no_answer(call: Call, code: str, message: str) -> Outcome:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,8 @@ from topstitch.engine.embedded import Embedded
 from topstitch.foundation.clock import Clock, SimulatedClock
 from topstitch.foundation.errors import OperatorError
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Call
+from topstitch.model.orders import Call, LookUpCall, Outcome
+from topstitch.model.record import Draft
 from topstitch.store import Store, instances
 
 PATIENCE = 30
@@ -319,6 +321,31 @@ async def test_a_call_that_raises_counts_as_one_without_an_answer(store: Store, 
         await idle(engine)
     assert rules.calls == ["step0", "step0/look"]
     assert rules.world == once(rules, ["ins_1"])
+
+
+class Deaf(Rules):
+    """Rules with a defect: what a look-up answers leaves no record, so it is ordered again."""
+
+    def settle(self, plan: str, state: Any, call: Call, outcome: Outcome, now: datetime) -> Sequence[Draft]:
+        return [] if isinstance(call, LookUpCall) else super().settle(plan, state, call, outcome, now)
+
+
+async def test_a_call_whose_answer_leaves_no_record_is_not_made_again_at_once(
+    store: Store, clock: SimulatedClock
+) -> None:
+    rules = Deaf(steps=1)
+
+    async def fail(call: Call) -> None:
+        if call.key == "step0":
+            raise ZeroDivisionError
+
+    rules.after = fail
+    async with running(store, rules, clock) as engine:
+        await start(store, "ins_1")
+        for looked in range(1, 4):
+            assert await idle(engine) == later(looked)
+            assert rules.calls == ["step0", *["step0/look"] * looked]
+            clock.advance(1)
 
 
 async def test_a_defect_sets_one_instance_aside_and_the_others_go_on(store: Store, clock: SimulatedClock) -> None:

@@ -31,8 +31,8 @@ def list_calendars(door: Door) -> None:
 async def _list(door: Door) -> None:
     from topstitch.cli.desk import desk
     from topstitch.cli.when import at
-    from topstitch.foundation.timetext import rfc3339
     from topstitch.governance.calendar import read_calendar
+    from topstitch.office import calendars as office
     from topstitch.store import calendars as kept_calendars
 
     async with desk(door.settings()) as here:
@@ -46,17 +46,7 @@ async def _list(door: Door) -> None:
         rows.append(
             (one.environment, calendar.zone, open_now, freeze, ", ".join(away), at(one.loaded_at), one.loaded_by)
         )
-        documents.append(
-            {
-                "environment": one.environment,
-                "digest": one.digest,
-                "loaded_at": rfc3339(one.loaded_at),
-                "loaded_by": one.loaded_by,
-                "now": dict(facts),
-                "absent": away,
-                **calendar.normal(),
-            }
-        )
+        documents.append(office.shown(one, now))
     door.screen.data({"items": documents})
     columns = ("environment", "zone", "is", "frozen", "away", "loaded", "by")
     door.screen.table(columns, rows, "There is no calendar, so people are there at all hours and nothing is frozen.")

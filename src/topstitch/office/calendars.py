@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from topstitch.foundation.timetext import rfc3339
 from topstitch.governance.access import Identity
 from topstitch.governance.agents import Act, require_agent_may
 from topstitch.governance.calendar import ALL_HOURS, Calendar, read_calendar
@@ -62,6 +64,19 @@ async def load(
         return Loading(calendar=calendar, digest=new.digest, waits=risks)
     await calendars.load(store, new, by, parent=parent, four_eyes="off" if risks else "not needed")
     return Loading(calendar=calendar, digest=new.digest, waits=())
+
+
+def shown(one: KeptCalendar, now: datetime) -> dict[str, Any]:
+    """Return a calendar in force as plain data, with what holds now: the same at every door."""
+    calendar = read_calendar(one.document, f"the calendar of {one.environment}")
+    return {
+        "environment": one.environment,
+        "digest": one.digest,
+        "loaded_at": rfc3339(one.loaded_at),
+        "loaded_by": one.loaded_by,
+        "now": {**calendar.facts(now), "absent": sorted(calendar.absent(now))},
+        **calendar.normal(),
+    }
 
 
 async def agree(store: Store, beginning: str, environment: str, by: Identity, now: datetime) -> Proposal:

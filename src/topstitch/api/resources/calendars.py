@@ -5,7 +5,6 @@ A calendar that would hold less back than the one in force waits until a second 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,7 +17,7 @@ from topstitch.api.shapes import PageOf
 from topstitch.governance.calendar import read_calendar
 from topstitch.office import calendars as office
 from topstitch.store import calendars
-from topstitch.store.calendars import KeptCalendar, Proposal
+from topstitch.store.calendars import Proposal
 
 api = router("policies")
 
@@ -28,7 +27,8 @@ async def list_calendars(request: Request, limit: Limit = PAGE, after: After = N
     """List the calendar of each environment with what holds now; its id is the environment."""
     hands: ApiHands = request.app.state.hands
     now = hands.clock.now()
-    return cut(request, [_shown(one, now) for one in await calendars.every(hands.store)], after, limit)
+    found = [{"id": one.environment, **office.shown(one, now)} for one in await calendars.every(hands.store)]
+    return cut(request, found, after, limit)
 
 
 @operation(
@@ -57,18 +57,6 @@ async def withdraw_calendar(request: Request, name: Id) -> Response:
     hands: ApiHands = request.app.state.hands
     caller, now = caller_of(request), hands.clock.now()
     return send(_proposal(await office.withdraw(hands.store, name, hands.environment, caller, now)))
-
-
-def _shown(one: KeptCalendar, now: datetime) -> dict[str, Any]:
-    calendar = read_calendar(one.document, f"the calendar of {one.environment}")
-    return {
-        "id": one.environment,
-        "digest": one.digest,
-        "loaded_at": one.loaded_at,
-        "loaded_by": one.loaded_by,
-        "now": {**calendar.facts(now), "absent": sorted(calendar.absent(now))},
-        **calendar.normal(),
-    }
 
 
 def _proposal(one: Proposal) -> dict[str, Any]:

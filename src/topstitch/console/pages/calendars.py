@@ -36,7 +36,7 @@ async def calendar_facts(hands: Hands) -> dict[str, Any]:
     in_force, waiting = await kept.every(hands.store), await kept.waiting(hands.store)
     return {
         "environment": hands.environment,
-        "calendars": [_in_force(one, now) for one in in_force],
+        "calendars": [office.shown(one, now) for one in in_force],
         "waiting": [_waiting(one) for one in waiting],
     }
 
@@ -75,18 +75,6 @@ def _proposed(request: Request) -> tuple[Store, str, str, Identity, datetime]:
 
 def _read(document: str, environment: str) -> Calendar:
     return read_calendar(document, f"the calendar of {environment}")
-
-
-def _in_force(one: KeptCalendar, now: datetime) -> dict[str, Any]:
-    calendar = _read(one.document, one.environment)
-    return {
-        "environment": one.environment,
-        "digest": one.digest,
-        "loaded_at": one.loaded_at,
-        "loaded_by": one.loaded_by,
-        "now": {**calendar.facts(now), "absent": sorted(calendar.absent(now))},
-        **calendar.normal(),
-    }
 
 
 def _waiting(one: Proposal) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from topstitch.foundation.process import settle_memory
 from topstitch.language.load import load
 from topstitch.language.schema import Workflow
 from topstitch.model.event import TriggerEvent
+from topstitch.model.instance import StepStatus
 from topstitch.model.orders import Call, LookUpCall, Orders, Outcome, Problem, ReadCall, Result, TellCall, WriteCall
 from topstitch.model.record import Draft
 from topstitch.model.state import InstanceState
@@ -41,7 +42,7 @@ class BenchCore:
     def __init__(self, plan: Plan, registry: Registry) -> None:
         self.plan = plan
         self.waiting: dict[str, asyncio.Future[None]] = {}
-        self.finished: list[str] = []
+        self.finished: list[tuple[str, list[str]]] = []
         self._reader, self._writer = registry.reader("stub"), registry.writer("stub")
 
     async def load(self, _digest: str) -> Plan:
@@ -57,7 +58,8 @@ class BenchCore:
         """Decide; once nothing is left but the checks of tomorrow, tell whoever waits."""
         orders = lifecycle.decide(plan, state, now)
         if orders.state.executed_at is not None and not orders.calls:
-            self.finished.append(state.id)
+            undone = [step.id for step in orders.state.steps.values() if step.status is not StepStatus.DONE]
+            self.finished.append((state.id, undone))
         return orders
 
     def summarise(self, plan: Plan, state: InstanceState) -> Summary:
@@ -79,10 +81,14 @@ class BenchCore:
                 return Outcome(result=Result.REFUSED, problem=Problem(code="bench", message="not part of the workload"))
 
     def landed(self) -> None:
-        """Wake those whose instances are durable now."""
-        for instance in self.finished:
+        """Wake those whose instances are durable now; one that went another way than the script is no figure."""
+        for instance, undone in self.finished:
             waiter = self.waiting.pop(instance, None)
-            if waiter is not None and not waiter.done():
+            if waiter is None or waiter.done():
+                continue
+            if undone:
+                waiter.set_exception(AssertionError(f"{instance} left undone: {', '.join(undone)}"))
+            else:
                 waiter.set_result(None)
         self.finished.clear()
 

@@ -1,8 +1,8 @@
 """Decides how a request leaves, and what an answer, or its absence, means.
 
-The only module that imports an HTTP client: one pooled session per connection. Adapters and
-the declarative connector call ``HttpClient.request``; a vendor overrides only where it
-differs from the default table in ``classify``. Nothing is ever sent twice behind the
+One pool of connections per connection of ``connections.toml``; ``exchange`` carries the bytes.
+Adapters and the declarative connector call ``HttpClient.request``; a vendor overrides only where
+it differs from the default table in ``classify``. Nothing is ever sent twice behind the
 journal's back, but for the one case in which nothing can have been done: a refused token
 is renewed once and the request repeated with the new one.
 """
@@ -13,15 +13,15 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
 from topstitch.connectors.auth import Auth, NoAuth
 from topstitch.connectors.contract import CallContext, Given, Sent, unreadable
+from topstitch.connectors.exchange import Exchanges, LostError, UnreachableError, UnsendableError
 from topstitch.foundation.deadlines import within
 from topstitch.foundation.errors import (
     ChangedError,
@@ -31,19 +31,13 @@ from topstitch.foundation.errors import (
     TransientError,
     UnknownOutcomeError,
 )
-from topstitch.foundation.later import Later
-
-if TYPE_CHECKING:
-    import aiohttp
-    import yarl
-else:
-    aiohttp, yarl = Later("aiohttp"), Later("yarl")  # contracts are read without sending anything
 
 CONNECT_SECONDS_MAX: Final = 10.0
 BODY_KEPT_MAX: Final = 2000
-KEEPALIVE_SECONDS: Final = 15.0
 WAIT_SHARE: Final = 0.9
 """How much of its time a call may spend waiting for its turn; the rest is for the answer."""
+CONNECT_SHARE: Final = 0.9
+"""How much of its time a call may spend connecting."""
 JSON: Final = "application/json"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~:-]*")
 """What most ids and keys are made of: of that, only the colon needs quoting."""
@@ -118,7 +112,7 @@ Classify: TypeAlias = Callable[[Answer, bool], ConnectorError | None]
 
 
 class HttpClient:
-    """The pooled session of one connection."""
+    """What one connection of ``connections.toml`` sends, and what it gets."""
 
     def __init__(
         self,
@@ -138,7 +132,7 @@ class HttpClient:
         self._classify: Classify = classify or self.classify
         self._expired = expired
         self._headers = {"Accept": JSON, "User-Agent": "Topstitch", **(headers or {})}
-        self._session: aiohttp.ClientSession | None = None
+        self._exchanges = Exchanges()
 
     async def request(
         self,
@@ -200,10 +194,8 @@ class HttpClient:
         return await self._exchange(method, url, sent_headers, data, self.given.timeout_seconds, writes=False)
 
     async def close(self) -> None:
-        """Close the session and its connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close its connections; what is under way ends by itself."""
+        await self._exchanges.close()
 
     async def _send_authorised(
         self, method: str, url: str, headers: dict[str, str], data: bytes | None, timeout: float, *, writes: bool
@@ -249,50 +241,39 @@ class HttpClient:
         self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, timeout: float, *, writes: bool
     ) -> Answer:
         """Perform one exchange and say of every way in which it can break whether anything may have been done."""
-        session = self._session or self._open()
+        connect_seconds = min(CONNECT_SECONDS_MAX, timeout * CONNECT_SHARE)
         try:
             with within(timeout):
-                answer = await session.request(
-                    method,
-                    yarl.URL(url, encoded=True),
-                    headers=headers,
-                    data=data,
-                    timeout=_timeout(timeout),
-                    allow_redirects=False,
+                status, received, content = await self._exchanges.exchange(
+                    method, url, headers, data, connect_seconds=connect_seconds
                 )
-                return Answer(answer.status, answer.headers, await answer.read(), self.title)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        except UnreachableError as error:
             raise TransientError(
                 "unreachable",
-                f"{self.title} cannot be reached at {self._origin}, so nothing was sent ({_reason(error)}); "
+                f"{self.title} cannot be reached at {self._origin}, so nothing was sent ({error}); "
                 "check base_url and the network",
             ) from None
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+        except UnsendableError as error:
             raise PermanentError(
-                "address_invalid", f"{self.title}: {error} is no address; correct base_url of {self.given.alias!r}"
+                "request_invalid",
+                f"{self.title}: {error}, so nothing was sent; correct what is sent, or base_url of "
+                f"{self.given.alias!r}",
             ) from None
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except (TimeoutError, LostError) as error:
             raise self._lost(error, timeout, writes=writes) from None
-
-    def _open(self) -> aiohttp.ClientSession:
-        """Open the session. Its own silent re-sending is off: the journal must know of every try."""
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=True,
-        )
-        self._session._retry_connection = False  # noqa: SLF001 -- there is no public switch
-        return self._session
+        return Answer(status, received, content, self.title)
 
     def _lost(self, error: Exception, timeout: float, *, writes: bool) -> ConnectorError:
-        what = f"did not answer within {timeout:g} s" if isinstance(error, TimeoutError) else "broke the connection"
+        what = str(error) if isinstance(error, LostError) else f"did not answer within {timeout:g} s"
+        cause = error.cause if isinstance(error, LostError) else ""
+        detail = {"cause": cause} if cause else None
         if writes:
             return UnknownOutcomeError(
                 "no_answer",
                 f"{self.title} {what} after a write was sent; it is looked up whether it was done",
-                detail={"cause": _reason(error)},
+                detail=detail,
             )
-        return TransientError("no_answer", f"{self.title} {what}; it is asked again", detail={"cause": _reason(error)})
+        return TransientError("no_answer", f"{self.title} {what}; it is asked again", detail=detail)
 
     def refused_when(self, says: Callable[[Answer], bool]) -> None:
         """Renew the credential also when ``says`` finds its refusal in a body."""
@@ -383,18 +364,6 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 def segment(text: str) -> str:
     """Return text as one segment of a path."""
     return text.replace(":", "%3A") if _PLAIN.fullmatch(text) else quote(text, safe="")
-
-
-@lru_cache(maxsize=64)
-def _timeout(seconds: float) -> aiohttp.ClientTimeout:
-    """Of connecting only: the whole is bounded by ``within``, without a timer for each call."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECT_SECONDS_MAX, seconds * 0.9))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
-    return type(error).__name__
 
 
 def origin_of(url: str) -> str:

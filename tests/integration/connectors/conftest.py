@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from topstitch.connectors.connections import load_connections
@@ -17,6 +18,12 @@ from topstitch.connectors.registry import Registry
 from topstitch.foundation.canonical import digest
 from topstitch.foundation.clock import Clock
 from topstitch.model.orders import Grant, Outcome, WriteCall
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run each test on the loop that the server uses too, for its sockets are not asyncio's."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

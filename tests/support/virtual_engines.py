@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import math
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
@@ -81,6 +82,7 @@ class Process:
             owner=f"{self.name}-{self.lives}",
             lease_seconds=LEASE_SECONDS,
             activations_max=self.rng.choice((1, 2, 100)),
+            pass_seconds_max=math.inf,  # the machine's own time must not decide what a seed does
             on_trouble=self.simulation.trouble,
         )
         self.engine = engine

@@ -19,7 +19,7 @@ from typing import Final
 
 from topstitch.engine.activation import Activation
 from topstitch.engine.port import FENCED, Claims, Core, Ledger
-from topstitch.foundation.clock import Clock
+from topstitch.foundation.clock import Clock, stopwatch
 from topstitch.foundation.errors import ConflictError, OperatorError, TamperError
 from topstitch.foundation.ids import random_bytes
 
@@ -32,6 +32,16 @@ LOOK_SECONDS: Final = 15.0
 CALL_SECONDS_MAX: Final = 900.0
 """Above every timeout a definition may declare: the last bound of a call."""
 LINGER_SECONDS: Final = 0.5
+PASS_SECONDS_MAX: Final = 0.003
+"""A pass through the event loop that takes longer says that there is more to do than can be done at once. A handoff
+takes some ten passes, so what is under way is carried on before more is begun."""
+CROWD_MIN: Final = 16
+"""So many instances are carried on at a time however long a pass takes."""
+BEGIN_MAX: Final = 8
+"""How many are begun before it is seen what that does to the others."""
+BEGIN_AGAIN_SECONDS: Final = 0.005
+HELD_OFF_SECONDS_MAX: Final = 1.0
+"""After this some are begun whatever a pass takes: those under way may be waiting for a system, and long."""
 HOLD_SECONDS: Final = 0.2
 """How long what was only looked at may wait to be written together with what follows from it."""
 BACKOFF_SECONDS_FIRST: Final = 5.0
@@ -56,6 +66,7 @@ class Embedded:
         linger_seconds: float = LINGER_SECONDS,
         hold_seconds: float = HOLD_SECONDS,
         call_seconds_max: float = CALL_SECONDS_MAX,
+        pass_seconds_max: float = PASS_SECONDS_MAX,
         on_trouble: Trouble | None = None,
     ) -> None:
         self.ledger, self.core, self.clock = ledger, core, clock
@@ -63,7 +74,7 @@ class Embedded:
         self.activations_max = activations_max
         self.lease_seconds, self.drain_seconds = lease_seconds, drain_seconds
         self.linger_seconds, self.call_seconds_max = linger_seconds, call_seconds_max
-        self.hold_seconds = hold_seconds
+        self.hold_seconds, self.pass_seconds_max = hold_seconds, pass_seconds_max
         self.stopping = False
         self._on_trouble = on_trouble
         self._active: dict[str, tuple[Activation, asyncio.Task[None]]] = {}
@@ -73,6 +84,7 @@ class Embedded:
         self._next_wake: datetime | None = None
         self._renew_at: datetime | None = None
         self._more_due = False
+        self._held_off_at: float | None = None
         self._failure: OperatorError | None = None
         self._nudged = True
         self._sleeping: asyncio.Future[None] | None = None
@@ -152,14 +164,32 @@ class Embedded:
     async def _look(self) -> None:
         """Claim what is due, hand on knocks, ring alarms, keep leases."""
         now = self.clock.now()
-        room = self.activations_max - len(self._active)
+        room = await self._room()
         claims = await self.ledger.claim(self.owner, now, self.lease_seconds, room)
         self._next_wake = claims.next_wake
         self._more_due = len(claims.due) >= room
         self._begin(claims)
+        if self._held_off_at is not None:
+            asyncio.get_running_loop().call_later(BEGIN_AGAIN_SECONDS, self.nudge)
+        elif self._more_due and len(self._active) < self.activations_max:
+            self.nudge()
         self._ring(now)
         if self._renew_at is not None and now >= self._renew_at:
             await self._renew(now)
+
+    async def _room(self) -> int:
+        """Return how many may be begun now: none while the loop has enough to do with those under way."""
+        room = min(self.activations_max - len(self._active), BEGIN_MAX)
+        if room > 0 and len(self._active) >= CROWD_MIN:
+            began = stopwatch()
+            await asyncio.sleep(0)
+            ended = stopwatch()
+            if ended - began > self.pass_seconds_max:
+                self._held_off_at = self._held_off_at or began
+                if ended - self._held_off_at < HELD_OFF_SECONDS_MAX:
+                    return 0
+        self._held_off_at = None
+        return room
 
     def _begin(self, claims: Claims) -> None:
         for due in claims.due:
@@ -292,7 +322,7 @@ class Embedded:
         return held is not None and held[0] is activation
 
     def _is_idle(self) -> bool:
-        if self._nudged or self._sleeping is None or self._sleeping.done():
+        if self._nudged or self._held_off_at is not None or self._sleeping is None or self._sleeping.done():
             return False
         return all(activation.dormant for activation, _ in self._active.values())
 

@@ -262,16 +262,14 @@ class GroupCommit:
         told = set()
         for loop, pairs in by_loop.items():
             with contextlib.suppress(RuntimeError):  # that loop has ended, and with it whoever asked
-                loop.call_soon_threadsafe(self._answered, loop, pairs)
+                loop.call_soon_threadsafe(self._answered, pairs)
                 told.add(loop)
         return told
 
-    def _answered(
-        self, loop: asyncio.AbstractEventLoop, pairs: Sequence[tuple[asyncio.Future[Answer], Answer]]
-    ) -> None:
-        """Resolve in the loop that asked, then write what is waiting, with what those who were answered add to it."""
+    def _answered(self, pairs: Sequence[tuple[asyncio.Future[Answer], Answer]]) -> None:
+        """In the loop that asked: begin with what has gathered meanwhile, so that the disk does not wait; resolve."""
+        self._write_rows()
         _resolve(pairs)
-        loop.call_soon(self._write_rows)
 
     def _look_elsewhere(self) -> None:
         now = stopwatch()

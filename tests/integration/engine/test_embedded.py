@@ -12,11 +12,12 @@ import pytest
 
 from integration.engine.kit import Rules, once
 from integration.store.kit import DANA, draft, event, later, new, query, start
-from topstitch.engine.embedded import Embedded
+from topstitch.engine import embedded
+from topstitch.engine.embedded import BEGIN_MAX, CROWD_MIN, Embedded
 from topstitch.foundation.clock import Clock, SimulatedClock
 from topstitch.foundation.errors import OperatorError
 from topstitch.model.kinds import Kind
-from topstitch.model.orders import Call, LookUpCall, Outcome
+from topstitch.model.orders import Call, LookUpCall, Outcome, WriteCall
 from topstitch.model.record import Draft
 from topstitch.store import Store, instances
 
@@ -101,6 +102,42 @@ async def test_many_are_carried_on_at_once_within_the_bound(store: Store, clock:
     assert rules.world == once(rules, names)
     assert 1 < rules.most_under_way <= 7
     assert await instances.counts(store) == {"completed": 40}
+
+
+async def test_what_is_under_way_is_carried_on_before_more_is_begun(store: Store, clock: SimulatedClock) -> None:
+    """With a loop that has always too much to do; what is left must not wait for anybody's end."""
+    rules = Rules(steps=2)
+    names = [f"ins_{number:03}" for number in range(60)]
+    async with running(store, rules, clock, pass_seconds_max=0.0) as engine:
+        await asyncio.gather(*(start(store, name) for name in names))
+        await idle(engine)
+    assert rules.world == once(rules, names)
+    assert rules.most_under_way < CROWD_MIN + BEGIN_MAX
+    assert await instances.counts(store) == {"completed": 60}
+
+
+async def test_who_was_held_off_long_is_begun_though_those_under_way_never_answer(
+    store: Store, clock: SimulatedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "HELD_OFF_SECONDS_MAX", 0.0)
+    rules, answering, all_asked = Rules(steps=1), asyncio.Event(), asyncio.Event()
+    names = [f"ins_{number:03}" for number in range(40)]
+    asked: set[str] = set()
+
+    async def wait(call: Call) -> None:
+        assert isinstance(call, WriteCall)
+        asked.add(call.instance)
+        if len(asked) == len(names):
+            all_asked.set()
+        await answering.wait()
+
+    rules.before = wait
+    async with running(store, rules, clock, pass_seconds_max=0.0) as engine:
+        await asyncio.gather(*(start(store, name) for name in names))
+        await asyncio.wait_for(all_asked.wait(), PATIENCE)
+        answering.set()
+        await idle(engine)
+    assert rules.world == once(rules, names)
 
 
 async def test_a_wait_is_a_row_and_days_pass_in_no_time(store: Store, clock: SimulatedClock) -> None:

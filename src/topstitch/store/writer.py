@@ -5,7 +5,8 @@ request and awaits the answer; all that has gathered is written and committed at
 nobody waits for company and everybody shares the sync. One transaction is under way at a
 time. On SQLite its rows are written by the event loop that asked, and only the commit, which
 waits for the disk, is the thread's: handing the interpreter lock over at every statement
-cost more than the statements. What may take long, a file that other processes write to as well,
+cost more than the statements. A request that is alone is committed by the loop too, on a disk
+that is quick. What may take long, a file that other processes write to as well,
 whose lock must not wait for a change of hands, and all of PostgreSQL is the thread's throughout.
 ``Inline`` is the writer of a database in memory: it carries each request out on the spot.
 Neither looks into a request.
@@ -25,13 +26,19 @@ from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import OperatorError, TopstitchError
 from topstitch.store.database import Backend, Contended
 from topstitch.store.journal import Answer, Journal, Started
-from topstitch.store.requests import Request, Work
+from topstitch.store.requests import Claim, Request, Work
 
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
 """How often a SQLite writer looks whether another process has committed."""
 SHARED_SECONDS: Final = 10.0
 """How long after another process was seen to write the file counts as shared."""
+
+SHORT_SECONDS: Final = 0.001
+"""A commit that takes less of late is done by the loop that wrote its rows when it is one request's: the change to
+the thread and back takes as long, and nobody else gains by it."""
+DISK_WEIGHT: Final = 0.1
+"""How much one commit counts in what they take of late."""
 
 Listener = Callable[[], None]
 T = TypeVar("T")
@@ -107,6 +114,8 @@ class GroupCommit:
         self._looked_at = stopwatch()
         self._shared_at = -SHARED_SECONDS
         """When another process was last seen to write."""
+        self._disk_seconds = 0.0
+        """What a commit has taken of late."""
         self._thread = threading.Thread(target=self._serve, name="topstitch-writer", daemon=True)
         self._thread.start()
 
@@ -171,7 +180,7 @@ class GroupCommit:
     # --- in a loop ------------------------------------------------------------------------------
 
     def _write_rows(self) -> None:
-        """Write what is waiting into a transaction, and leave its commit to the thread."""
+        """Write what is waiting into a transaction, and leave its commit to the thread unless it is short."""
         if not self._waiting or not self._turn.acquire(blocking=False):
             return  # whoever has the turn looks again afterwards
         batch, started = self._gather(), None
@@ -182,10 +191,13 @@ class GroupCommit:
             self._shared_at = stopwatch()
         except Exception:  # noqa: BLE001, S110 -- it was rolled back; the thread meets it again, and deals with it
             pass
-        finally:
-            self._handed.put(_Handed(batch, started))
+        handed = _Handed(batch, started)
+        if started is not None and _is_alone(batch) and self._disk_seconds < SHORT_SECONDS:
+            self._carry_out(handed, batch[0].loop)
+        else:
+            self._handed.put(handed)
 
-    # --- in the thread --------------------------------------------------------------------------
+    # --- in the thread, or in a loop that is alone with a short commit --------------------------
 
     def _serve(self) -> None:
         while (handed := self._next()) is not None:
@@ -209,10 +221,13 @@ class GroupCommit:
             if handed is not None and handed.batch:
                 self._carry_out(handed)
         while batch := self._gather():
-            self._deliver(batch, self._answers(_Handed(batch, None)))
+            self._deliver(batch, self._answers(_Handed(batch, None)), None)
 
-    def _carry_out(self, handed: _Handed) -> None:
-        """Commit a batch, tell what became of it, and give up the turn, which came with it."""
+    def _carry_out(self, handed: _Handed, here: asyncio.AbstractEventLoop | None = None) -> None:
+        """Commit a batch, tell what became of it, and give up the turn, which came with it.
+
+        ``here`` is the loop that does so; without one it is the thread.
+        """
         loops: set[asyncio.AbstractEventLoop] = set()
         if handed.batch:
             answers = self._answers(handed)
@@ -220,7 +235,7 @@ class GroupCommit:
                 self.changed()  # before the answers, so that whoever gets one finds the listeners told
             self._look_elsewhere()
             self._turn.release()
-            loops = self._deliver(handed.batch, answers)
+            loops = self._deliver(handed.batch, answers, here)
         else:
             self._look_elsewhere()
             self._turn.release()
@@ -243,15 +258,21 @@ class GroupCommit:
 
     def _answers(self, handed: _Handed) -> Sequence[Answer]:
         try:
-            if handed.started is not None:
-                return self._journal.finish(handed.started)
-            return self._journal.carry_out([item.request for item in handed.batch])
+            if handed.started is None:
+                return self._journal.carry_out([item.request for item in handed.batch])
+            began = stopwatch()
+            answers = self._journal.finish(handed.started)
+            if _is_alone(handed.batch):
+                self._disk_seconds += (stopwatch() - began - self._disk_seconds) * DISK_WEIGHT
+            return answers
         except TopstitchError as error:
             return [error] * len(handed.batch)
         except Exception as error:  # noqa: BLE001 -- whoever asked must hear of it; the thread goes on
             return [error] * len(handed.batch)
 
-    def _deliver(self, batch: Sequence[_Item], answers: Sequence[Answer]) -> set[asyncio.AbstractEventLoop]:
+    def _deliver(
+        self, batch: Sequence[_Item], answers: Sequence[Answer], here: asyncio.AbstractEventLoop | None
+    ) -> set[asyncio.AbstractEventLoop]:
         """Hand out the answers; return the loops that were told."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer]]] = {}
         for item, answer in zip(batch, answers, strict=True):
@@ -261,6 +282,10 @@ class GroupCommit:
                 by_loop.setdefault(item.loop, []).append((item.future, answer))
         told = set()
         for loop, pairs in by_loop.items():
+            if loop is here:
+                self._answered(pairs)
+                told.add(loop)
+                continue
             with contextlib.suppress(RuntimeError):  # that loop has ended, and with it whoever asked
                 loop.call_soon_threadsafe(self._answered, pairs)
                 told.add(loop)
@@ -280,6 +305,11 @@ class GroupCommit:
             if self._backend.changed_elsewhere():
                 self._shared_at = self._looked_at
                 self.changed()
+
+
+def _is_alone(batch: Sequence[_Item]) -> bool:
+    """Whether it is one request, and nothing long follows its commit: what is claimed has to be opened."""
+    return len(batch) == 1 and not isinstance(batch[0].request, Claim)
 
 
 class _Handed:

@@ -42,11 +42,38 @@ def threads_of(store: Store) -> dict[str, set[str]]:
 
 
 async def test_the_loop_writes_the_rows_and_the_thread_waits_for_the_disk(store: Store) -> None:
+    seen = threads_of(store)
+    await asyncio.gather(start(store, "ins_1"), start(store, "ins_2"))
+    assert (seen["BEGIN"], seen["INSERT"], seen["COMMIT"]) == ({"MainThread"}, {"MainThread"}, {"topstitch-writer"})
+
+
+async def test_what_is_alone_is_committed_by_the_loop_while_the_disk_is_quick(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, seconds = [1000.0], [0.0002]
+    finish = store._writer._journal.finish  # type: ignore[attr-defined]
+
+    def finish_in_time(started: Any) -> Any:
+        now[0] += seconds[0]
+        return finish(started)
+
+    monkeypatch.setattr(writer, "stopwatch", lambda: now[0])
+    monkeypatch.setattr(store._writer._journal, "finish", finish_in_time)  # type: ignore[attr-defined]
     await start(store, "ins_1")
     lease = await claim_one(store)
-    seen = threads_of(store)
-    await store.append(lease, [draft("x")])
-    assert (seen["BEGIN"], seen["INSERT"], seen["COMMIT"]) == ({"MainThread"}, {"MainThread"}, {"topstitch-writer"})
+
+    async def committed_by() -> set[str]:
+        seen = threads_of(store)
+        await store.append(lease, [draft("x")])
+        return seen["COMMIT"]
+
+    assert await committed_by() == {"MainThread"}
+    seconds[0] = 0.05
+    assert await committed_by() == {"MainThread"}, "that it is slow is known only afterwards"
+    assert await committed_by() == {"topstitch-writer"}
+    seconds[0] = 0.0002
+    by = [await committed_by() for _ in range(50)]
+    assert (by[0], by[-1]) == ({"topstitch-writer"}, {"MainThread"}), "a disk may become quick again"
 
 
 async def test_what_another_process_holds_up_does_not_hold_the_loop_up(store: Store, file: Path) -> None:

@@ -87,12 +87,12 @@ def parse_tracestate(text: str | None, traceparent: str | None) -> str | None:
 def trace_id_of(instance: str, incoming: str | None = None) -> str:
     """Return the trace of an instance: its trigger's, or the one that follows from its name."""
     context = parse_traceparent(incoming)
-    return context.trace_id if context else _digest("trace", instance)[:32]
+    return context.trace_id if context else hashlib.sha256(f"trace\x1f{instance}".encode()).hexdigest()[:32]
 
 
 def span_id_of(instance: str, *names: str) -> str:
     """Return the id of one span of an instance."""
-    return _digest("span", instance, *names)[:16]
+    return hashlib.sha256("\x1f".join(("span", instance, *names)).encode()).hexdigest()[:16]
 
 
 def handed_down(instance: str, step: str, incoming: str | None = None) -> TraceContext:
@@ -126,7 +126,3 @@ def _around(instance: str, incoming: str | None) -> tuple[str, str]:
     """Return what stands before and behind the span of every header of an instance."""
     begin, _, end = outgoing(instance, "", 0, incoming).header().rpartition(span_id_of(instance, "attempt", "", "0"))
     return begin, end
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

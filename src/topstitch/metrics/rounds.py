@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from topstitch.foundation.clock import Clock
 from topstitch.metrics.otlp import SpanSink, export_new
 from topstitch.metrics.outbox import deliver
 from topstitch.metrics.routes import Sender
+from topstitch.metrics.tracer import Tracer
 from topstitch.metrics.watch import EVALUATE_SECONDS, Watcher, evaluate, keep
 from topstitch.store import turns
 from topstitch.store.sealing import milliseconds
@@ -41,6 +42,7 @@ class Round:
     on_trouble: Trouble
     sender: Sender | None = None
     sink: SpanSink | None = None
+    tracer: Tracer = field(default_factory=Tracer)
     owner: str = "alone"
     """Which process this is, for what one at a time does."""
 
@@ -92,7 +94,7 @@ async def _export(one: Round, sink: SpanSink, now: datetime) -> None:
     if not await turns.take(store, TURN, one.owner, milliseconds(now), milliseconds(until)):
         return
     for _ in range(EXPORTS_MAX):
-        if await export_new(store, sink, now) is None:
+        if await export_new(store, sink, now, one.tracer) is None:
             return
 
 

@@ -72,7 +72,7 @@ def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | N
         f'{{"actor":{actor},"at":"{at_text}","body":{plain.decode()},"instance":"{instance}",'
         f'"kind":"{draft.kind}","seq":{seq},"stage":"{draft.stage}","step":{step}}}'
     )
-    digest = sha256(b"\x00" + prev + text.encode()).digest()
+    digest = chained(prev, text)
     record = Record(
         instance=instance,
         seq=seq,
@@ -87,6 +87,11 @@ def seal(draft: Draft, instance: str, seq: int, prev: bytes, key: SubjectKey | N
     return SealedRow(record, at_ms, text, digest.hex(), ciphertext)
 
 
+def chained(prev: bytes, text: str) -> bytes:
+    """Return the hash of a record that follows the one whose hash is ``prev``."""
+    return sha256(b"\x00" + prev + text.encode()).digest()
+
+
 def open_rows(
     instance: str, rows: Iterable[StoredRow], key: SubjectKey | None, *, prev: bytes, after: int = 0
 ) -> list[Record]:
@@ -94,7 +99,7 @@ def open_rows(
     records, expected = [], after
     for row in rows:
         expected += 1
-        digest = sha256(b"\x00" + prev + row.text.encode()).digest()
+        digest = chained(prev, row.text)
         if row.seq != expected or digest.hex() != row.hash_hex:
             raise TamperError(
                 "chain-broken",

@@ -6,65 +6,40 @@ Projections, for the pages of one instance and for the metrics. Reads only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Row, Table, func, select
 
-from topstitch.foundation.canonical import GENESIS
-from topstitch.foundation.errors import TamperError
 from topstitch.store.rows import Shown, all_shown
-from topstitch.store.sealing import StoredRow, open_rows
 from topstitch.store.tables import blobs, checks, context_reads, effects, handoffs, journal, notices, steps, waits
 
 if TYPE_CHECKING:
-    from topstitch.model.record import Record
     from topstitch.store.store import Store
 
 
-class Written(NamedTuple):
-    """Where a record stands, and when it was written; not what it says."""
-
-    position: int
-    instance: str
-    seq: int
-    at_ms: int
-
-
-async def list_written(store: Store, after_position: int, *, limit: int) -> list[Written]:
-    """Return which records were written after a position, in order, for whoever follows the journals."""
-    query = (
-        select(journal.c.position, journal.c.instance, journal.c.seq, journal.c.at)
-        .where(journal.c.position > after_position)
-        .order_by(journal.c.position)
-        .limit(limit)
-    )
-    return await store.read(lambda c: [Written(*row) for row in c.execute(query)])
+Written = Row[int, str, int, str, int, str, str]
+"""A record as it was written: position, instance, seq, kind, at_ms, hash_hex, text. Nothing opens its values."""
+_WRITTEN: Final = select(
+    journal.c.position,
+    journal.c.instance,
+    journal.c.seq,
+    journal.c.kind,
+    journal.c.at.label("at_ms"),
+    journal.c.hash.label("hash_hex"),
+    func.coalesce(journal.c.body, blobs.c.data, "").label("text"),
+).select_from(journal.outerjoin(blobs, blobs.c.digest == journal.c.blob))
 
 
-async def list_journals(store: Store, instances: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the journals of a few instances, without personal values, for whoever only looks on.
+async def list_written(store: Store, after_position: int, *, limit: int) -> Sequence[Written]:
+    """Return the records that were written after a position, in order, for whoever follows the journals."""
+    query = _WRITTEN.where(journal.c.position > after_position).order_by(journal.c.position).limit(limit)
+    return await store.read(lambda c: c.execute(query).all())
 
-    One that does not verify is left out: that is the auditor's business.
-    """
-    query = (
-        select(journal.c.instance, journal.c.seq, journal.c.hash, func.coalesce(journal.c.body, blobs.c.data))
-        .select_from(journal.outerjoin(blobs, blobs.c.digest == journal.c.blob))
-        .where(journal.c.instance.in_(list(instances)))
-        .order_by(journal.c.instance, journal.c.seq)
-    )
 
-    def read(c: Connection) -> dict[str, list[Record]]:
-        found = {}
-        for name, rows in groupby(c.execute(query), key=lambda row: str(row[0])):
-            stored = [StoredRow(seq, hash_hex, text, None) for _, seq, hash_hex, text in rows]
-            try:
-                found[name] = open_rows(name, stored, None, prev=GENESIS)
-            except TamperError:
-                continue
-        return found
-
-    return await store.read(read)
+async def list_journals(store: Store, instances: Sequence[str], until_position: int) -> Sequence[Written]:
+    """Return the journals of a few instances as far as a position, each in order."""
+    query = _WRITTEN.where(journal.c.instance.in_(list(instances)), journal.c.position <= until_position)
+    return await store.read(lambda c: c.execute(query.order_by(journal.c.instance, journal.c.seq)).all())
 
 
 async def list_steps(store: Store, instance: str) -> list[Shown]:

@@ -109,7 +109,7 @@ def test_I13_one_trace_with_a_span_for_each_step_attempt_and_seam() -> None:
     ]
     step = next(span for span in spans if span.name == "step equipment")
     assert {span.parent_id for span in tries} == {step.span_id}
-    assert all(span.begins <= span.ends for span in spans)
+    assert all(span.begins_ms <= span.ends_ms for span in spans)
 
 
 def test_I13_the_seam_is_a_span_of_its_own_that_follows_from_the_step_before() -> None:
@@ -117,7 +117,7 @@ def test_I13_the_seam_is_a_span_of_its_own_that_follows_from_the_step_before() -
     seam = next(span for span in spans if span.name == "seam entra-id > slack")
     before = next(span for span in spans if span.name == "step identity")
     assert seam.links == (before.span_id,)
-    assert seam.begins == before.ends
+    assert seam.begins_ms == before.ends_ms
     assert seam.attributes["topstitch.handoff.net_ms"] == 0
 
 

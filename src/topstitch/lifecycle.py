@@ -90,11 +90,16 @@ def _turn(plan: Plan, state: InstanceState, now: datetime, law: Law) -> Turn:
     """Ask the stages in their order; who has something to record is heard alone, so that the next sees it."""
     if state.stage is Stage.CONTEXT and state.mode is Mode.FORWARD:
         return context.decide(plan, state, now)
-    turn = Turn()
-    for ask in (execution.decide, _checks, _repairs, _notices):
-        _join(turn, ask(plan, state, now, law))
+    turn = execution.decide(plan, state, now, law)
+    for ask in (_checks, _repairs, _notices):
         if turn.drafts:
             return turn
+        other = ask(plan, state, now, law)
+        turn.drafts = other.drafts
+        turn.calls += other.calls
+        turn.wake(other.wake_at)
+    if turn.drafts:
+        return turn
     if _is_over(plan, state, turn):
         _finish(plan, state, now, turn)
     return turn
@@ -116,12 +121,6 @@ def _notices(plan: Plan, state: InstanceState, now: datetime, _law: Law) -> Turn
     """Tell people what they are to be told; no step waits for it, only the end."""
     calls, wake = notify.calls(plan, state, now)
     return Turn(calls=calls, wake_at=wake)
-
-
-def _join(turn: Turn, other: Turn) -> None:
-    turn.drafts += other.drafts
-    turn.calls += other.calls
-    turn.wake(other.wake_at)
 
 
 # --- The beginning: one event ----------------------------------------------------------------------

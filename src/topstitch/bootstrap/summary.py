@@ -17,6 +17,7 @@ from topstitch.plan.plan import Plan
 from topstitch.reconciliation.decide import next_check
 from topstitch.store import Summary
 
+LATER = frozenset({ActStatus.WAITING, ActStatus.DOUBT})
 NAMES_MAX = 2
 """How many people are named before the rest is counted."""
 
@@ -26,15 +27,15 @@ def summarise(plan: Plan, state: InstanceState) -> Summary:
     if state.ended is not None:
         return Summary(stage=str(state.stage), status=str(state.ended))
     waiting = waiting_on(plan, state)
-    asked = any(step.status is StepStatus.ASKING for step in state.steps.values()) or _open_tasks(state)
+    asked = StepStatus.ASKING in {step.status for step in state.steps.values()} or _open_tasks(state)
     status = "paused" if state.paused else "waiting" if asked or _at_rest(state) else "running"
     return Summary(stage=str(state.stage), status=status, waiting_on="; ".join(waiting) or None)
 
 
 def waiting_on(plan: Plan, state: InstanceState) -> list[str]:
     """Return each thing the instance waits for, people first."""
-    asking = [step for step in (*state.steps.values(), *state.heals.values()) if step.status is StepStatus.ASKING]
-    found = [_approval(plan, step) for step in asking]
+    asking = StepStatus.ASKING
+    found = [_approval(plan, step) for step in (*state.steps.values(), *state.heals.values()) if step.status is asking]
     found += [f"{who(task.people, task.to)}: {task.title}" for task in _open_tasks(state)]
     found += [line for step in state.steps.values() if (line := _system(plan, state, step))]
     if not found:
@@ -69,7 +70,7 @@ def _system(plan: Plan, state: InstanceState, step: StepState) -> str | None:
         return f"an event for {plan.steps[step.id].title}, until {_at(step.wait_until)}"
     for name in step.acts:
         act = state.acts[name]
-        if act.status in (ActStatus.WAITING, ActStatus.DOUBT) and act.next_at is not None:
+        if act.next_at is not None and act.status in LATER:
             system = plan.systems.get(act.system)
             verb = "the next try of" if act.status is ActStatus.WAITING else "finding out about"
             return f"{system.title if system else act.system}: {verb} {plan.steps[step.id].title}"
@@ -90,10 +91,10 @@ def _context(state: InstanceState) -> list[str]:
 def _later(plan: Plan, state: InstanceState) -> list[str]:
     if context := _context(state):
         return context
-    waiting = [s for s in state.steps.values() if s.status is StepStatus.WAITING]
-    if state.executed_at is None and waiting and all(s.status in SETTLED or s in waiting for s in state.steps.values()):
-        return [f"the time set for {plan.steps[waiting[0].id].title}"]
     if state.executed_at is None:
+        unsettled = [step for step in state.steps.values() if step.status not in SETTLED]
+        if unsettled and {step.status for step in unsettled} == {StepStatus.WAITING}:
+            return [f"the time set for {plan.steps[unsettled[0].id].title}"]
         return []
     due = next_check(plan, state)
     return [f"the check {due[0]} at {_at(due[1])}"] if due else []

@@ -43,6 +43,7 @@ _ADDRESS: Final = re.compile(r"(https?://[^/?#\s]+)([!-\"$-~]*)(?:#.*)?")
 _NEVER_A_BODY: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _FIRST_FINAL: Final = 200
 _SWITCHING: Final = 101
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _BODILESS: Final = frozenset({204, 304})
 _GZIP_OR_ZLIB: Final = 32
 
@@ -227,8 +228,11 @@ class _Connection(asyncio.Protocol):
         self._begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_head_whole:  # trailers tell nothing that we use
-            self._headers.append((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")))
+        if self._is_head_whole:
+            return  # trailers tell nothing that we use
+        if name.lower() in _FRAMING:
+            self._is_framed = True
+        self._headers.append((name.decode("latin-1"), value.decode("utf-8", "surrogateescape")))
 
     def on_headers_complete(self) -> None:
         self._is_head_whole = True
@@ -237,10 +241,8 @@ class _Connection(asyncio.Protocol):
         if self._bodiless and parser.get_status_code() >= _FIRST_FINAL:
             self._may_stay = False  # the parser waits for the body that a length announces, and none comes
             self._finish(parser.get_status_code())
-            return
-        self._is_framed = parser.get_status_code() in _BODILESS or any(
-            name.lower() in ("content-length", "transfer-encoding") for name, _ in self._headers
-        )
+        elif parser.get_status_code() in _BODILESS:
+            self._is_framed = True
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
@@ -367,6 +369,8 @@ def _torn(headers: Mapping[str, str]) -> str:
 
 def _decoded(body: bytes, coding: str) -> bytes:
     """Unpack a body by its Content-Encoding, the last coding first (RFC 9110, section 8.4)."""
+    if not coding:
+        return body
     for name in reversed(coding.lower().split(",")):
         match name.strip():
             case "gzip" | "x-gzip" | "deflate":

@@ -31,6 +31,8 @@ from topstitch.plan.personal import paths_in
 from topstitch.plan.plan import EndingPlan, Plan, StepPlan
 from topstitch.plan.scope import step_values, values
 
+MISSED = SETTLED - SUCCEEDED
+"""Where a step stands that will not do any more what others need of it."""
 DEFINITION = Actor(ActorKind.POLICY, "definition")
 DENIED = EndingPlan(then=Disposition.STOP, flag=None, tell=("requester", "owner"))
 """What a denial leads to when the definition says nothing of a refusal."""
@@ -38,11 +40,10 @@ DENIED = EndingPlan(then=Disposition.STOP, flag=None, tell=("requester", "owner"
 
 def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """Add to ``turn`` what becomes of a waiting step."""
-    steps = state.steps
-    unmet = [need for need in step_plan.needs if steps[need].status not in SUCCEEDED]
-    if unmet:
-        _needs_more(step_plan, unmet, state, desk, turn)
-        return
+    for need in step_plan.needs:
+        if state.steps[need].status not in SUCCEEDED:
+            _needs_more(step_plan, state, desk, turn)
+            return
     waits_until = waits_for_others(step_plan, state) if step_plan.after else None
     if waits_until is not None and waits_until > desk.now:
         turn.wake(waits_until)
@@ -53,9 +54,9 @@ def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, tur
         turn.drafts += failed_expression(plan, step_plan, state, desk, error)
 
 
-def _needs_more(step_plan: StepPlan, unmet: list[str], state: InstanceState, desk: Desk, turn: Turn) -> None:
+def _needs_more(step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """A step whose needs are not met waits; once one of them has come to nothing, it is not run."""
-    missed = [need for need in unmet if state.steps[need].status in SETTLED]
+    missed = [need for need in step_plan.needs if state.steps[need].status in MISSED]
     if missed:
         body = {"because": "a step it needs did not happen", "steps": missed}
         turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step_plan.id, body))

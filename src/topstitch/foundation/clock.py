@@ -46,8 +46,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Return the machine's time."""
-        now = datetime.now(UTC)
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return datetime.fromtimestamp(time.time_ns() // 1_000_000 / 1000, UTC)
 
     async def sleep_until(self, when: datetime) -> None:
         """Sleep until the machine's clock has reached ``when``."""

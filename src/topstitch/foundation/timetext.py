@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]+)(s|m|h|d)")
 
 
-_last: tuple[datetime | None, str] = (None, "")
-
-
+@lru_cache(maxsize=1024)
 def rfc3339(moment: datetime) -> str:
-    """Write an aware UTC time as ``2026-11-23T09:14:03.250Z``. What is decided at one time shares it: it is kept."""
-    global _last  # noqa: PLW0603 -- a memory of one, replaced whole
-    known, text = _last
-    if moment is not known:
-        text = moment.isoformat(timespec="milliseconds")[:-6] + "Z"
-        _last = (moment, text)
-    return text
+    """Write an aware UTC time as ``2026-11-23T09:14:03.250Z``. The same few times are written again and again."""
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def parse_time(text: str) -> datetime:

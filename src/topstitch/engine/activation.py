@@ -153,7 +153,7 @@ class Activation:
             drafts += orders.records
             state = self._after(state, orders)
             calls = self._unopened(orders.calls, landed)
-            vain = _in_vain(calls, landed) if not drafts else set()
+            vain = _in_vain(calls, landed) if calls and not drafts else set()
             if vain:
                 calls = [call for call in calls if call.key not in vain]
                 self._host.alarm(now + timedelta(seconds=REST_SECONDS_MIN), self)
@@ -226,6 +226,8 @@ class Activation:
 
     def _unopened(self, calls: Sequence[Call], landed: Sequence[tuple[Call, Outcome]]) -> list[Call]:
         """Return the ordered calls that are neither under way nor landed since this turn began."""
+        if not calls:
+            return []
         again = {call.key for call, _ in landed}
         return [
             call

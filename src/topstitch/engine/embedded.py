@@ -32,7 +32,7 @@ LOOK_SECONDS: Final = 15.0
 CALL_SECONDS_MAX: Final = 900.0
 """Above every timeout a definition may declare: the last bound of a call."""
 LINGER_SECONDS: Final = 0.5
-PASS_SECONDS_MAX: Final = 0.003
+PASS_SECONDS_MAX: Final = 0.004
 """A pass through the event loop that takes longer says that there is more to do than can be done at once. A handoff
 takes some ten passes, so what is under way is carried on before more is begun."""
 CROWD_MIN: Final = 16

@@ -40,10 +40,15 @@ DENIED = EndingPlan(then=Disposition.STOP, flag=None, tell=("requester", "owner"
 
 def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """Add to ``turn`` what becomes of a waiting step."""
+    unmet = missed = False
     for need in step_plan.needs:
-        if state.steps[need].status not in SUCCEEDED:
-            _needs_more(step_plan, state, desk, turn)
-            return
+        status = state.steps[need].status
+        unmet = unmet or status not in SUCCEEDED
+        missed = missed or status in MISSED
+    if unmet:
+        if missed:
+            turn.drafts.append(_not_run(step_plan, state, desk))
+        return
     waits_until = waits_for_others(step_plan, state) if step_plan.after else None
     if waits_until is not None and waits_until > desk.now:
         turn.wake(waits_until)
@@ -54,12 +59,11 @@ def begin(plan: Plan, step_plan: StepPlan, state: InstanceState, desk: Desk, tur
         turn.drafts += failed_expression(plan, step_plan, state, desk, error)
 
 
-def _needs_more(step_plan: StepPlan, state: InstanceState, desk: Desk, turn: Turn) -> None:
+def _not_run(step_plan: StepPlan, state: InstanceState, desk: Desk) -> Draft:
     """A step whose needs are not met waits; once one of them has come to nothing, it is not run."""
     missed = [need for need in step_plan.needs if state.steps[need].status in MISSED]
-    if missed:
-        body = {"because": "a step it needs did not happen", "steps": missed}
-        turn.drafts.append(draft(Kind.STEP_NOT_RUN, desk, step_plan.id, body))
+    body = {"because": "a step it needs did not happen", "steps": missed}
+    return draft(Kind.STEP_NOT_RUN, desk, step_plan.id, body)
 
 
 def waits_for_others(step_plan: StepPlan, state: InstanceState) -> datetime | None:

@@ -14,18 +14,17 @@ from typing import Final
 from topstitch.attempts import machine
 from topstitch.attempts.machine import Desk, Turn
 from topstitch.execution import approve, begin, carry, compensate, rollback
-from topstitch.execution.desk import case_of, desk_of
+from topstitch.execution.desk import STAGE, case_of, desk_of
 from topstitch.execution.wind_down import wind_down
 from topstitch.governance.cases import closed
 from topstitch.governance.policy import NO_LAW, Law
 from topstitch.model.instance import IN_ORDER, SETTLED, Mode, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, InboxCall, LookUpCall, Outcome, ReadCall, ResolveCall, StartCall, WriteCall
-from topstitch.model.record import ENGINE, Draft, Stage
+from topstitch.model.record import ENGINE, Draft
 from topstitch.model.state import InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 
-STAGE = Stage.EXECUTION
 FORWARD_CASES: Final = frozenset({"task-not-done", "nobody-to-ask", "stopped", "left-behind"})
 """Causes that only matter to an instance that is to go on."""
 NOT_CARRIED_OUT: Final = frozenset({Kind.STEP_SKIPPED, Kind.STEP_DECLINED, Kind.STEP_NOT_RUN})

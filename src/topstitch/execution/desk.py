@@ -15,6 +15,7 @@ from topstitch.model.state import ActState, InstanceState, StepState
 from topstitch.plan.plan import Plan, StepPlan
 from topstitch.plan.scope import facts, step_values
 
+STAGE: Final = Stage.EXECUTION
 OWN: Final = frozenset({"step", "found"})
 """What a read-back mostly speaks of: nothing else of the instance need be gathered for it."""
 
@@ -32,7 +33,7 @@ def desk_of(plan: Plan, state: InstanceState, now: datetime, law: Law = NO_LAW) 
             return Facts({"step": step, "found": found}, rates=state.rates)
         return facts(plan, state, step=step, found=found)
 
-    return Desk(instance=state.id, stage=Stage.EXECUTION, now=now, facts=facts_of, law=law)
+    return Desk(instance=state.id, stage=STAGE, now=now, facts=facts_of, law=law)
 
 
 def item_values(state: InstanceState, undo: ActState) -> dict[str, Any]:

@@ -80,11 +80,11 @@ class within:  # noqa: N801 -- read as a statement: with within(30): ...
 
     def __enter__(self) -> Self:
         """Begin to count."""
-        task = asyncio.current_task()
+        self._deadlines = deadlines()
+        task = asyncio.current_task(self._deadlines.loop)
         if task is None:
             raise RuntimeError("only a task can be given a deadline")
         self._task, self._asked = task, task.cancelling()
-        self._deadlines = deadlines()
         self._key = self._deadlines.set(self._seconds, self._ring)
         return self
 

@@ -65,7 +65,7 @@ def step_values(step: StepState) -> dict[str, Any]:
 
 
 def _step(step: StepState) -> dict[str, Any]:
-    known: dict[str, Any] = {"status": step.status.value}
+    known: dict[str, Any] = {"status": str(step.status)}
     if step.input is not None:
         known["input"] = step.input
     if step.output is not None:

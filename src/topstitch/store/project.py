@@ -108,7 +108,7 @@ Rule = Callable[[Record, Body], Changes]
 
 
 def _step(r: Record, status: StepStatus | None, **more: Any) -> Change:
-    return STEPS, {"instance": r.instance, "step": r.step, "status": status and status.value, **more}
+    return STEPS, {"instance": r.instance, "step": r.step, "status": status and str(status), **more}
 
 
 def _ms(text: Any) -> int | None:

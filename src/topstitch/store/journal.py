@@ -42,6 +42,8 @@ from topstitch.store.values import (
 )
 
 RETRIES_MAX: Final = 5
+BRIEF_RECORDS_MAX: Final = 32
+"""So many records are opened in the time of a turn."""
 LEASES: Final = (Claim, Renew)
 """What only says who works on what; whoever acts on it writes an intent first, and that lasts."""
 BROKEN_RETRY_MS: Final = 3_600_000
@@ -55,10 +57,13 @@ Answer = Any
 
 
 class Started(NamedTuple):
-    """A transaction that is written but not committed; ``tells`` says whether it makes something due."""
+    """A transaction that is written but not committed."""
 
     answers: list[Answer]
     tells: bool
+    """Whether it makes something due."""
+    brief: bool
+    """Whether little is left to do after the commit: what was claimed has to be opened."""
 
 
 class Journal:
@@ -103,7 +108,7 @@ class Journal:
         except BaseException:
             self._backend.rollback()
             raise
-        return Started(answers, turn.tells)
+        return Started(answers, turn.tells, turn.brief)
 
     def finish(self, started: Started) -> list[Answer]:
         """Commit what was started, and answer."""
@@ -147,6 +152,7 @@ class _Turn:
         self._backend = backend
         self._key = key
         self.tells = False
+        self.brief = True
         self._heads: dict[str, _Head] = {}
         self._advances: list[tuple[Any, ...]] = []
         self._settles: list[tuple[Any, ...]] = []
@@ -386,6 +392,7 @@ class _Turn:
             if request.limit > 0
             else []
         )
+        self.brief = self.brief and sum(seq for *_, seq, _ in due) <= BRIEF_RECORDS_MAX
         if due:
             self._backend.apply(sql.CLAIM_UPDATE, [(row[0], request.owner, until) for row in due])
         knocked = [name for (name,) in self._backend.execute(sql.KNOCKED, (request.owner, now))]

@@ -26,7 +26,7 @@ from topstitch.foundation.clock import stopwatch
 from topstitch.foundation.errors import OperatorError, TopstitchError
 from topstitch.store.database import Backend, Contended
 from topstitch.store.journal import Answer, Journal, Started
-from topstitch.store.requests import Claim, Request, Work
+from topstitch.store.requests import Accept, Claim, Request, Work
 
 BATCH_MAX: Final = 256
 LOOK_SECONDS: Final = 0.05
@@ -126,6 +126,8 @@ class GroupCommit:
         item = _Item(request, loop, future, None)
         self._put(item)
         if self._is_quick(item):
+            if isinstance(request, Accept):
+                self._foretell(loop)
             loop.call_soon(self._write_rows)
         else:
             self._handed.put(_LOOK)
@@ -157,6 +159,12 @@ class GroupCommit:
             self._handed.put(None)
             self._thread.join()
             self._backend.close()
+
+    def _foretell(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the listeners of a loop before its request is written: what they claim shares its commit."""
+        for owner, listener in self._listeners:
+            if owner is loop:
+                listener()
 
     def _put(self, item: _Item) -> None:
         if self._closed:
@@ -192,7 +200,7 @@ class GroupCommit:
         except Exception:  # noqa: BLE001, S110 -- it was rolled back; the thread meets it again, and deals with it
             pass
         handed = _Handed(batch, started)
-        if started is not None and _is_alone(batch) and self._disk_seconds < SHORT_SECONDS:
+        if started is not None and started.brief and _is_alone(batch) and self._disk_seconds < SHORT_SECONDS:
             self._carry_out(handed, batch[0].loop)
         else:
             self._handed.put(handed)
@@ -308,8 +316,8 @@ class GroupCommit:
 
 
 def _is_alone(batch: Sequence[_Item]) -> bool:
-    """Whether it is one request, and nothing long follows its commit: what is claimed has to be opened."""
-    return len(batch) == 1 and not isinstance(batch[0].request, Claim)
+    """Whether it is one request; what is claimed at the same time does not count."""
+    return sum(not isinstance(item.request, Claim) for item in batch) <= 1
 
 
 class _Handed:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from integration.store.kit import claim_one, draft, event, new, start
+from integration.store.kit import NOW, claim_one, draft, event, new, start
 from topstitch.foundation.errors import OperatorError
-from topstitch.store import Store, instances, writer
+from topstitch.store import Claims, Store, instances, journal, writer
 from topstitch.store.database import Backend
 from topstitch.store.requests import Work
 
@@ -74,6 +74,26 @@ async def test_what_is_alone_is_committed_by_the_loop_while_the_disk_is_quick(
     seconds[0] = 0.0002
     by = [await committed_by() for _ in range(50)]
     assert (by[0], by[-1]) == ({"topstitch-writer"}, {"MainThread"}), "a disk may become quick again"
+
+
+@pytest.mark.parametrize(("records_max", "thread"), [(32, "MainThread"), (0, "topstitch-writer")])
+async def test_what_an_event_starts_is_claimed_in_the_commit_of_the_event(
+    store: Store, monkeypatch: pytest.MonkeyPatch, records_max: int, thread: str
+) -> None:
+    """And whoever opens much of what was claimed does not do so in the loop."""
+    monkeypatch.setattr(journal, "BRIEF_RECORDS_MAX", records_max)
+    claims: list[asyncio.Task[Claims]] = []
+    deaf = store.listen(lambda: claims.append(asyncio.create_task(store.claim("me", NOW, 30, 8))))
+    commits: list[str] = []
+    store._writer._backend.connection.set_trace_callback(  # type: ignore[attr-defined]
+        lambda text: commits.append(threading.current_thread().name) if text == "COMMIT" else None
+    )
+    await start(store, "ins_1")
+    deaf()
+    assert [due.lease.instance for due in (await claims[0]).due] == ["ins_1"]
+    assert commits[0] == thread
+    assert not [due for later in claims[1:] for due in (await later).due], "it is nobody else's"
+    assert len(commits) <= len(claims)
 
 
 async def test_what_another_process_holds_up_does_not_hold_the_loop_up(store: Store, file: Path) -> None:

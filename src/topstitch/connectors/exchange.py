@@ -208,6 +208,8 @@ class _Connection(asyncio.Protocol):
             self._lose("answered with what is no HTTP", str(error.__context__ or error))
             return
         self._got += len(data)
+        if self._waiter is None:
+            return
         if self._got > HEAD_BYTES_MAX and not self._is_head_whole:
             self._lose("answered too much", f"a head of more than {HEAD_BYTES_MAX} bytes")
         elif self._got > HEAD_BYTES_MAX + BODY_BYTES_MAX:

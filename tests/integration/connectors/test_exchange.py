@@ -174,6 +174,13 @@ async def test_one_after_another_shares_a_connection_and_two_at_once_do_not(exch
         assert wire.connections == 2
 
 
+async def test_a_long_answer_leaves_its_connection_to_the_next(exchanges: Exchanges) -> None:
+    async with wired(saying(framed(bytes(3 * HEAD_BYTES_MAX)))) as wire:
+        for _ in range(2):
+            assert len((await get(exchanges, wire.url)).body) == 3 * HEAD_BYTES_MAX
+        assert wire.connections == 1
+
+
 @pytest.mark.parametrize(
     "answer",
     [

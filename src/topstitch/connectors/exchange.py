@@ -174,6 +174,7 @@ class _Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Received] | None = None
         self._may_stay = True
+        self._got = 0
         self._begin()
 
     @property
@@ -184,7 +185,7 @@ class _Connection(asyncio.Protocol):
     def ask(self, request: bytes, *, bodiless: bool) -> asyncio.Future[Received]:
         """Send a request; the future has its answer, or ``LostError``."""
         self._waiter = asyncio.get_running_loop().create_future()
-        self._bodiless, self._got = bodiless, 0
+        self._bodiless = bodiless
         self._transport.write(request)
         return self._waiter
 
@@ -202,13 +203,11 @@ class _Connection(asyncio.Protocol):
         if self._waiter is None or self._parser is None:
             self.abort()  # nobody has asked: what comes now must not be the next request's answer
             return
+        self._got += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._lose("answered with what is no HTTP", str(error.__context__ or error))
-            return
-        self._got += len(data)
-        if self._waiter is None:
             return
         if self._got > HEAD_BYTES_MAX and not self._is_head_whole:
             self._lose("answered too much", f"a head of more than {HEAD_BYTES_MAX} bytes")
@@ -271,6 +270,7 @@ class _Connection(asyncio.Protocol):
 
     def _finish(self, status: int) -> None:
         waiter, self._waiter = self._waiter, None
+        self._got = 0
         if waiter is None or waiter.done():
             return
         headers = CIMultiDict(self._headers)

@@ -42,6 +42,7 @@ SOURCE = "source:"
 """How the reads of a system whose word counts are told from those of a record."""
 UNDONE = frozenset({StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND})
 EXPECTED = frozenset({StepStatus.DONE, StepStatus.DONE_BY_HAND, StepStatus.KEPT})
+LEFT_SOMETHING = EXPECTED | UNDONE
 FRESH = CheckRead()
 
 
@@ -75,10 +76,11 @@ def next_check(plan: Plan, state: InstanceState) -> tuple[str, datetime] | None:
     which nothing is left to compare needs none; one whose last step settled after the last
     check gets one more.
     """
-    begun = [check for check in state.checks.values() if not check.done]
-    if begun:
-        first = next((check for check in begun if check.only), begun[0])
-        return first.name, first.due_at
+    if state.checks:
+        begun = [check for check in state.checks.values() if not check.done]
+        if begun:
+            first = next((check for check in begun if check.only), begun[0])
+            return first.name, first.due_at
     if state.executed_at is not None and not _anything_there(plan, state):
         return None
     for name, due_at in scheduled(plan, state):
@@ -197,7 +199,7 @@ def _anything_there(plan: Plan, state: InstanceState) -> bool:
     """Whether a covered step left an effect, or took one back, or a discrepancy is open."""
     if any(d.status not in OVER for d in state.discrepancies.values()):
         return True
-    return any(state.steps[r.covers].status in EXPECTED | UNDONE for r in plan.reconcile.records)
+    return any(state.steps[r.covers].status in LEFT_SOMETHING for r in plan.reconcile.records)
 
 
 def _carry_on(plan: Plan, state: InstanceState, check: CheckState, now: datetime, turn: Turn) -> None:

@@ -40,6 +40,8 @@ _LIVE: Final = frozenset({DiscrepancyStatus.CONFIRMED, DiscrepancyStatus.TICKETE
 
 def tend(plan: Plan, state: InstanceState, now: datetime, turn: Turn) -> None:
     """Add to ``turn`` what the repairs of this instance want now: to be proposed, refused, or what comes after."""
+    if not state.discrepancies and not state.heals:
+        return
     if state.mode is Mode.ROLLING_BACK and state.executed_at is None:
         return
     for found, row in _undecided(state):

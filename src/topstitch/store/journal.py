@@ -42,8 +42,7 @@ from topstitch.store.values import (
 )
 
 RETRIES_MAX: Final = 5
-BRIEF_RECORDS_MAX: Final = 32
-"""So many records are opened in the time of a turn."""
+BRIEF_RECORDS_MAX: Final = 32  # opened in the time of a turn
 LEASES: Final = (Claim, Renew)
 """What only says who works on what; whoever acts on it writes an intent first, and that lasts."""
 BROKEN_RETRY_MS: Final = 3_600_000
@@ -57,13 +56,14 @@ Answer = Any
 
 
 class Started(NamedTuple):
-    """A transaction that is written but not committed."""
+    """A transaction that is written but not committed.
+
+    ``tells`` says whether it makes something due, ``brief`` whether little is to be opened after the commit.
+    """
 
     answers: list[Answer]
     tells: bool
-    """Whether it makes something due."""
     brief: bool
-    """Whether little is left to do after the commit: what was claimed has to be opened."""
 
 
 class Journal:
@@ -128,11 +128,10 @@ class Journal:
 
 
 def _refusal(defect: Exception) -> Exception:
-    if isinstance(defect, RowRefused):
-        return OperatorError(
-            "row-refused", f"the database refused a row ({defect}); this is a defect: please report it with the log"
-        )
-    return defect
+    if not isinstance(defect, RowRefused):
+        return defect
+    why = f"the database refused a row ({defect}); this is a defect: please report it with the log"
+    return OperatorError("row-refused", why)
 
 
 class _Later:
@@ -253,8 +252,7 @@ class _Turn:
             self._instances.append(
                 (
                     new.id, new.workflow, new.version, new.digest, new.correlation, new.parent, new.parent_step,
-                    row.at_ms, row.at_ms, 1,
-                    row.hash_hex, row.at_ms, 0, new.title, str(new.first.stage), new.status,
+                    row.at_ms, row.at_ms, 1, row.hash_hex, row.at_ms, 0, new.title, str(new.first.stage), new.status,
                 )
             )  # fmt: skip
             self._add_row(row)
@@ -392,7 +390,7 @@ class _Turn:
             if request.limit > 0
             else []
         )
-        self.brief = self.brief and sum(seq for *_, seq, _ in due) <= BRIEF_RECORDS_MAX
+        self.brief &= sum(seq for *_, seq, _ in due) <= BRIEF_RECORDS_MAX
         if due:
             self._backend.apply(sql.CLAIM_UPDATE, [(row[0], request.owner, until) for row in due])
         knocked = [name for (name,) in self._backend.execute(sql.KNOCKED, (request.owner, now))]
@@ -410,8 +408,7 @@ class _Turn:
         for name, workflow, version, digest, epoch, seq, hash_hex in due:
             lease = Lease(
                 instance=name, owner=request.owner, epoch=epoch + 1, seq=seq, hash=bytes.fromhex(hash_hex),
-                workflow=workflow, version=version,
-                digest=digest, until=request.until,
+                workflow=workflow, version=version, digest=digest, until=request.until,
             )  # fmt: skip
             try:
                 lease.key = self._key.unwrap(name, *keys[name]) if name in keys else None
@@ -496,8 +493,7 @@ class _Turn:
         self._rows.append(
             (
                 record.instance, record.seq, record.kind, sealed.at_ms, str(record.stage), record.step,
-                None if blob else sealed.text, blob,
-                sealed.hash_hex,
+                None if blob else sealed.text, blob, sealed.hash_hex,
             )
         )  # fmt: skip
         if sealed.ciphertext is not None:

@@ -99,7 +99,7 @@ def test_H03_eight_steps_give_at_least_eight_scenarios():
     """In how many seconds, ``topstitch bench --proof`` prints; here it is how far the search went."""
     steps = {f"s{i}": write(f"s{i}", "rollback", **({"needs": [f"s{i - 1}"]} if i else {})) for i in range(8)}
     one = built(definition(steps))
-    found = verdict_on(one)
+    found = verdict_on(one, budget_seconds=60)
     assert found.complete
     assert found.transitions < 200_000, "it was 89,546; the two seconds of the row are a million or so"
     assert {scenario.by.step for scenario in found.scenarios} == set(steps)

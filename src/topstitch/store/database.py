@@ -13,6 +13,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
@@ -211,14 +212,27 @@ class Sqlite:
             version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.IntegrityError as error:
+    def _errors(self) -> _SqliteErrors:
+        return _SqliteErrors(self.place)
+
+
+class _SqliteErrors:
+    """Makes the driver's errors ours. Written out, for it surrounds every statement."""
+
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Raise what the error means."""
+        if isinstance(error, sqlite3.IntegrityError):
             raise RowRefused(str(error)) from error
-        except sqlite3.Error as error:
-            raise sqlite_error(error, self.place) from error
+        if isinstance(error, sqlite3.Error):
+            raise sqlite_error(error, self._place) from error
 
 
 class Postgres:

@@ -103,6 +103,7 @@ class Journal:
         self._backend.begin(lasting=any(not isinstance(request, LEASES) for request in batch), patient=patient)
         try:
             answers = turn.take(batch)
+            turn.tells |= turn.unclaimed
             if turn.tells and self._backend.dialect == "postgresql":
                 self._backend.execute("SELECT pg_notify('topstitch', ?)", (self._name,))
         except BaseException:
@@ -123,8 +124,14 @@ class Journal:
     def _one_by_one(self, batch: Sequence[Request], defect: Exception) -> list[Answer]:
         """Find the request that cannot be carried out, so that the others are."""
         if len(batch) == 1:
+            self.told = False
             return [_refusal(defect)]
-        return [self.carry_out([request])[0] for request in batch]
+        answers, told = [], False
+        for request in batch:
+            answers += self.carry_out([request])
+            told |= self.told
+        self.told = told
+        return answers
 
 
 def _refusal(defect: Exception) -> Exception:
@@ -151,7 +158,7 @@ class _Turn:
         self._backend = backend
         self._key = key
         self.tells = False
-        self.brief = True
+        self.brief, self.unclaimed = True, False
         self._heads: dict[str, _Head] = {}
         self._advances: list[tuple[Any, ...]] = []
         self._settles: list[tuple[Any, ...]] = []
@@ -217,7 +224,7 @@ class _Turn:
     def _accept(self, accepts: Sequence[tuple[int, Accept]]) -> dict[int, Answer]:
         if not accepts:
             return {}
-        self._backend.apply(sql.EVENT_INSERT, [_event_row(request) for _, request in accepts])
+        self._backend.apply(sql.EVENT_INSERT, [request.row for _, request in accepts])
         identities = list({(request.event.source, request.event.id): None for _, request in accepts})
         kept = {(source, name): rest for source, name, *rest in self._backend.fetch(sql.EVENT_READ, identities)}
         answers: dict[int, Answer] = {}
@@ -246,7 +253,7 @@ class _Turn:
         return answers | self._offer([(i, r) for i, r in accepts if answers[i].first], answers)
 
     def _start(self, request: Accept) -> None:
-        self.tells = True
+        self.unclaimed = True
         for start in request.starts:
             new, row = start.new, start.row
             self._instances.append(
@@ -390,6 +397,7 @@ class _Turn:
             if request.limit > 0
             else []
         )
+        self.unclaimed &= len(due) >= request.limit
         self.brief &= sum(seq for *_, seq, _ in due) <= BRIEF_RECORDS_MAX
         if due:
             self._backend.apply(sql.CLAIM_UPDATE, [(row[0], request.owner, until) for row in due])
@@ -588,13 +596,3 @@ def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
 def _reopens(draft: Draft) -> bool:
     """Whether the record carries an instance on that had ended: a retry, or an act on one of its discrepancies."""
     return draft.kind == Kind.OPERATOR_COMMANDED and draft.body.get("command") in REOPENING
-
-
-def _event_row(request: Accept) -> tuple[Any, ...]:
-    event = request.event
-    return (
-        event.source, event.id, request.receipt, event.type, orjson.dumps(event.data).decode(), request.raw,
-        request.headers, request.digest,
-        milliseconds(event.time) if event.time else None, milliseconds(event.received_at), event.signature,
-        event.trace, request.outcome,
-    )  # fmt: skip

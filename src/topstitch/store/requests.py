@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft
 from topstitch.store.database import Backend
 from topstitch.store.projections import Change
-from topstitch.store.sealing import SealedRow
+from topstitch.store.sealing import SealedRow, milliseconds
 from topstitch.store.values import End, Guard, Lease, NewInstance, Park, Summary
 
 
@@ -61,6 +63,16 @@ class Accept:
     headers: str
     starts: Sequence[StartRow]
     outcome: str
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """The row of ``events``."""
+        event = self.event
+        return (
+            event.source, event.id, self.receipt, event.type, orjson.dumps(event.data).decode(), self.raw,
+            self.headers, self.digest, milliseconds(event.time) if event.time else None,
+            milliseconds(event.received_at), event.signature, event.trace, self.outcome,
+        )  # fmt: skip
 
 
 @dataclass(slots=True, frozen=True)

@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from socket import IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET
+from socket import AI_NUMERICHOST, IPPROTO_TCP, SO_KEEPALIVE, SOCK_STREAM, SOL_SOCKET, gaierror, getaddrinfo
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import ssl
 
     import aiohappyeyeballs
+    from aiohappyeyeballs import AddrInfoType as AddrInfo
 else:
     aiohappyeyeballs, ssl = Later("aiohappyeyeballs"), Later("ssl")
 
@@ -294,9 +295,8 @@ async def _connected(server: Server, seconds: float) -> _Connection:
     loop = asyncio.get_running_loop()
     try:
         with within(seconds):
-            addresses = await loop.getaddrinfo(server.host, server.port, type=SOCK_STREAM, proto=IPPROTO_TCP)
             sock = await aiohappyeyeballs.start_connection(
-                addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
+                await _addresses(server), happy_eyeballs_delay=NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
             )
             try:
                 sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
@@ -312,6 +312,15 @@ async def _connected(server: Server, seconds: float) -> _Connection:
         raise UnreachableError(f"no connection within {seconds:g} s") from None
     except OSError as error:
         raise UnreachableError(reason_of(error)) from None
+
+
+async def _addresses(server: Server) -> Sequence[AddrInfo]:
+    """Return where a server may be reached; a host that is an address is asked of nobody."""
+    try:
+        return getaddrinfo(server.host, server.port, type=SOCK_STREAM, proto=IPPROTO_TCP, flags=AI_NUMERICHOST)
+    except gaierror:
+        loop = asyncio.get_running_loop()
+        return await loop.getaddrinfo(server.host, server.port, type=SOCK_STREAM, proto=IPPROTO_TCP)
 
 
 def reason_of(error: Exception) -> str:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
@@ -78,6 +77,10 @@ class Backend(Protocol):
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
         """Carry a statement out over rows; what it returns is not read."""
 
+    def change(self, pieces: Iterable[tuple[RowsStatement, Sequence[Row]]]) -> int:
+        """Carry statements out, each over its rows; return how many rows of the database they changed."""
+        ...
+
     def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
         """Carry a statement out over rows and return what it gives back."""
         ...
@@ -107,7 +110,7 @@ class Sqlite:
         self.polls = path is not None
         self._path = path
         self._lasting = self._patient = True
-        with self._errors():
+        try:
             self.connection = sqlite3.connect(
                 path or ":memory:",
                 timeout=BUSY_SECONDS,
@@ -118,6 +121,8 @@ class Sqlite:
             self.connection.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten, not only given up
             if path:
                 self._settle()
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
         self._seen = self._data_version() if path else 0
 
     def _settle(self) -> None:
@@ -133,24 +138,25 @@ class Sqlite:
 
     def begin(self, *, lasting: bool = True, patient: bool = True) -> None:
         """Start a transaction that will write; one that need not last is synced with the next that must."""
-        with self._errors():
+        try:
             if patient is not self._patient:
                 self.connection.execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000) if patient else 0}")
                 self._patient = patient
             if lasting is not self._lasting and self._path is not None:
                 self.connection.execute(f"PRAGMA synchronous={'FULL' if lasting else 'NORMAL'}")
                 self._lasting = lasting
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if patient or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    raise
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            if not patient and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 raise Contended from None
+            raise self._meant(error) from error
 
     def commit(self) -> None:
         """Make it durable."""
-        with self._errors():
+        try:
             self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def rollback(self) -> None:
         """Forget it."""
@@ -160,29 +166,43 @@ class Sqlite:
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Carry out one statement."""
-        with self._errors():
+        try:
             return self.connection.execute(for_sqlite(sql), parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def select(self, sql: str, parameters: Sequence[Any], fetches: int) -> list[Sequence[Any]]:
         """Carry out one select."""
-        with self._errors():
-            rows: list[Sequence[Any]] = orjson.loads(
-                self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0]
-            )
+        try:
+            found = self.connection.execute(gathered(for_sqlite(sql), fetches), parameters).fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
+        rows: list[Sequence[Any]] = orjson.loads(found)
         return rows
 
     def apply(self, statement: RowsStatement, rows: Sequence[Row]) -> None:
         """Carry a statement out over rows."""
-        with self._errors():
+        try:
             for sql, values in statement.for_sqlite(rows):
                 self.connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
+
+    def change(self, pieces: Iterable[tuple[RowsStatement, Sequence[Row]]]) -> int:
+        """Carry statements out and count the rows they change."""
+        before = self.connection.total_changes
+        for statement, rows in pieces:
+            self.apply(statement, rows)
+        return self.connection.total_changes - before
 
     def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
         """Carry a statement out over rows and return what it gives back."""
         found: list[Sequence[Any]] = []
-        with self._errors():
+        try:
             for sql, values in statement.for_sqlite(rows):
                 found += orjson.loads(self.connection.execute(sql, values).fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
         return found
 
     def together(self) -> contextlib.AbstractContextManager[object]:
@@ -198,9 +218,11 @@ class Sqlite:
 
     def script(self, statements: Sequence[str]) -> None:
         """Carry out schema statements."""
-        with self._errors():
+        try:
             for statement in statements:
                 self.connection.execute(statement)
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
 
     def close(self) -> None:
         """Give the connection back."""
@@ -208,31 +230,17 @@ class Sqlite:
             self.connection.close()
 
     def _data_version(self) -> int:
-        with self._errors():
+        try:
             version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._meant(error) from error
         return version
 
-    def _errors(self) -> _SqliteErrors:
-        return _SqliteErrors(self.place)
-
-
-class _SqliteErrors:
-    """Makes the driver's errors ours. Written out, for it surrounds every statement."""
-
-    __slots__ = ("_place",)
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """Raise what the error means."""
+    def _meant(self, error: sqlite3.Error) -> Exception:
+        """Return what the driver's error means. Asked for where it is caught: a context would surround every call."""
         if isinstance(error, sqlite3.IntegrityError):
-            raise RowRefused(str(error)) from error
-        if isinstance(error, sqlite3.Error):
-            raise sqlite_error(error, self._place) from error
+            return RowRefused(str(error))
+        return sqlite_error(error, self.place)
 
 
 class Postgres:
@@ -293,6 +301,12 @@ class Postgres:
         sql, values = statement.for_postgres(rows)
         with self._errors():
             self.connection.execute(sql, values)
+
+    def change(self, pieces: Iterable[tuple[RowsStatement, Sequence[Row]]]) -> int:
+        """Carry statements out and count the rows they change."""
+        with self.together():
+            cursors = [self.connection.execute(*statement.for_postgres(rows)) for statement, rows in pieces]
+        return sum(cursor.rowcount for cursor in cursors)
 
     def fetch(self, statement: RowsStatement, rows: Sequence[Row]) -> list[Sequence[Any]]:
         """Carry a statement out over rows and return what it gives back."""

@@ -169,10 +169,10 @@ def _forget_events(backend: Backend, instance: str) -> int:
 
 def _append(backend: Backend, head: Sequence[Any], draft: Draft, now: datetime) -> None:
     """Append to an ended instance without waking it."""
-    name, _, seq, hash_hex, _, _ = head
+    name, _, seq, hash_hex, _ = head
     row = seal(draft, name, seq + 1, bytes.fromhex(hash_hex), None)
     write_rows(backend, [row])
-    backend.apply(sql.ADVANCE, [(name, row.record.seq, row.hash_hex, milliseconds(now))])
+    backend.execute(sql.HEAD, (row.record.seq, row.hash_hex, milliseconds(now), name))
 
 
 def _place(backend: Backend, subject: str, draft: Callable[[str, dict[str, str]], Draft], ground: str) -> Hold:

@@ -22,10 +22,11 @@ from topstitch.model.record import ENGINE, Draft, Record, Stage
 from topstitch.store import sql
 from topstitch.store.database import Backend, RetryBatch, RowRefused
 from topstitch.store.keys import InstallationKey, SubjectKey
+from topstitch.store.loading import load_rows, require_head
 from topstitch.store.project import project
 from topstitch.store.projections import Change, merged
 from topstitch.store.requests import Accept, Append, AppendOutside, CatchUp, Claim, Release, Renew, Request, Wake, Work
-from topstitch.store.sealing import SealedRow, StoredRow, blob_of, milliseconds, moment, open_rows, seal
+from topstitch.store.sealing import SealedRow, blob_of, milliseconds, moment, open_rows, seal
 from topstitch.store.values import (
     Accepted,
     BehindError,
@@ -99,10 +100,17 @@ class Journal:
 
         Unless ``patient``, raise ``Contended`` at once when another process is writing.
         """
-        turn = _Turn(self._backend, self._key)
-        self._backend.begin(lasting=any(not isinstance(request, LEASES) for request in batch), patient=patient)
+        lasting = any(not isinstance(request, LEASES) for request in batch)
+        self._backend.begin(lasting=lasting, patient=patient)
         try:
-            answers = turn.take(batch)
+            turn = _Turn(self._backend, self._key, careful=False)
+            try:
+                answers = turn.take(batch)
+            except _Overtaken:
+                self._backend.rollback()
+                self._backend.begin(lasting=lasting, patient=patient)
+                turn = _Turn(self._backend, self._key, careful=True)
+                answers = turn.take(batch)
             turn.tells |= turn.unclaimed
             if turn.tells and self._backend.dialect == "postgresql":
                 self._backend.execute("SELECT pg_notify('topstitch', ?)", (self._name,))
@@ -151,12 +159,17 @@ class _Later:
         return self._make()
 
 
+class _Overtaken(Exception):  # noqa: N818 -- a signal inside this module
+    """Somebody else has written to an instance that was taken for one's own; nothing is kept of the transaction."""
+
+
 class _Turn:
     """One transaction: collects rows of all requests, then writes them table by table."""
 
-    def __init__(self, backend: Backend, key: InstallationKey) -> None:
+    def __init__(self, backend: Backend, key: InstallationKey, *, careful: bool) -> None:
         self._backend = backend
         self._key = key
+        self._careful = careful
         self.tells = False
         self.brief, self.unclaimed = True, False
         self._heads: dict[str, _Head] = {}
@@ -174,9 +187,12 @@ class _Turn:
         answers: dict[int, Answer] = {}
         accepts = [(i, r) for i, r in enumerate(batch) if isinstance(r, Accept)]
         appends = [(i, r) for i, r in enumerate(batch) if isinstance(r, Append)]
-        self._lock_event_types(accepts, appends)
-        answers |= self._accept(accepts)
-        answers |= self._append(appends)
+        if self._backend.dialect == "postgresql":
+            self._lock_event_types(accepts, appends)
+        if accepts:
+            answers |= self._accept(accepts)
+        if appends:
+            answers |= self._append(appends)
         self._flush()
         return [answers[i] if i in answers else self._single(request) for i, request in enumerate(batch)]
 
@@ -209,8 +225,6 @@ class _Turn:
 
     def _lock_event_types(self, accepts: Sequence[tuple[int, Accept]], appends: Sequence[tuple[int, Append]]) -> None:
         """On PostgreSQL, keep a wait from beginning unseen while its event is being accepted."""
-        if self._backend.dialect != "postgresql":
-            return
         types = {request.event.type for _, request in accepts}
         types |= {
             str(s.record.body["event"])
@@ -222,8 +236,6 @@ class _Turn:
             self._backend.execute("SELECT pg_advisory_xact_lock(hashtext(?))", (name,))
 
     def _accept(self, accepts: Sequence[tuple[int, Accept]]) -> dict[int, Answer]:
-        if not accepts:
-            return {}
         self._backend.apply(sql.EVENT_INSERT, [request.row for _, request in accepts])
         identities = list({(request.event.source, request.event.id): None for _, request in accepts})
         kept = {(source, name): rest for source, name, *rest in self._backend.fetch(sql.EVENT_READ, identities)}
@@ -295,7 +307,8 @@ class _Turn:
     # --- appends ------------------------------------------------------------------------------
 
     def _append(self, appends: Sequence[tuple[int, Append]]) -> dict[int, Answer]:
-        if appends:
+        """Take appends as if everybody still held their lease; ``_flush`` finds out, and the next turn looks first."""
+        if self._careful:
             self._look(request.lease.instance for _, request in appends)
         answers: dict[int, Answer] = {}
         for index, request in appends:
@@ -308,25 +321,33 @@ class _Turn:
 
     def _append_one(self, request: Append) -> None:
         lease = request.lease
-        head = self._head(lease.instance)
-        if head.owner != lease.owner or head.epoch != lease.epoch:
-            raise fenced(lease.instance)
-        if head.seq != lease.written_seq:
-            raise BehindError(lease.instance, self._news(lease.instance, lease))
+        if self._careful or lease.instance in self._heads:
+            self._require_held(lease)
         for row in request.rows:
             self._add_row(row)
         self._changes += request.changes
         if lease.key is not None and lease.key.fresh and request.rows:
             self._keys.append((lease.instance, lease.key.subject, lease.key.wrapped))
-        self._move_head(request, head)
+        self._move_head(request)
 
-    def _move_head(self, request: Append, head: _Head) -> None:
-        last = request.rows[-1] if request.rows else None
-        if last:
-            head.seq, head.hash_hex, head.changed_ms = last.record.seq, last.hash_hex, last.at_ms
-        summary, then = request.summary, request.then
+    def _require_held(self, lease: Lease) -> None:
+        head = self._head(lease.instance)
+        if head.owner != lease.owner or head.epoch != lease.epoch:
+            raise fenced(lease.instance)
+        if head.seq != lease.written_seq:
+            raise BehindError(lease.instance, self._news(lease.instance, lease))
+
+    def _move_head(self, request: Append) -> None:
+        lease, summary, then = request.lease, request.summary, request.then
+        if request.rows:
+            last = request.rows[-1]
+            seq, hash_hex, changed_ms = last.record.seq, last.hash_hex, last.at_ms
+        else:
+            seq, hash_hex, changed_ms = lease.written_seq, lease.written_hash.hex(), None
+        held = (lease.written_seq, lease.epoch, lease.owner)
+        self._heads[lease.instance] = _Head(lease.epoch, seq, hash_hex, lease.owner if then is None else None)
         if summary is None and then is None:
-            self._advances.append((request.lease.instance, head.seq, head.hash_hex, head.changed_ms))
+            self._advances.append((lease.instance, seq, hash_hex, changed_ms, *held))
             return
         wake_ms = milliseconds(then.wake_at) if isinstance(then, Park) and then.wake_at else None
         ended_ms = milliseconds(then.at) if isinstance(then, End) else None
@@ -335,21 +356,12 @@ class _Turn:
         )
         self._settles.append(
             (
-                request.lease.instance,
-                head.seq,
-                head.hash_hex,
-                head.changed_ms,
-                stage,
-                status,
-                waiting_on,
-                int(then is not None),
-                wake_ms,
-                ended_ms,
+                lease.instance, seq, hash_hex, changed_ms, *held, stage, status, waiting_on,
+                int(then is not None), wake_ms, ended_ms,
             )
-        )
-        if then is not None:
-            head.owner = None
-            self.tells |= wake_ms is not None and wake_ms <= head.changed_ms  # given up while due: others may go on
+        )  # fmt: skip
+        if wake_ms is not None:  # given up while due: others may go on
+            self.tells |= changed_ms is None or wake_ms <= changed_ms
 
     def _outside(self, request: AppendOutside) -> list[Record]:
         self._look([request.instance])
@@ -421,7 +433,7 @@ class _Turn:
             try:
                 lease.key = self._key.unwrap(name, *keys[name]) if name in keys else None
                 records = open_rows(name, stored.get(name, ()), lease.key, prev=GENESIS)
-                _require_head(lease, records)
+                require_head(lease, records)
                 opened.append(Due(lease=lease, records=records))
             except TamperError as error:
                 broken[name] = error.message
@@ -463,10 +475,8 @@ class _Turn:
         """Lock the rows of instances, in one order, and remember their heads."""
         unknown = sorted({name for name in instances if name not in self._heads})
         if unknown:
-            for name, epoch, seq, hash_hex, owner, changed in self._backend.fetch(
-                sql.HEADS, [(name,) for name in unknown]
-            ):
-                self._heads[name] = _Head(epoch, seq, hash_hex, owner, changed)
+            for name, epoch, seq, hash_hex, owner in self._backend.fetch(sql.HEADS, [(name,) for name in unknown]):
+                self._heads[name] = _Head(epoch, seq, hash_hex, owner)
 
     def _head(self, instance: str) -> _Head:
         if instance not in self._heads:
@@ -509,14 +519,15 @@ class _Turn:
 
     def _flush(self) -> None:
         """Write what was collected, one statement per table."""
+        moves = [move for move in ((sql.ADVANCE, self._advances), (sql.SETTLE, self._settles)) if move[1]]
+        if moves and self._backend.change(moves) != len(self._advances) + len(self._settles) and not self._careful:
+            raise _Overtaken
         plain = (
             (sql.INSTANCE_INSERT, self._instances),
             (sql.BLOB_INSERT, list(self._blobs.values())),
             (sql.JOURNAL_INSERT, self._rows),
             (sql.KEY_INSERT, self._keys),
             (sql.PERSONAL_INSERT, self._personal),
-            (sql.ADVANCE, self._advances),
-            (sql.SETTLE, self._settles),
         )
         with self._backend.together():
             for statement, rows in plain:
@@ -530,10 +541,10 @@ class _Turn:
 class _Head:
     """A locked instance row, moved along as the turn writes to it."""
 
-    __slots__ = ("changed_ms", "epoch", "hash_hex", "owner", "seq")
+    __slots__ = ("epoch", "hash_hex", "owner", "seq")
 
-    def __init__(self, epoch: int, seq: int, hash_hex: str, owner: str | None, changed_ms: int) -> None:
-        self.epoch, self.seq, self.hash_hex, self.owner, self.changed_ms = epoch, seq, hash_hex, owner, changed_ms
+    def __init__(self, epoch: int, seq: int, hash_hex: str, owner: str | None) -> None:
+        self.epoch, self.seq, self.hash_hex, self.owner = epoch, seq, hash_hex, owner
 
 
 def write_changes(backend: Backend, changes: Sequence[Change]) -> None:
@@ -546,31 +557,6 @@ def write_changes(backend: Backend, changes: Sequence[Change]) -> None:
             backend.apply(projection.upsert, rows)
         else:
             backend.execute(piece.sql, piece.parameters)
-
-
-def load_rows(backend: Backend, instances: Sequence[str], *, after: int = 0) -> dict[str, list[StoredRow]]:
-    """Read the stored rows of instances, in order."""
-    found: dict[str, list[StoredRow]] = {}
-    if instances:
-        for instance, seq, hash_hex, text, ciphertext in backend.fetch(sql.LOAD, [(name, after) for name in instances]):
-            found.setdefault(instance, []).append(StoredRow(seq, hash_hex, text or "", ciphertext))
-    for rows in found.values():
-        rows.sort(key=_seq)
-    return found
-
-
-def _seq(row: StoredRow) -> int:
-    return row.seq
-
-
-def _require_head(lease: Lease, records: Sequence[Record]) -> None:
-    """Raise when the journal ends elsewhere than the instance's row says."""
-    if len(records) != lease.seq or (records and records[-1].hash != lease.hash):
-        raise TamperError(
-            "chain-cut",
-            f"the journal of {lease.instance} ends at record {len(records)}, its row says {lease.seq}; run "
-            "`topstitch audit verify` and compare with a backup",
-        )
 
 
 def fenced(instance: str) -> FencedError:

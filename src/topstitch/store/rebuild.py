@@ -15,7 +15,8 @@ from topstitch.model.kinds import Kind
 from topstitch.model.record import Record
 from topstitch.store import sql
 from topstitch.store.database import Backend
-from topstitch.store.journal import load_rows, write_changes
+from topstitch.store.journal import write_changes
+from topstitch.store.loading import load_rows
 from topstitch.store.project import project
 from topstitch.store.projections import ERASED_TEXT
 from topstitch.store.sealing import open_rows

@@ -78,33 +78,37 @@ PERSONAL_INSERT: Final = RowsStatement(
 )
 
 HEADS: Final = RowsStatement(
-    "WITH r(id) AS ({rows}) SELECT i.id AS c0, i.epoch AS c1, i.head_seq AS c2, i.head_hash AS c3, i.lease_owner AS "
-    "c4, i.changed_at AS c5"
+    "WITH r(id) AS ({rows}) SELECT i.id AS c0, i.epoch AS c1, i.head_seq AS c2, i.head_hash AS c3, i.lease_owner AS c4"
     " FROM r CROSS JOIN instances i WHERE i.id = r.id ORDER BY i.id {lock_i}",
     ("id",),
-    fetches=6,
+    fetches=5,
 )
 ADVANCE: Final = RowsStatement(
-    "WITH r(id, head_seq, head_hash, changed_at) AS ({rows}) UPDATE instances"
-    " SET head_seq = r.head_seq, head_hash = r.head_hash, changed_at = r.changed_at FROM r WHERE instances.id = r.id",
-    ("id", "head_seq:bigint", "head_hash", "changed_at:bigint"),
+    "WITH r(id, head_seq, head_hash, changed_at, was, epoch, owner) AS ({rows}) UPDATE instances"
+    " SET head_seq = r.head_seq, head_hash = r.head_hash, changed_at = r.changed_at FROM r"
+    " WHERE instances.id = r.id AND instances.head_seq = r.was AND instances.epoch = r.epoch"
+    " AND instances.lease_owner = r.owner",
+    ("id", "head_seq:bigint", "head_hash", "changed_at:bigint", "was:bigint", "epoch:bigint", "owner"),
 )
+"""Moves a head whose lease is still held, and behind which nobody has appended: what it does not change is fenced."""
 SETTLE: Final = RowsStatement(
-    "WITH r(id, head_seq, head_hash, changed_at, stage, status, waiting_on, released, wake_at, ended_at) AS ({rows}) "
-    "UPDATE instances"
-    " SET head_seq = r.head_seq, head_hash = r.head_hash, changed_at = r.changed_at,"
+    "WITH r(id, head_seq, head_hash, changed_at, was, epoch, owner, stage, status, waiting_on, released, wake_at,"
+    " ended_at) AS ({rows}) UPDATE instances"
+    " SET head_seq = r.head_seq, head_hash = r.head_hash, changed_at = coalesce(r.changed_at, instances.changed_at),"
     " stage = coalesce(r.stage, instances.stage), status = coalesce(r.status, instances.status),"
     " waiting_on = CASE WHEN r.status IS NULL THEN instances.waiting_on ELSE r.waiting_on END,"
     " lease_owner = CASE WHEN r.released = 1 THEN NULL ELSE instances.lease_owner END,"
     " lease_until = CASE WHEN r.released = 1 THEN NULL ELSE instances.lease_until END,"
     " wake_at = CASE WHEN r.released = 1 THEN r.wake_at ELSE instances.wake_at END,"
-    " ended_at = coalesce(r.ended_at, instances.ended_at) FROM r WHERE instances.id = r.id",
+    " ended_at = coalesce(r.ended_at, instances.ended_at) FROM r"
+    " WHERE instances.id = r.id AND instances.head_seq = r.was AND instances.epoch = r.epoch"
+    " AND instances.lease_owner = r.owner",
     (
-        "id", "head_seq:bigint", "head_hash", "changed_at:bigint", "stage", "status", "waiting_on",
-        "released:bigint", "wake_at:bigint",
-        "ended_at:bigint",
+        "id", "head_seq:bigint", "head_hash", "changed_at:bigint", "was:bigint", "epoch:bigint", "owner", "stage",
+        "status", "waiting_on", "released:bigint", "wake_at:bigint", "ended_at:bigint",
     ),
 )  # fmt: skip
+HEAD: Final = "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ? WHERE id = ?"
 OUTSIDE_HEAD: Final = (
     "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?,"
     " wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"

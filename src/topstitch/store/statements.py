@@ -13,6 +13,7 @@ Single statements are written with ``?`` and hold no other question mark or per 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -34,7 +35,7 @@ def for_dialect(sql: str, dialect: str) -> str:
 class RowsStatement:
     """One constant statement over many rows; ``columns`` are ``name`` (text) or ``name:type``."""
 
-    __slots__ = ("_chunks", "_json", "_lock_i", "_names", "_template", "fetches")
+    __slots__ = ("_json", "_names", "_template", "_texts", "fetches")
 
     def __init__(self, template: str, columns: Sequence[str], *, fetches: int = 0) -> None:
         split = [column.partition(":") for column in columns]
@@ -46,14 +47,17 @@ class RowsStatement:
         names = ", ".join(self._names)
         rows = f"SELECT {names} FROM json_to_recordset(?) AS given({declared})"  # noqa: S608 -- constant names
         self._json = for_dialect(template.replace("{rows}", rows), "postgresql")
-        self._chunks = [(size, self._values(size)) for size in CHUNKS]
+        self._texts = {size: self._values(size) for size in CHUNKS}
 
     def for_sqlite(self, rows: Sequence[Row]) -> list[tuple[str, list[Any]]]:
         """Return the prepared texts with their parameters, largest chunk first."""
-        done, pieces, count = 0, [], len(rows)
-        for size, text in self._chunks:
+        count = len(rows)
+        if (whole := self._texts.get(count)) is not None:
+            return [(whole, list(chain.from_iterable(rows)))]
+        done, pieces = 0, []
+        for size, text in self._texts.items():
             while done + size <= count:
-                pieces.append((text, [value for row in rows[done : done + size] for value in row]))
+                pieces.append((text, list(chain.from_iterable(rows[done : done + size]))))
                 done += size
         return pieces
 

@@ -125,7 +125,7 @@ class GroupCommit:
         future: asyncio.Future[Answer] = loop.create_future()
         item = _Item(request, loop, future, None)
         self._put(item)
-        if self._is_quick(item):
+        if item.brief and self._is_ours():
             if isinstance(request, Accept):
                 self._foretell(loop)
             loop.call_soon(self._write_rows)
@@ -171,18 +171,16 @@ class GroupCommit:
             raise OperatorError("store-closed", "the store has been closed; start topstitch again")
         self._waiting.append(item)
 
-    def _is_quick(self, item: _Item) -> bool:
-        """Whether a loop may write it: it asked for it itself, and it is a few rows in a file that is ours alone."""
-        if self._backend.dialect != "sqlite" or item.loop is None or isinstance(item.request, Work):
-            return False
-        return stopwatch() - self._shared_at >= SHARED_SECONDS
+    def _is_ours(self) -> bool:
+        """Whether a loop may write: into a file that is ours alone."""
+        return self._backend.dialect == "sqlite" and stopwatch() - self._shared_at >= SHARED_SECONDS
 
     def _gather(self) -> list[_Item]:
         """Take what is waiting. Only whoever holds the turn may."""
+        waiting = self._waiting
         batch: list[_Item] = []
-        with contextlib.suppress(IndexError):
-            while len(batch) < BATCH_MAX:
-                batch.append(self._waiting.popleft())
+        while waiting and len(batch) < BATCH_MAX:
+            batch.append(waiting.popleft())
         return batch
 
     # --- in a loop ------------------------------------------------------------------------------
@@ -193,14 +191,14 @@ class GroupCommit:
             return  # whoever has the turn looks again afterwards
         batch, started = self._gather(), None
         try:
-            if all(self._is_quick(item) for item in batch):
+            if self._is_ours() and all(item.brief for item in batch):
                 started = self._journal.start([item.request for item in batch], patient=False)
         except Contended:
             self._shared_at = stopwatch()
         except Exception:  # noqa: BLE001, S110 -- it was rolled back; the thread meets it again, and deals with it
             pass
         handed = _Handed(batch, started)
-        if started is not None and started.brief and _is_alone(batch) and self._disk_seconds < SHORT_SECONDS:
+        if started is not None and started.brief and handed.alone and self._disk_seconds < SHORT_SECONDS:
             self._carry_out(handed, batch[0].loop)
         else:
             self._handed.put(handed)
@@ -251,11 +249,13 @@ class GroupCommit:
 
     def _hand_on(self, loops: Container[asyncio.AbstractEventLoop]) -> None:
         """Whoever came while the turn was taken must not wait for the next to come; ``loops`` look by themselves."""
+        if not self._waiting:
+            return
         try:
             item = self._waiting[0]
-        except IndexError:
+        except IndexError:  # somebody has the turn again, and it
             return
-        if not self._is_quick(item) or item.loop is None:
+        if item.loop is None or not item.brief or not self._is_ours():
             self._handed.put(_LOOK)
         elif item.loop not in loops:
             try:
@@ -270,7 +270,7 @@ class GroupCommit:
                 return self._journal.carry_out([item.request for item in handed.batch])
             began = stopwatch()
             answers = self._journal.finish(handed.started)
-            if _is_alone(handed.batch):
+            if handed.alone:
                 self._disk_seconds += (stopwatch() - began - self._disk_seconds) * DISK_WEIGHT
             return answers
         except TopstitchError as error:
@@ -315,18 +315,15 @@ class GroupCommit:
                 self.changed()
 
 
-def _is_alone(batch: Sequence[_Item]) -> bool:
-    """Whether it is one request; what is claimed at the same time does not count."""
-    return sum(not isinstance(item.request, Claim) for item in batch) <= 1
-
-
 class _Handed:
     """The turn with what is to be done in it: a batch, and its transaction if a loop has written it already."""
 
-    __slots__ = ("batch", "started")
+    __slots__ = ("alone", "batch", "started")
 
     def __init__(self, batch: Sequence[_Item], started: Started | None) -> None:
         self.batch, self.started = batch, started
+        self.alone = len(batch) == 1 or sum([not isinstance(item.request, Claim) for item in batch]) <= 1
+        """Whether it is one request; what is claimed at the same time does not count."""
 
 
 _LOOK: Final = _Handed((), None)
@@ -334,7 +331,7 @@ _LOOK: Final = _Handed((), None)
 
 
 class _Item:
-    __slots__ = ("box", "future", "loop", "request")
+    __slots__ = ("box", "brief", "future", "loop", "request")
 
     def __init__(
         self,
@@ -344,6 +341,8 @@ class _Item:
         box: SimpleQueue[Answer] | None,
     ) -> None:
         self.request, self.loop, self.future, self.box = request, loop, future, box
+        self.brief = loop is not None and not isinstance(request, Work)
+        """Whether a loop asked for it that may write it itself: it is a few rows."""
 
 
 class _Ready(Awaitable[Answer]):

@@ -160,7 +160,7 @@ class _Later:
 
 
 class _Overtaken(Exception):  # noqa: N818 -- a signal inside this module
-    """Somebody else has written to an instance that was taken for one's own; nothing is kept of the transaction."""
+    """Somebody else has written to an instance that was taken for one's own: nothing of the transaction is kept."""
 
 
 class _Turn:
@@ -520,7 +520,7 @@ class _Turn:
     def _flush(self) -> None:
         """Write what was collected, one statement per table."""
         moves = [move for move in ((sql.ADVANCE, self._advances), (sql.SETTLE, self._settles)) if move[1]]
-        if moves and self._backend.change(moves) != len(self._advances) + len(self._settles) and not self._careful:
+        if moves and self._backend.change(moves) != len(self._advances) + len(self._settles):
             raise _Overtaken
         plain = (
             (sql.INSTANCE_INSERT, self._instances),

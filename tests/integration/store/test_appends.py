@@ -147,6 +147,25 @@ async def test_a_request_that_cannot_be_carried_out_does_not_take_the_others_wit
     assert [record.kind for record in await instances.records(store, third.instance)] == ["started", "x"]
 
 
+async def test_whoever_is_fenced_or_behind_does_not_take_the_others_of_its_commit_along(store: Store) -> None:
+    names = ["ins_1", "ins_2", "ins_3", "ins_4"]
+    await asyncio.gather(*(start(store, name) for name in names))
+    leases = {due.lease.instance: due.lease for due in (await store.claim("one", NOW, 30, 10)).due}
+    await query(store, "UPDATE instances SET epoch = epoch + 1, lease_owner = 'two' WHERE id = 'ins_2'")
+    await store.append_outside("ins_3", [draft("operator.commanded", actor=DANA)], later(1))
+    status = Summary(stage="execution", status="waiting")
+    results = await asyncio.gather(
+        *(store.append(leases[name], [draft("x")]) for name in names[:3]),
+        store.append(leases["ins_4"], [draft("x")], summary=status, park=True, wake_at=later(60)),
+        return_exceptions=True,
+    )
+    assert [getattr(result, "code", None) for result in results] == [None, "instance-fenced", "instance-moved-on", None]
+    found = [[record.kind for record in await instances.records(store, name)][1:] for name in names]
+    assert found == [["x"], [], ["operator.commanded"], ["x"]]
+    heads = await query(store, "SELECT head_seq, status FROM instances ORDER BY id")
+    assert [tuple(row) for row in heads] == [(2, "running"), (1, "running"), (2, "running"), (2, "waiting")]
+
+
 async def test_a_long_record_stands_among_the_blobs(store: Store) -> None:
     await start(store, "ins_1")
     lease = await claim_one(store)

@@ -44,6 +44,7 @@ def remember_task(
     owner = context.get(CURRENT) if context is not None else CURRENT.get()
     if owner is not None:
         owner.tasks.append(task)
+        task.add_done_callback(owner.look_at)
     return task
 
 
@@ -96,6 +97,11 @@ class Process:
             if life.on:
                 life.on = self.alive = False
                 self.simulation.ended_life(self)
+
+    def look_at(self, task: asyncio.Task[Any]) -> None:
+        """No task of an engine ends by an error: nobody would hear of it."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.simulation.broken.append(f"{self.name}: {task.get_coro()} raised {error!r}")
 
     def crash(self) -> None:
         """Die as by ``kill -9``: nothing is written any more, every task ends where it stands."""

@@ -194,7 +194,9 @@ class Embedded:
     def _begin(self, claims: Claims) -> None:
         for due in claims.due:
             activation = Activation(self, due)
-            self._active[activation.instance] = (activation, asyncio.create_task(self._carry_on(activation)))
+            leaving = self._active.get(activation.instance)
+            task = asyncio.create_task(self._carry_on(activation, leaving[1] if leaving else None))
+            self._active[activation.instance] = (activation, task)
         for instance in claims.knocked:
             if instance in self._active:
                 self._active[instance][0].knock(look=True)
@@ -221,8 +223,11 @@ class Embedded:
 
     # --- activations --------------------------------------------------------------------------
 
-    async def _carry_on(self, activation: Activation) -> None:
+    async def _carry_on(self, activation: Activation, leaving: asyncio.Task[None] | None) -> None:
+        """Carry an instance on; first let whoever has just given it back here hear that this is written."""
         try:
+            if leaving is not None:
+                await leaving
             await activation.carry_on()
             self._troubles.pop(activation.instance, None)
         except OperatorError as error:
@@ -239,7 +244,8 @@ class Embedded:
             self._over(activation)
 
     def _over(self, activation: Activation) -> None:
-        del self._active[activation.instance]
+        if self._is_active(activation):  # and not somebody after it
+            del self._active[activation.instance]
         until = activation.parked_until
         if until is not None and (self._next_wake is None or until < self._next_wake):
             self._next_wake = until

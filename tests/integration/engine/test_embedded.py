@@ -19,7 +19,7 @@ from topstitch.foundation.errors import OperatorError
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Call, LookUpCall, Outcome, WriteCall
 from topstitch.model.record import Draft
-from topstitch.store import Store, instances
+from topstitch.store import Claims, Store, instances
 
 PATIENCE = 30
 """Seconds of the machine's time after which a test gives up."""
@@ -224,6 +224,55 @@ async def test_a_knock_during_a_long_call_is_answered_at_once(url: str, key_file
             await idle(engine)
     assert rules.calls == ["step0"]
     assert await kinds(store, "ins_1") == ["started", "act.intent", "operator.commanded", "step.done", "ended"]
+
+
+async def test_an_instance_that_is_begun_again_before_it_was_left_is_still_heard_of(
+    store: Store, clock: SimulatedClock
+) -> None:
+    """Woken in the moment it is given back: the activation that leaves must not take the next one's place along."""
+    rules = Rules(steps=2, wait_seconds=60)
+    given_back, taken, leave, sent, land, decided = (asyncio.Event() for _ in range(6))
+    append, claim, decide = store.append, store.claim, rules.decide
+
+    async def late(lease, drafts=(), **options) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001, ANN003
+        await append(lease, drafts, **options)
+        if options.get("park") and not given_back.is_set():
+            given_back.set()
+            await leave.wait()
+
+    async def again(*given) -> Claims:  # type: ignore[no-untyped-def] # noqa: ANN002
+        claims = await claim(*given)
+        if given_back.is_set() and claims.due:
+            taken.set()
+        return claims
+
+    def watched(plan, state, now):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if state.stopped:
+            decided.set()
+        return decide(plan, state, now)
+
+    async def hold(call: Call) -> None:
+        if call.key == "step1":
+            sent.set()
+            await land.wait()
+
+    store.append, store.claim = late, again  # type: ignore[method-assign, assignment]
+    rules.decide, rules.before = watched, hold  # type: ignore[method-assign]
+    async with running(store, rules, clock) as engine:
+        await start(store, "ins_1")
+        await asyncio.wait_for(given_back.wait(), PATIENCE)
+        clock.advance(60)
+        await store.wake(["ins_1"], clock.now())
+        await asyncio.wait_for(taken.wait(), PATIENCE)
+        leave.set()
+        await asyncio.wait_for(sent.wait(), PATIENCE)
+        assert engine.active == 1
+        await store.append_outside("ins_1", [draft(Kind.OPERATOR_COMMANDED, actor=DANA)], clock.now())
+        await asyncio.wait_for(decided.wait(), PATIENCE)
+        land.set()
+        assert await idle(engine) is None
+        assert engine.active == 0
+    assert rules.world == once(rules, ["ins_1"])
 
 
 async def test_an_engine_whose_lease_was_taken_makes_no_further_call(store: Store, clock: SimulatedClock) -> None:

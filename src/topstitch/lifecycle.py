@@ -308,13 +308,19 @@ RESIDUE: Final = {
     StepStatus.KEPT: "cannot be undone, as declared",
     StepStatus.UNDO_OPEN: "could not be undone",
 }
+LEFT: Final = {
+    "applied": "was done, at least in part, before it was given up",
+    "unknown": "was given up, and nobody could find out whether it was done",
+}
+"""What a step that was given up may have left, by what is known of its effect."""
 
 
 def _ended(plan: Plan, state: InstanceState, now: datetime) -> Draft:
     residue = [
-        {"step": name, "system": plan.steps[name].system, "why": RESIDUE[step.status]}
+        {"step": name, "system": plan.steps[name].system, "why": why}
         for name, step in state.steps.items()
-        if step.status in RESIDUE and not step.found
+        if not step.found
+        and (why := LEFT.get(step.effect) if step.status is StepStatus.GIVEN_UP else RESIDUE.get(step.status))
     ]
     undone = [n for n, s in state.steps.items() if s.status in (StepStatus.UNDONE, StepStatus.UNDONE_BY_HAND)]
     compensated = [n for n, s in state.steps.items() if s.carried]

@@ -22,7 +22,7 @@ from topstitch.governance.duties import Parties, Person, exclude, parties_of
 from topstitch.governance.notify import personal_in, tell
 from topstitch.governance.obligations import persons_needed
 from topstitch.language.expressions import ExpressionError
-from topstitch.model.instance import Disposition
+from topstitch.model.instance import Disposition, StepStatus
 from topstitch.model.kinds import Kind
 from topstitch.model.orders import Outcome, ResolveCall, Result
 from topstitch.model.record import Draft
@@ -64,7 +64,9 @@ def resolved(plan: Plan, state: InstanceState, call: ResolveCall, outcome: Outco
         return []
     if rest.startswith("escalate/"):
         return _escalated(state, step, call, outcome, desk)
-    if step.approval is not None or call.key != f"{name}/approvers/{step.resolves}":
+    if step.status is not StepStatus.ASKING or step.approval is not None:
+        return []  # the question went out beside a commit that was then decided anew, and nobody asks it any more
+    if call.key != f"{name}/approvers/{step.resolves}" or call.who != _whom(step):
         return []
     people, excluded = _may_decide(state, step, outcome, desk)
     last = step.resolves >= RESOLVE_TRIES

@@ -11,10 +11,12 @@ from topstitch.attempts.machine import TERMINAL, Desk, Turn, draft
 from topstitch.execution import approve, carry
 from topstitch.execution.carry import effect_of, not_run, worst
 from topstitch.execution.compensate import done_by_hand, open_tasks, proof_id
+from topstitch.execution.desk import case_of
 from topstitch.execution.rollback import plan_of
 from topstitch.governance import tasks
 from topstitch.model.instance import Mode, StepStatus
 from topstitch.model.kinds import Kind
+from topstitch.model.record import Draft
 from topstitch.model.state import ActState, ActStatus, Failure, InstanceState, StepState, TaskState
 from topstitch.plan.plan import Plan, StepPlan
 
@@ -22,7 +24,7 @@ from topstitch.plan.plan import Plan, StepPlan
 def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
     """Add to ``turn`` what brings each step to rest."""
     for name, step_plan in plan.steps.items():
-        step = state.steps[name]
+        step, before = state.steps[name], len(turn.drafts)
         match step.status:
             case StepStatus.WAITING:
                 _not_run(desk, step, turn)
@@ -35,6 +37,24 @@ def wind_down(plan: Plan, state: InstanceState, desk: Desk, turn: Turn) -> None:
                 _withdraw(plan, state, step, desk, turn)
             case _:
                 pass
+        if state.mode is Mode.STOPPING:
+            turn.drafts += _left_behind(plan, step_plan, state, turn.drafts[before:], desk)
+
+
+def _left_behind(plan: Plan, step_plan: StepPlan, state: InstanceState, drafts: list[Draft], desk: Desk) -> list[Draft]:
+    """Open a case where nobody could find out what a step has left: a rollback takes it back, a stop lets it lie."""
+    left = any(each.kind == Kind.STEP_GIVEN_UP and each.body["effect"] == "unknown" for each in drafts)
+    if not left or any(each.kind == Kind.CASE_OPENED for each in drafts):
+        return []
+    return case_of(
+        plan,
+        step_plan,
+        state,
+        desk,
+        cause="left-behind",
+        summary=f"{step_plan.title} was given up when {state.title} was stopped, and nobody knows whether it was done",
+        remedy="Look in the system, and keep what is there or take it back by hand; then close this",
+    )
 
 
 def _not_run(desk: Desk, step: StepState, turn: Turn) -> None:

@@ -119,13 +119,21 @@ def _of_step(plan: StepPlan, state: InstanceState, step: StepState, world: World
         thing = world.thing(name)
         if thing.made > 1 or thing.there - thing.foreign > 1:
             yield "twice", f"{name} is there {thing.there} times; {thing.made} by us, {thing.hand} by hand"
-        if thing.made and plan.approval is not None and step.decided != "auto" and step.id not in world.approved:
+        if thing.made and plan.approval is not None and not _released(state, step, world):
             yield "grant", f"{name} was made although nobody approved it"
         if thing.foreign and not thing.there and step.status in TAKEN_BACK | {StepStatus.KEPT}:
             yield "theirs", f"{name} was there before us and was taken away"
         yield from _by_status(plan, state, step, name, world)
     if step.status is StepStatus.UNDO_OPEN and not state.open_cases:
         yield "declared", f"{step.id} could not be undone and no case says so"
+
+
+def _released(state: InstanceState, step: StepState, world: World) -> bool:
+    """Whether somebody let it be written: a person, or a rule, now or before the step was retried."""
+    automatic = step.decided == "auto" or any(
+        act.step == step.id and act.granted == "auto" for act in state.acts.values()
+    )
+    return automatic or step.id in world.approved
 
 
 def _by_status(

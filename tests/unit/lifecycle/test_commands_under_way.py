@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from support.generated import TASK, making
 from support.lab import THING, LabPaper
@@ -15,7 +16,7 @@ from support.paper import PaperEngine, ok, refused, transient, unknown
 from topstitch import lifecycle
 from topstitch.execution.operate import Command
 from topstitch.foundation.errors import ConflictError, RequestError
-from topstitch.model.orders import Outcome, WriteCall
+from topstitch.model.orders import Outcome, ResolveCall, WriteCall
 from topstitch.model.record import ENGINE
 
 GATE: dict[str, Any] = {
@@ -224,6 +225,63 @@ def test_a_retried_call_starts_another_instance_only_after_the_first_came_to_a_b
     assert paper.status() == {"c": "running"}, "the first is not what is waited for any more"
     paper.child_ends("c", "completed").run()
     assert paper.status() == {"c": "done"}
+
+
+# --- what nobody could find out -------------------------------------------------------------------------------------
+
+
+def test_what_nobody_knows_of_when_an_instance_is_stopped_is_a_case_and_named_at_the_end():
+    paper = silent()
+    paper.command("cancel", choice="stop").run()
+    assert paper.status() == {"a": "given_up"}
+    [case] = [record for record in paper.records if record.kind == "case.opened"]
+    assert (case.body["cause"], case.step) == ("left-behind", "a")
+    assert "nobody knows whether it was done" in case.body["summary"]
+    why = "was given up, and nobody could find out whether it was done"
+    ended = paper.records[-1].body
+    assert ended["residue"] == [{"step": "a", "system": "lab", "why": why}]
+    assert ended["open_cases"] == [case.body["case"]]
+
+
+def test_what_was_given_up_without_an_effect_leaves_nothing_to_look_for():
+    paper = LabPaper({"a": making("make_unique")}, {"lab.make_unique": refused()})
+    paper.run_for(minutes=30)
+    paper.command("cancel", choice="stop").run()
+    assert paper.status() == {"a": "given_up"}
+    assert paper.records[-1].body["residue"] == paper.records[-1].body["open_cases"] == []
+
+
+# --- an answer to who decides that nobody waits for any more --------------------------------------------------------
+
+
+def test_whom_to_ask_is_not_heard_once_the_step_was_skipped():
+    paper = LabPaper({"a": making("make_natural", approval=GATE)}, {})
+
+    def directory(call: ResolveCall) -> Outcome:
+        paper.command("skip", step="a").take_up()
+        return ok({"people": [{"id": "hugo", "name": "Hugo", "for": call.who[0]}]})
+
+    paper.world["resolve"] = directory
+    paper.run()
+    assert "approval.asked" not in [record.kind for record in paper.records]
+    assert paper.records[-1].kind == "ended"
+
+
+def test_who_was_found_for_another_question_is_not_asked():
+    """The people of one gate must not answer for another that took its place while they were looked for."""
+    paper = LabPaper({"a": making("make_natural", approval=GATE)}, {})
+    heard: list[Any] = []
+
+    def directory(call: ResolveCall) -> Outcome:
+        found = ok({"people": [{"id": "hugo", "name": "Hugo", "for": call.who[0]}]})
+        before = replace(call, who=("group:interns",))
+        heard.extend(lifecycle.settle(paper.plan, paper.state, before, found, paper.clock.now()))
+        return found
+
+    paper.world["resolve"] = directory
+    paper.run_for(minutes=1)
+    assert heard == []
+    assert paper.state.steps["a"].approval is not None
 
 
 # --- a directory that does not answer -------------------------------------------------------------------------------

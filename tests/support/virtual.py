@@ -354,16 +354,18 @@ class Simulation:
                 told.update(_as_text(record))
             ends[f"{ready.plan.workflow} {state.ended}"] += 1
             if state.ended is not None:
-                self._judge(ready, state)
+                self._judge(ready, state, records)
         self.look_for_orphans()
         self.broken += await self._rebuilt()
         return told.hexdigest(), ends
 
-    def _judge(self, ready: Arena, state: InstanceState) -> None:
+    def _judge(self, ready: Arena, state: InstanceState, records: Sequence[Record]) -> None:
         world = self.systems.worlds.get(state.id, World())
         try:
             judge(ready.plan, Node(state, world, self.clock.now(), 0), None)
         except BrokenError as error:
+            if error.oracle == "carried" and _went_on_again(records):
+                return  # what was given up when it was wound down stays given up; another step was retried
             self.broken.append(f"{state.id} ({ready.plan.workflow}): {error}")
 
     async def _rebuilt(self) -> list[str]:
@@ -394,6 +396,15 @@ def _folded(plan: Plan, instance: str, records: Sequence[Record]) -> InstanceSta
     for record in records:
         state = lifecycle.fold(plan, state, record)
     return state
+
+
+def _went_on_again(records: Sequence[Record]) -> bool:
+    """Whether an operator has sent an instance forward again that had been stopped, or cancelled."""
+    commands = [(r.seq, r.body["command"]) for r in records if r.kind == Kind.OPERATOR_COMMANDED]
+    turned = [r.seq for r in records if r.kind == Kind.MODE_CHANGED] + [
+        seq for seq, said in commands if said == "cancel"
+    ]
+    return bool(turned) and any(said == "retry" and seq > min(turned) for seq, said in commands)
 
 
 def _as_text(record: Record) -> bytes:

@@ -23,6 +23,7 @@ from topstitch.model.kinds import Kind
 from topstitch.model.record import Actor, ActorKind, Draft, Stage
 from topstitch.model.state import ActStatus, InstanceState
 from topstitch.store import HeadIs, Still
+from topstitch.store.journal import REOPENING
 from topstitch.torture import world as systems
 from topstitch.torture.arrange import Arena
 from topstitch.torture.world import World
@@ -123,7 +124,10 @@ class People:
             drafts = lifecycle.operate(arena.plan, state, command, OLGA, simulation.clock.now())
         except RequestError:
             return False
-        return await self._append(instance, drafts, HeadIs(await simulation.head_of(instance)))
+        taken = await self._append(instance, drafts, HeadIs(await simulation.head_of(instance)))
+        if taken and name in REOPENING:
+            simulation.open.add(instance)  # also one that had ended: it must come to an end once more
+        return taken
 
     async def meddle(self) -> None:
         """Give a command that the seed draws to an instance that it draws."""

@@ -52,6 +52,8 @@ BROKEN_RETRY_MS: Final = 3_600_000
 REOPENING: Final = frozenset({"retry", "recheck", "repair", "accept", "waive"})
 """The commands that carry an instance on that had ended."""
 
+STATUS_AFTER: Final = {"pause": "paused", "resume": "running"}
+
 Answer = Any
 """What a request asked for, or the ``TopstitchError`` that tells why not."""
 
@@ -381,8 +383,11 @@ class _Turn:
             records.append(row.record)
         now = milliseconds(request.now)
         self._flush()
-        statement = sql.OUTSIDE_REOPEN if any(_reopens(draft) for draft in request.drafts) else sql.OUTSIDE_HEAD
-        self._backend.execute(statement, (head.seq, head.hash_hex, now, now, request.instance))
+        if any(_reopens(draft) for draft in request.drafts):
+            self._backend.execute(sql.OUTSIDE_REOPEN, (head.seq, head.hash_hex, now, now, request.instance))
+        else:
+            status = next((told for draft in request.drafts if (told := _status_told(draft))), None)
+            self._backend.execute(sql.OUTSIDE_HEAD, (head.seq, head.hash_hex, now, now, status, request.instance))
         self.tells = True
         return records
 
@@ -577,6 +582,13 @@ def offer_draft(event: TriggerEvent, step: str | None) -> Draft:
         body=body,
         personal=(("data",),),
     )
+
+
+def _status_told(draft: Draft) -> str | None:
+    """Return what the list says from now on: who pauses or resumes need not wait for the engine's next record."""
+    if draft.kind != Kind.OPERATOR_COMMANDED:
+        return None
+    return STATUS_AFTER.get(str(draft.body.get("command")))
 
 
 def _reopens(draft: Draft) -> bool:

@@ -111,7 +111,8 @@ SETTLE: Final = RowsStatement(
 HEAD: Final = "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ? WHERE id = ?"
 OUTSIDE_HEAD: Final = (
     "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?,"
-    " wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END WHERE id = ?"
+    " wake_at = CASE WHEN ended_at IS NULL THEN ? ELSE NULL END, status = coalesce(CAST(? AS text), status)"
+    " WHERE id = ?"
 )
 OUTSIDE_REOPEN: Final = (
     "UPDATE instances SET head_seq = ?, head_hash = ?, changed_at = ?, wake_at = ?, ended_at = NULL,"

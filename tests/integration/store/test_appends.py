@@ -87,6 +87,17 @@ async def test_an_append_by_somebody_else_knocks_and_wakes(store: Store) -> None
     assert len((await store.claim("one", later(3), 30, 10)).due) == 1
 
 
+async def test_the_list_says_at_once_that_an_instance_was_paused_or_resumed(store: Store) -> None:
+    """Not only with the engine's next record: after a resume that may be a look-up's time-out later."""
+    await start(store, "ins_1")
+    said = []
+    for number, command in enumerate(("pause", "comment", "resume"), 1):
+        told = draft("operator.commanded", body={"command": command}, actor=DANA)
+        await store.append_outside("ins_1", [told], later(number))
+        said.append((await instances.get(store, "ins_1"))["status"])
+    assert said == ["paused", "paused", "running"]
+
+
 async def test_parking_and_ending_share_the_commit_of_the_last_records(store: Store) -> None:
     await start(store, "ins_1")
     lease = await claim_one(store)

@@ -94,11 +94,11 @@ def lost(world: World, act: str) -> World:
 
 
 def taken_back(world: World, target: str) -> World:
-    """Return the world after an undo that arrives."""
+    """Return the world after an undo that arrives: however often it does, it names ours where there is one."""
     thing = world.thing(target)
     if not thing.there:
         return world
-    theirs = 1 if thing.foreign and thing.there > 1 else 0
+    theirs = 1 if thing.foreign and (thing.made or thing.hand) else 0
     after = world.with_thing(target, replace(thing, there=theirs))
     return replace(after, undone=(*world.undone, target))
 

@@ -13,7 +13,7 @@ import contextlib
 import heapq
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -169,6 +169,7 @@ class Embedded:
         self._next_wake = claims.next_wake
         self._more_due = len(claims.due) >= room
         self._begin(claims)
+        await self._give_up([name for name in claims.knocked if name not in self._active], now)
         if self._held_off_at is not None:
             asyncio.get_running_loop().call_later(BEGIN_AGAIN_SECONDS, self.nudge)
         elif self._more_due and len(self._active) < self.activations_max:
@@ -205,6 +206,16 @@ class Embedded:
         if self._active and self._renew_at is None:
             self._renew_at = self.clock.now() + timedelta(seconds=self.lease_seconds / 3)
 
+    async def _give_up(self, left: Sequence[str], now: datetime) -> None:
+        """Give back what is still ours by lease and carried on by nobody, so that it is begun again.
+
+        So it is after we were held up past our leases: activations ended in case somebody had taken over, and
+        nobody has. A lease of our own never runs out for ourselves.
+        """
+        if left:
+            LOG.warning("held up past the leases of %s; they are begun again", ", ".join(left))
+            await self.ledger.free(self.owner, left, now)
+
     def _ring(self, now: datetime) -> None:
         while self._alarms and self._alarms[0][0] <= now:
             _, _, activation = heapq.heappop(self._alarms)
@@ -217,9 +228,10 @@ class Embedded:
         held = [activation for activation, _ in self._active.values()]
         for activation in held:
             activation.cut_endless()
-        for instance in await self.ledger.renew([activation.lease for activation in held], now, self.lease_seconds):
-            if instance in self._active:
-                self._active[instance][0].lose()
+        lost = await self.ledger.renew([activation.lease for activation in held], now, self.lease_seconds)
+        for activation in held:
+            if activation.instance in lost:
+                activation.lose()
 
     # --- activations --------------------------------------------------------------------------
 
@@ -252,7 +264,7 @@ class Embedded:
             self._rearm()
         if not self._active:
             self._renew_at = None
-        if self._more_due:
+        if self._more_due or activation.lost:  # a lease that ran out may still be ours
             self.nudge()
         self._tell_idle()
 

@@ -171,6 +171,9 @@ class Ledger(Protocol):
     async def release(self, lease: Any, wake_at: datetime | None) -> None:
         """Give a lease back without a record."""
 
+    async def free(self, owner: str, instances: Sequence[str], at: datetime) -> None:
+        """Give leases of ``owner`` back by name; the instances are due at a time."""
+
     async def wake(self, instances: Sequence[str], at: datetime) -> int:
         """Make instances due."""
         ...

@@ -167,6 +167,9 @@ RELEASE: Final = (
     "UPDATE instances SET lease_owner = NULL, lease_until = NULL, wake_at = ?"
     " WHERE id = ? AND lease_owner = ? AND epoch = ?"
 )
+FREE: Final = (
+    "UPDATE instances SET lease_owner = NULL, lease_until = NULL, wake_at = ? WHERE id = ? AND lease_owner = ?"
+)
 WAKE: Final = "UPDATE instances SET wake_at = ? WHERE id = ? AND ended_at IS NULL RETURNING id"
 WAKE_ALL: Final = (
     "UPDATE instances SET wake_at = ? WHERE id IN ("

@@ -23,7 +23,7 @@ from topstitch.foundation.errors import OperatorError
 from topstitch.foundation.ids import new_id, random_bytes
 from topstitch.model.event import TriggerEvent
 from topstitch.model.record import Draft, Record
-from topstitch.store import schema
+from topstitch.store import schema, sql
 from topstitch.store.attendance import Attendance
 from topstitch.store.database import MEMORY_URL, Backend, is_postgres, open_backend, sqlite_path
 from topstitch.store.journal import Journal
@@ -31,7 +31,7 @@ from topstitch.store.keys import KEY_FILE, InstallationKey, given_key, read_or_m
 from topstitch.store.project import project
 from topstitch.store.reader import Reader
 from topstitch.store.requests import Accept, Append, AppendOutside, CatchUp, Claim, Release, Renew, StartRow, Wake, Work
-from topstitch.store.sealing import seal
+from topstitch.store.sealing import milliseconds, seal
 from topstitch.store.text import bytes_text
 from topstitch.store.values import Accepted, BehindError, Claims, End, Guard, Lease, NewInstance, Park, Summary
 from topstitch.store.watch import Watch
@@ -245,6 +245,11 @@ class Store:
     async def release(self, lease: Lease, wake_at: datetime | None) -> None:
         """Give a lease back without a record; harmless when it is lost already."""
         await self._writer.submit(Release(lease, wake_at))
+
+    async def free(self, owner: str, instances: Sequence[str], at: datetime) -> None:
+        """Give leases of ``owner`` back by name, whatever their epoch; the instances are due at ``at``."""
+        rows = [(milliseconds(at), name, owner) for name in instances]
+        await self.work(lambda backend: [backend.execute(sql.FREE, row) for row in rows], tells=True)
 
     async def append_outside(
         self, instance: str, drafts: Sequence[Draft], now: datetime, *, guards: Sequence[Guard] = ()

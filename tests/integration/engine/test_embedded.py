@@ -275,6 +275,40 @@ async def test_an_instance_that_is_begun_again_before_it_was_left_is_still_heard
     assert rules.world == once(rules, ["ins_1"])
 
 
+async def test_an_engine_that_was_held_up_past_its_leases_goes_on_when_nobody_has_taken_over(
+    store: Store, clock: SimulatedClock
+) -> None:
+    """As after a suspended machine: the write that was about to leave does not, but nor is it forgotten."""
+    rules = Rules(steps=2)
+
+    async def stand_still(call: Call) -> None:
+        if call.key == "step0":
+            clock.advance(60)
+
+    rules.after = stand_still
+    async with running(store, rules, clock, lease_seconds=30) as engine:
+        await start(store, "ins_1")
+        assert await idle(engine) is None
+    assert (await instances.get(store, "ins_1"))["ended_at"] == later(60)
+    assert rules.world == once(rules, ["ins_1"])
+
+
+async def test_what_an_engine_holds_and_does_not_carry_on_is_begun_again(
+    store: Store, clock: SimulatedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lease of one's own never runs out for oneself."""
+    rules = Rules(steps=2, wait_seconds=7200)
+    async with running(store, rules, clock) as engine:
+        await start(store, "ins_1")
+        await idle(engine)
+        clock.advance(7200)
+        held = "UPDATE instances SET lease_owner = ?, lease_until = wake_at WHERE id = 'ins_1'"
+        await store.work(lambda backend: backend.execute(held, (engine.owner,)), tells=True)
+        assert await idle(engine) is None
+    assert rules.world == once(rules, ["ins_1"])
+    assert "held up past the leases of ins_1" in caplog.text
+
+
 async def test_an_engine_whose_lease_was_taken_makes_no_further_call(store: Store, clock: SimulatedClock) -> None:
     rules = Rules(steps=3)
     sent, land = asyncio.Event(), asyncio.Event()

@@ -16,7 +16,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from topstitch import lifecycle
-from topstitch.attempts import fold as act_fold, machine
+from topstitch.attempts import machine
 from topstitch.execution import approve, compensate, decide, rollback
 from topstitch.foundation.timetext import rfc3339
 from topstitch.governance import tasks
@@ -84,7 +84,15 @@ def _undo_forward(plan: Plan, state: InstanceState, desk: Any, turn: Any) -> Non
 
 
 def _absent_at_once(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
-    return _ABSENT(plan, replace(act, doubt_since=datetime(2000, 1, 1, tzinfo=now.tzinfo)), now)
+    return _ABSENT(plan, replace(act, doubt_since=datetime(2000, 1, 1, tzinfo=now.tzinfo), intent_at=None), now)
+
+
+def _absent_before_the_time_limit(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
+    return _ABSENT(plan, replace(act, intent_at=None), now)
+
+
+def _absent_since_the_first_try(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
+    return _ABSENT(plan, replace(act, doubt_since=act.first_intent_at, intent_at=act.first_intent_at), now)
 
 
 def _refusal_clears_doubt(plan: ActPlan, act: ActState, failure: Failure, now: datetime) -> dict[str, Any]:
@@ -115,10 +123,6 @@ def _done_unread(plan: ActPlan, now: datetime) -> dict[str, Any]:
 
 def _blind_task(*arguments: Any, **named: Any) -> Draft:
     return _OPEN_TASK(*arguments, **{**named, "check_first": False})
-
-
-def _old_doubt(act: ActState, entry: Any, doubted: bool) -> datetime | None:
-    return (act.doubt_since or entry.at) if doubted else None
 
 
 def _forgets_what_was_sent(plan: Plan, state: InstanceState, now: datetime) -> list[Draft]:
@@ -191,13 +195,14 @@ MUTANTS: Final[Mapping[str, Patches]] = {
     "puts the attempt into the key": {(machine, "_write"): _key_with_attempt},
     "undoes in forward order": {(rollback, "undo_all"): _undo_forward},
     "takes absent for an answer before the settle time": {(machine, "_absent"): _absent_at_once},
+    "takes absent for an answer before the time limit": {(machine, "_absent"): _absent_before_the_time_limit},
     "lets a refusal clear an earlier doubt": {(machine, "_verdict"): _refusal_clears_doubt},
     "undoes what it only found": {(rollback, "_undo"): _undoes_what_was_found},
     "takes silence for approval": {(approve, "_closed"): _silence_approves},
     "skips the compensation": {(compensate, "_begin"): _skips_compensation},
     "is done without a read-back": {(machine, "_success"): _done_unread},
     "never says look first": {(tasks, "open_task"): _blind_task},
-    "counts the settle time from the first doubt": {(act_fold, "_doubt_since"): _old_doubt},
+    "counts the settle time from the first try": {(machine, "_absent"): _absent_since_the_first_try},
     "forgets what it had sent": {(lifecycle, "recover"): _forgets_what_was_sent},
     "takes its own death for no effect": {(machine, "recover"): _dead_engine_means_no_effect},
     "never ends a task": {(tasks, "chase"): _task_without_end},

@@ -373,7 +373,11 @@ def _doubt_unanswered(plan: ActPlan, act: ActState, now: datetime) -> dict[str, 
 
 
 def _absent(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
-    settled_at = (act.doubt_since or now) + timedelta(seconds=plan.action.settle_seconds)
+    """What is not there may still be on its way: until its time limit is over, and the system shows what it has."""
+    since = act.doubt_since or now
+    if act.intent_at is not None:  # we may have been gone, or cut off, long before the request had run its course
+        since = max(since, act.intent_at + timedelta(seconds=plan.timeout_seconds))
+    settled_at = since + timedelta(seconds=plan.action.settle_seconds)
     if now < settled_at:
         return _still_in_doubt(act, settled_at)
     if act.failure is not None:

@@ -154,6 +154,7 @@ def _act(state: InstanceState, act: ActState, now: datetime) -> Told:
         act.payload_digest,
         _from(now, act.next_at),
         _from(now, act.doubt_since),
+        _from(now, act.intent_at) if act.doubtful else None,
         _from(now, act.confirming_since),
     ]
 

@@ -6,7 +6,7 @@ nothing; each other one is a fault. A door that was shut for good leaves one cho
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -78,6 +78,13 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
         Choice("ok, but the answer comes late", 1, after, done, "late", late=True),
         Choice("ok, and the engine dies before it hears", 1, after, done, "crash", crash=True),
     ]
+    if act in after.things and after.thing(act).there > world.thing(act).there:
+        action = _action(arena.plan, call.system, call.action)
+        over = now + timedelta(seconds=call.timeout_seconds + action.settle_seconds)
+        slow = systems.slow(after, act, over)
+        choices.append(
+            Choice("the engine dies, and the system takes its whole time", 1, slow, done, "crash", crash=True)
+        )
     if known.purpose == "step" and step_of(arena.plan, known.step or "").act.expects:  # type: ignore[union-attr]
         choices.append(Choice("says done, and drops it", 1, systems.lost(after, act), done))
     return choices

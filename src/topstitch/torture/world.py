@@ -87,6 +87,12 @@ def written(
             return world.with_thing(act, _made(thing, key, now, action.settle_seconds)), done
 
 
+def slow(world: World, act: str, until: datetime) -> World:
+    """Return the world whose system still works at what has just arrived: look-ups see it from ``until``."""
+    thing = world.thing(act)
+    return world.with_thing(act, replace(thing, seen_from=until)) if thing.there else world
+
+
 def lost(world: World, act: str) -> World:
     """Return the world in which the system has dropped what it said it had done."""
     thing = world.thing(act)

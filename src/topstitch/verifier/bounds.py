@@ -41,11 +41,11 @@ def waits_seconds(retry: RetryPlan) -> float:
 
 
 def doubt_seconds(act: ActPlan) -> float:
-    """Return how long one attempt may be in doubt: asked, answered too early, asked again after the settle time."""
+    """Return how long one attempt may be in doubt: asked too early, and again after its time limit and settle time."""
     if not act.can_look_up:
         return 0.0
     asking = LOOK_UP_RETRY.attempts * act.timeout_seconds + waits_seconds(LOOK_UP_RETRY)
-    return (2 if act.action.settle_seconds else 1) * asking + act.action.settle_seconds
+    return 2 * asking + act.action.settle_seconds
 
 
 def try_seconds(act: ActPlan) -> float:

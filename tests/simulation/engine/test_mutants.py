@@ -8,7 +8,7 @@ import pytest
 
 from support.virtual import Verdict, simulate
 from topstitch.attempts import machine
-from topstitch.engine import activation
+from topstitch.engine import activation, embedded
 from topstitch.plan.plan import ActPlan
 from topstitch.store import sql
 from topstitch.store.statements import RowsStatement
@@ -48,6 +48,16 @@ def test_without_the_fence_an_engine_writes_under_an_old_epoch(monkeypatch: pyte
 def test_without_a_wake_time_an_instance_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(activation.Activation, "_wake_at", lambda *_: None)
     print(first_found("is an orphan"))
+
+
+def test_without_giving_up_what_it_holds_an_engine_that_is_alone_forgets_an_instance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(*_: object) -> None:
+        """Leave it."""
+
+    monkeypatch.setattr(embedded.Embedded, "_give_up", nothing)
+    print(first_found("time has jumped"))
 
 
 def test_without_recovery_an_intent_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:

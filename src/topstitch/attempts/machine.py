@@ -154,19 +154,19 @@ def quiesce(plan: ActPlan, act: ActState, desk: Desk, *, confirm: bool) -> Draft
     """
     match act.status:
         case ActStatus.GUARD | ActStatus.READY if act.doubtful and plan.can_look_up:
-            body = {"next": ActStatus.DOUBT, "failure": Failure.UNREACHABLE}
+            body = _verdict_after_look(Failure.UNREACHABLE, desk.now)
         case ActStatus.GUARD | ActStatus.READY if act.doubtful:
             body = {"next": ActStatus.FAILED, "failure": Failure.UNKNOWN}
         case ActStatus.GUARD | ActStatus.READY:
             body = {"next": ActStatus.CALLED_OFF, "failure": Failure.CALLED_OFF}
         case ActStatus.WAITING if act.doubtful and plan.can_look_up:
-            body = {"next": ActStatus.DOUBT, "failure": Failure.UNREACHABLE}
+            body = _verdict_after_look(Failure.UNREACHABLE, desk.now)
         case ActStatus.WAITING if act.doubtful:
             body = {"next": ActStatus.FAILED, "failure": Failure.UNKNOWN}
         case ActStatus.WAITING:
             body = {"next": ActStatus.FAILED, "failure": Failure.UNREACHABLE}
         case ActStatus.DOUBT if act.failure is None:
-            body = {"next": ActStatus.DOUBT, "failure": Failure.UNREACHABLE}
+            body = _verdict_after_look(Failure.UNREACHABLE, min(act.next_at or desk.now, desk.now))
         case ActStatus.CONFIRMING if not confirm:
             body = {"next": ActStatus.DONE}
         case _:
@@ -373,13 +373,16 @@ def _doubt_unanswered(plan: ActPlan, act: ActState, now: datetime) -> dict[str, 
 
 
 def _absent(plan: ActPlan, act: ActState, now: datetime) -> dict[str, Any]:
-    """What is not there may still be on its way: until its time limit is over, and the system shows what it has."""
+    """What is not there may still be on its way: until its time limit is over, and the system shows what it has.
+
+    What counts is when the system was asked, and not when we heard: an answer may have been long under way.
+    """
     since = act.doubt_since or now
     if act.intent_at is not None:  # we may have been gone, or cut off, long before the request had run its course
         since = max(since, act.intent_at + timedelta(seconds=plan.timeout_seconds))
     settled_at = since + timedelta(seconds=plan.action.settle_seconds)
-    if now < settled_at:
-        return _still_in_doubt(act, settled_at)
+    if (act.next_at or act.doubt_since or now) < settled_at:
+        return _still_in_doubt(act, max(settled_at, now))
     if act.failure is not None:
         return {"next": ActStatus.FAILED, "failure": act.failure, "doubtful": False}
     if _tries_left(plan, act):

@@ -80,7 +80,7 @@ def of_write(arena: Arena, state: InstanceState, world: World, call: WriteCall, 
     ]
     if act in after.things and after.thing(act).there > world.thing(act).there:
         action = _action(arena.plan, call.system, call.action)
-        over = now + timedelta(seconds=call.timeout_seconds + action.settle_seconds)
+        over = (known.intent_at or now) + timedelta(seconds=call.timeout_seconds + action.settle_seconds)
         slow = systems.slow(after, act, over)
         choices.append(
             Choice("the engine dies, and the system takes its whole time", 1, slow, done, "crash", crash=True)

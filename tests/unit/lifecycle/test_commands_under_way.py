@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
@@ -24,6 +24,8 @@ GATE: dict[str, Any] = {
     "refused": {"then": "continue"},
     "unanswered": {"then": "stop"},
 }
+SETTLE_SECONDS = 60
+"""How long after a write ``make_unique`` may be asked in vain."""
 INSTEAD = {"do": [{"do": "lab.make_none", "with": {"name": "x"}}, TASK], "then": "continue"}
 
 
@@ -225,6 +227,40 @@ def test_a_retried_call_starts_another_instance_only_after_the_first_came_to_a_b
     assert paper.status() == {"c": "running"}, "the first is not what is waited for any more"
     paper.child_ends("c", "completed").run()
     assert paper.status() == {"c": "done"}
+
+
+# --- what is not there yet ------------------------------------------------------------------------------------------
+
+
+def sends(paper: LabPaper) -> list[tuple[datetime, WriteCall]]:
+    return [(at, call) for at, call in paper.log if isinstance(call, WriteCall)]
+
+
+def test_what_is_not_there_is_sent_again_only_once_its_time_limit_is_over():
+    """The connection broke at once, or we were gone for a moment: the system may still be at work on it."""
+    paper = LabPaper({"a": making("make_unique")}, {"lab.make_unique": [unknown(), ok(THING)]})
+    paper.run()
+    (first, call), (second, _) = sends(paper)
+    assert second - first >= timedelta(seconds=call.timeout_seconds + SETTLE_SECONDS)
+    assert paper.status() == {"a": "done"}
+
+
+def test_an_answer_that_was_long_under_way_does_not_say_what_is_there_now():
+    asked: list[datetime] = []
+
+    def slow(_: Any) -> Outcome:
+        asked.append(paper.clock.now())
+        if len(asked) == 2:  # after the one before the first try
+            paper.clock.advance(100)
+        return ok(None)
+
+    world = {"lab.make_unique": [unknown(), ok(THING)], "look_up lab.make_unique": slow}
+    paper = LabPaper({"a": making("make_unique")}, world)
+    paper.run()
+    (first, call), (second, _) = sends(paper)
+    shown = first + timedelta(seconds=call.timeout_seconds + SETTLE_SECONDS)
+    assert asked[1] < shown <= asked[2] < second
+    assert paper.status() == {"a": "done"}
 
 
 # --- what nobody could find out -------------------------------------------------------------------------------------

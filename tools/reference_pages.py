@@ -88,7 +88,7 @@ PLAIN: Final[Mapping[str, Mapping[str, str]]] = {
         "still differs.",
         "rolled_back": "What it did was taken back.",
         "rolled_back_with_exceptions": "It was taken back, but for what the residue names.",
-        "stopped": "It began nothing more, as declared; the residue names what may be left of steps that were given up.",
+        "stopped": "It began nothing more, as declared; the residue names what steps that were given up may have left.",
         "cancelled": "A person cancelled it.",
     },
     "Why a write could not be completed": {

@@ -78,10 +78,10 @@ class Verdict:
         return f"seed {self.seed}: {said}\nreplay: PYTHONPATH=src:tests .venv/bin/python -m support.virtual {self.seed}"
 
 
-def simulate(seed: int) -> Verdict:
-    """Play one seed."""
+def simulate(seed: int, *, engines: int | None = None) -> Verdict:
+    """Play one seed; it draws the number of engines too, unless that is given."""
     with seeded_chance(seed):
-        simulation = Simulation(seed, engines=random.Random(f"engines {seed}").randint(1, ENGINES))
+        simulation = Simulation(seed, engines=engines or random.Random(f"engines {seed}").randint(1, ENGINES))
         try:
             simulation.run(_scenario(simulation))
         except StuckError as error:

@@ -20,6 +20,8 @@ from topstitch.plan.plan import Plan
 
 Body = Mapping[str, Any]
 NAME_CHARS: Final = 20
+UNKNOWN_IN: Final = "nobody could find out"
+"""What a residue says of a thing that may be there, or may not (``lifecycle.LEFT``)."""
 """A record's name that is longer is no name to a person; the journal has it."""
 
 
@@ -289,7 +291,8 @@ def _check_done(_t: Teller, _r: Record, b: Body) -> str:
 
 
 def _ended(_t: Teller, _r: Record, b: Body) -> str:
-    residue = f"; what stays: {', '.join(r['step'] for r in b['residue'])}" if b.get("residue") else ""
+    left = [f"{r['step']}{' (perhaps)' if UNKNOWN_IN in r['why'] else ''}" for r in b.get("residue", ())]
+    residue = f"; what stays: {', '.join(left)}" if left else ""
     return f"ended: {str(b['end']).replace('_', ' ')}{residue}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from support.onboarding import onboarding_plan
+from topstitch import lifecycle
 from topstitch.cli.tale import _SENTENCES, Teller
 from topstitch.model.kinds import Kind
 from topstitch.model.record import ENGINE, Record, Stage
@@ -107,3 +108,12 @@ def test_a_check_names_the_people_that_it_waits_for_and_only_counts_steps_whose_
 def test_a_check_says_when_it_is_due(check: str, said: str):
     sentence = told(Kind.CHECK_BEGAN, None, check=check, late=False)
     assert sentence == f"the check {said} begins: every system is read again"
+
+
+def test_an_end_tells_what_stays_and_what_perhaps_does():
+    residue = [
+        {"step": "identity", "system": "directory", "why": "cannot be undone, as declared"},
+        {"step": "equipment", "system": "itsm", "why": lifecycle.LEFT["unknown"]},
+    ]
+    said = told(Kind.ENDED, None, end="cancelled", residue=residue)
+    assert said == "ended: cancelled; what stays: identity, equipment (perhaps)"

@@ -7,7 +7,7 @@ a call it asked for. Rules 6.2 of the language design stand here and nowhere els
 * a write ends done, refused, or unknown, and unknown is looked up before anything is sent
   again, and before anybody may say that there was no effect, even when a later attempt was
   refused;
-* absent counts only after the system's settle time;
+* absent counts only when it was asked after the write's time limit and the system's settle time (decision 0010);
 * where nobody can be asked, only an action that is idempotent by itself is sent again.
 
 It never reads a clock, never sends anything, and never decides what a failure leads to.

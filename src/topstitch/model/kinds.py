@@ -77,7 +77,7 @@ class Kind(StrEnum):
     ACT_READ_BACK = "act.read_back"
     """{act, index, poll, agrees, next, next_at?, observed?, problem?, failure?, duration_ms}"""
     ACT_QUIESCED = "act.quiesced"
-    """{act, next, failure?, because}: no further attempt is made because the instance stops or rolls back."""
+    """{act, next, next_at?, failure?, because}: no further attempt is made because the instance stops or rolls back."""
 
     STEP_DONE = "step.done"
     """{output, found, record?, system, started_at, duration_ms}: confirmed."""

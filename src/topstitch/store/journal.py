@@ -1,9 +1,10 @@
 """Decides how records get into the database: the transactions behind every request.
 
-``Journal.carry_out`` takes what the writer collected, checks each request against the
-locked rows, and writes everything in one transaction with one statement per table. A lease
-whose epoch moved is fenced; one whose head moved is behind and is told what is new. Nothing
-here decides what a record says, and nobody else writes to ``journal`` or ``instances``.
+``Journal.carry_out`` takes what the writer collected and writes everything in one
+transaction with one statement per table. The statement that moves a head holds its fence;
+only when it moved fewer than it should is the transaction begun again and each request
+checked against the locked rows. A lease whose epoch moved is fenced; one whose head moved
+is behind and is told what is new. Nothing here decides what a record says.
 """
 
 from __future__ import annotations
